@@ -1,0 +1,96 @@
+//! Every bound of the system, each with its reason. Nothing grows without one of these.
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Tasks in one submit: a request of this size is decoded in a few milliseconds, so it delays nobody.
+pub const BATCH_TASKS: usize = 10_000;
+/// Bytes in one submit: as large as the largest single payload, so that one such task always fits.
+pub const BATCH_BYTES: usize = 64 * MIB;
+/// One HTTP request body or WebSocket message: a full batch in base64 with its JSON around it.
+pub const REQUEST_BYTES: usize = 96 * MIB;
+/// Arguments of one task, serialized.
+pub const PAYLOAD_BYTES: usize = 64 * MIB;
+/// Result of one task, serialized.
+pub const RESULT_BYTES: usize = 64 * MIB;
+/// Payloads up to this size live in the store's row; larger ones in files of their own (a row is rewritten whole).
+pub const INLINE_BYTES: usize = 64 * KIB;
+/// Arguments up to this size stay in the hub's memory while queued; larger ones are read back when sent.
+pub const HELD_BYTES: usize = 4 * KIB;
+/// One function body.
+pub const FUNCTION_BYTES: usize = 16 * MIB;
+/// Function name and description: for people, indexed.
+pub const NAME_BYTES: usize = 256;
+/// Free text such as a description.
+pub const TEXT_BYTES: usize = 16 * KIB;
+/// Tail of a task's stdout and stderr kept with its record.
+pub const OUTPUT_BYTES: usize = 64 * KIB;
+/// Message, class and traceback of a failure, together: tracebacks of deep recursions are cut in the middle.
+pub const FAILURE_BYTES: usize = 128 * KIB;
+/// Rows in one page of a listing.
+pub const PAGE_ROWS: usize = 1_000;
+/// Longest wait of one long-poll: below the 60 s after which many proxies cut a silent request.
+pub const LONG_POLL_MS: u64 = 50_000;
+
+/// Events a driver handles before it performs the actions: one commit and one message per peer per round.
+pub const ROUND_EVENTS: usize = 1_024;
+/// Items in one message between processes.
+pub const BATCH_ITEMS: usize = 4_096;
+/// Payload bytes after which a message between processes is closed; one item always fits.
+pub const MESSAGE_BYTES: usize = 2 * MIB;
+/// Larger payloads travel in parts of this size, so that a heartbeat waits behind one part at most.
+pub const PART_BYTES: usize = MIB;
+/// Payloads above this size are frames of their own (not copied into the item list).
+pub const FRAME_BYTES: usize = 4 * KIB;
+/// Largest frame accepted from a peer: a message's payload, and room for its items.
+pub const LINK_FRAME_BYTES: usize = 4 * MIB;
+/// Frames in one message accepted from a peer: one per item and the two heads.
+pub const LINK_FRAMES: usize = BATCH_ITEMS + 2;
+/// Payloads under reassembly in one session, in bytes: two of the largest.
+pub const PARTS_BYTES: usize = 2 * PAYLOAD_BYTES + MIB;
+/// Messages beyond the peer's acknowledgement (F27).
+pub const WINDOW: u64 = 64;
+/// Messages libzmq may hold per connection: a net below the window (FABRIC §3).
+pub const HIGH_WATER: i32 = 4 * 64;
+/// Function hashes listed in a `Hello`.
+pub const HELLO_HASHES: usize = 1_024;
+/// Holdings in one page of `Hello` or `Held`.
+pub const HELD_PAGE: usize = 4_096;
+
+/// Attempts one endpoint may hold: its credit is cut to this (F29).
+pub const CREDIT_TASKS: usize = 65_536;
+/// Argument bytes one endpoint may hold.
+pub const CREDIT_BYTES: usize = 256 * MIB;
+/// Attempts offered per slot beyond the running one: keeps a worker busy over one round trip to the service.
+pub const PREFETCH_PER_SLOT: usize = 512;
+/// Result bytes an executor may hold unacknowledged before it starts no further call (F28).
+pub const RESULT_WINDOW: usize = 64 * MIB;
+/// Calls in one worker's pipe at most: 1 running and the rest waiting.
+pub const WORKER_DEPTH: usize = 64;
+/// Time of work in a worker's pipe beyond the running call: bounds how long a task is stuck behind others.
+pub const WORKER_PIPE_NS: u64 = 1_000_000;
+/// One frame on a worker's socket: a result, its output and failure texts.
+pub const WORKER_FRAME_BYTES: usize = RESULT_BYTES + MIB;
+/// Workers of one executor.
+pub const WORKERS: usize = 1_024;
+/// Executors of one endpoint.
+pub const EXECUTORS: usize = 4_096;
+/// Bytes of function bodies cached by manager or executor beyond those that held attempts need (F35).
+pub const BODY_CACHE_BYTES: usize = 256 * MIB;
+
+/// Queued and held tasks of the whole service: about 400 bytes each in memory.
+pub const LIVE_TASKS: usize = 10_000_000;
+/// Endpoints of one service.
+pub const ENDPOINTS: usize = 100_000;
+/// Retries asked for one task, at most.
+pub const RETRIES: u32 = 1_000;
+/// Retries of a task that does not say (lost executions that had started).
+pub const DEFAULT_RETRIES: u32 = 2;
+/// Losses whose start is unknown that are free of charge (FABRIC §6).
+pub const MAYBE_STARTED: u32 = 3;
+/// Deadline of a task that does not say: 14 days.
+pub const DEFAULT_DEADLINE_MS: u64 = 14 * 24 * 3_600_000;
+/// The latest deadline a task may ask for: 90 days.
+pub const DEADLINE_MS: u64 = 90 * 24 * 3_600_000;
+/// Time between SIGTERM and SIGKILL for a task that must stop.
+pub const GRACE_MS: u64 = 2_000;

@@ -1,0 +1,1 @@
+//! A seeded world: hub, managers, executors and workers under virtual time in one thread.

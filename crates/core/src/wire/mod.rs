@@ -1,0 +1,18 @@
+//! What processes say to each other: the compatibility contract (FABRIC §2), and the sessions it travels in.
+//!
+//! Owns the shape and the bytes of messages, their order and acknowledgement. Knows nothing of sockets, tasks' fates
+//! or retries.
+
+pub mod blob;
+pub mod codec;
+pub mod message;
+pub mod session;
+pub mod version;
+
+pub use blob::Blob;
+pub use codec::{DecodeError, decode, encode};
+pub use message::{
+    Assign, Attempt, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer, RefusedReason,
+    ResetReason, Stage, Warm,
+};
+pub use session::{Fault, Session};

@@ -1,0 +1,259 @@
+//! One session: order, acknowledgement and window of the messages between one connector and one acceptor.
+//!
+//! Owns F1–F3 and F27 (FABRIC §4), the splitting of huge payloads into parts, and heartbeats. Its outbox holds what was
+//! said and does not fit the window yet; it dies with the session, and the next one is filled from the machine's state
+//! (F7).
+
+use super::blob::Blob;
+use super::message::{Envelope, Item, Message, ResetReason};
+use super::version;
+use crate::limits;
+use crate::time::Mono;
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Why a received message ends the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It belongs to another session: count, drop, answer with `Reset` (F2).
+    OtherSession,
+    /// A message is missing or repeated (F3).
+    Gap,
+    /// Parts that do not fit together, or too many.
+    Protocol,
+}
+
+impl Fault {
+    /// The reason to give the peer.
+    #[must_use]
+    pub const fn reason(self) -> ResetReason {
+        match self {
+            Self::OtherSession => ResetReason::UnknownSession,
+            Self::Gap => ResetReason::Gap,
+            Self::Protocol => ResetReason::Protocol,
+        }
+    }
+}
+
+/// A payload that arrives in parts.
+#[derive(Debug)]
+struct Stream {
+    total: usize,
+    data: BytesMut,
+}
+
+/// One side of a session.
+#[derive(Debug)]
+pub struct Session {
+    sid: u64,
+    next_out: u64,
+    acked: u64,
+    next_in: u64,
+    ack_sent: u64,
+    last_heard: Mono,
+    last_sent: Mono,
+    outbox: VecDeque<Item>,
+    next_stream: u64,
+    streams: BTreeMap<u64, Stream>,
+}
+
+impl Session {
+    /// A session begun now; the connector draws `sid`, the acceptor takes it from the `Hello`'s envelope.
+    #[must_use]
+    pub const fn new(sid: u64, now: Mono) -> Self {
+        Self {
+            sid,
+            next_out: 0,
+            acked: 0,
+            next_in: 0,
+            ack_sent: 0,
+            last_heard: now,
+            last_sent: now,
+            outbox: VecDeque::new(),
+            next_stream: 0,
+            streams: BTreeMap::new(),
+        }
+    }
+
+    /// A message that ends a session of which this side knows nothing (F2).
+    #[must_use]
+    pub fn stray_reset(sid: u64, reason: ResetReason) -> Message {
+        let envelope = Envelope { v: version::VERSION, sid, seq: 0, ack: 0 };
+        Message { envelope, items: vec![Item::Reset { reason }] }
+    }
+
+    /// The session's number.
+    #[must_use]
+    pub const fn sid(&self) -> u64 {
+        self.sid
+    }
+
+    /// Items said and not yet sent.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Messages sent and not yet acknowledged.
+    #[must_use]
+    pub const fn in_flight(&self) -> u64 {
+        self.next_out - self.acked
+    }
+
+    /// Takes a received message: its items with their payloads in place, or the fault that ends the session.
+    ///
+    /// A `Reset` is handed on whatever its `seq`: its writer may have lost count.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub fn receive(&mut self, now: Mono, message: Message) -> Result<Vec<Item>, Fault> {
+        let Message { envelope, items } = message;
+        if envelope.sid != self.sid {
+            return Err(Fault::OtherSession);
+        }
+        self.last_heard = now;
+        if items.iter().any(|item| matches!(item, Item::Reset { .. })) {
+            return Ok(items);
+        }
+        let bare = items.iter().all(Item::is_bare);
+        let expected = if bare { self.next_in.saturating_sub(1) } else { self.next_in };
+        if envelope.seq != expected || envelope.ack > self.next_out {
+            return Err(Fault::Gap);
+        }
+        self.acked = self.acked.max(envelope.ack);
+        if bare {
+            return Ok(items);
+        }
+        self.next_in += 1;
+        self.join(items)
+    }
+
+    /// Puts the parts of huge payloads together and the payloads into the items that name them.
+    fn join(&mut self, items: Vec<Item>) -> Result<Vec<Item>, Fault> {
+        let mut whole = Vec::with_capacity(items.len());
+        for mut item in items {
+            if let Item::Part { stream, total, data } = &item {
+                self.add_part(*stream, *total, data)?;
+                continue;
+            }
+            if let Some(blob) = item.blob_mut() {
+                match *blob {
+                    Blob::Here(_) => {}
+                    Blob::Frame(_) => return Err(Fault::Protocol),
+                    Blob::Stream(id) => *blob = Blob::Here(self.take_stream(id)?),
+                }
+            }
+            whole.push(item);
+        }
+        Ok(whole)
+    }
+
+    fn add_part(&mut self, id: u64, total: u64, data: &Blob) -> Result<(), Fault> {
+        let total = usize::try_from(total).map_err(|_| Fault::Protocol)?;
+        if !self.streams.contains_key(&id) {
+            let open: usize = self.streams.values().map(|stream| stream.total).sum();
+            if total > limits::PARTS_BYTES.saturating_sub(open) {
+                return Err(Fault::Protocol);
+            }
+            self.streams.insert(id, Stream { total, data: BytesMut::new() });
+        }
+        let stream = self.streams.get_mut(&id).ok_or(Fault::Protocol)?;
+        if stream.total != total || stream.data.len() + data.len() > total {
+            return Err(Fault::Protocol);
+        }
+        stream.data.extend_from_slice(data.bytes());
+        Ok(())
+    }
+
+    fn take_stream(&mut self, id: u64) -> Result<Bytes, Fault> {
+        match self.streams.remove(&id) {
+            Some(stream) if stream.data.len() == stream.total => Ok(stream.data.freeze()),
+            _ => Err(Fault::Protocol),
+        }
+    }
+
+    /// Says `item`: it leaves with the next [`flush`](Self::flush) that the window allows.
+    pub fn push(&mut self, mut item: Item) {
+        if let Some(blob) = item.blob_mut()
+            && blob.len() > limits::PART_BYTES
+        {
+            let stream = self.next_stream;
+            self.next_stream += 1;
+            let data = std::mem::replace(blob, Blob::Stream(stream)).into_bytes();
+            self.push_parts(stream, &data);
+        }
+        self.outbox.push_back(item);
+    }
+
+    fn push_parts(&mut self, stream: u64, data: &Bytes) {
+        let total = data.len() as u64;
+        let mut rest = data.clone();
+        while !rest.is_empty() {
+            let part = rest.split_to(rest.len().min(limits::PART_BYTES));
+            self.outbox.push_back(Item::Part { stream, total, data: Blob::Here(part) });
+        }
+    }
+
+    /// Sends what the window allows, in messages of at most [`limits::BATCH_ITEMS`] items and about
+    /// [`limits::MESSAGE_BYTES`], and the `Ping` that F27 owes for half a window of unacknowledged messages.
+    pub fn flush(&mut self, now: Mono, mut send: impl FnMut(Message)) {
+        while !self.outbox.is_empty() && self.in_flight() < limits::WINDOW {
+            let items = self.next_batch();
+            let seq = self.next_out;
+            self.next_out += 1;
+            send(self.message(now, seq, items));
+        }
+        if self.next_in - self.ack_sent >= limits::WINDOW / 2 {
+            send(self.ping(now));
+        }
+    }
+
+    fn next_batch(&mut self) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while let Some(item) = self.outbox.front() {
+            let size = item.blob().map_or(0, Blob::len);
+            if !items.is_empty()
+                && (items.len() >= limits::BATCH_ITEMS || bytes + size > limits::MESSAGE_BYTES)
+            {
+                break;
+            }
+            bytes += size;
+            items.extend(self.outbox.pop_front());
+        }
+        items
+    }
+
+    fn message(&mut self, now: Mono, seq: u64, items: Vec<Item>) -> Message {
+        self.ack_sent = self.next_in;
+        self.last_sent = now;
+        Message { envelope: Envelope { v: version::VERSION, sid: self.sid, seq, ack: self.next_in }, items }
+    }
+
+    /// A `Ping`: outside the window, repeating the last `seq`.
+    pub fn ping(&mut self, now: Mono) -> Message {
+        self.bare(now, Item::Ping)
+    }
+
+    /// A last word outside the window: `Reset` or `Bye`.
+    pub fn bare(&mut self, now: Mono, item: Item) -> Message {
+        self.message(now, self.next_out.saturating_sub(1), vec![item])
+    }
+
+    /// When the next `Ping` is due if nothing else is sent.
+    #[must_use]
+    pub const fn ping_due(&self, heartbeat_ms: u64) -> Mono {
+        self.last_sent.after(heartbeat_ms)
+    }
+
+    /// When the peer counts as silent if nothing more is heard.
+    #[must_use]
+    pub const fn silent_at(&self, threshold_ms: u64) -> Mono {
+        self.last_heard.after(threshold_ms)
+    }
+
+    /// Gives the peer a fresh threshold, after this process itself slept (F34).
+    pub const fn forgive(&mut self, now: Mono) {
+        self.last_heard = now;
+    }
+}
