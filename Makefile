@@ -1,0 +1,68 @@
+# The only list of commands. A fresh machine needs git, a C compiler, rustup's cargo and Python >= 3.9.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := target/release/bursa
+PY     := $(VENV)/bin/python
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help demo test check lint fmt unit sim http e2e bench openapi setup system build wheels clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup build ## Set everything up and watch it work
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) examples/demo.py
+
+test: setup lint unit build e2e ## The whole test ladder
+
+check: ## Fast feedback while editing
+	cargo check --workspace --all-targets
+
+lint: setup ## Formatting, lints, import rules and sizes
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(PY) .ci/layers.py
+	$(VENV)/bin/ruff check python tests bench examples .ci
+	$(VENV)/bin/ruff format --check python tests bench examples .ci
+
+fmt: setup ## Format everything
+	cargo fmt --all
+	$(VENV)/bin/ruff format python tests bench examples .ci
+	$(VENV)/bin/ruff check --fix python tests bench examples .ci
+
+unit: setup ## Rust tests (tables, goldens, sim, HTTP) and Python unit tests
+	cargo test --workspace --locked
+	$(VENV)/bin/pytest -q python/tests tests/wire
+
+sim: ## Many seeded worlds, optimized
+	BURSA_SIM_SEEDS=$${BURSA_SIM_SEEDS:-2000} cargo test --release -p bursa-core --test world
+
+e2e: setup build ## The real binary with real ZeroMQ and real workers
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/e2e
+
+bench: setup build ## Speed; writes bench/results/latest.json
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/run.py
+
+openapi: ## Rewrite docs/openapi.json from the handlers
+	BURSA_WRITE_OPENAPI=1 cargo test -p bursa-service --test openapi
+
+build: system ## The release binary
+	cargo build --release --locked -p bursa
+
+setup: system $(VENV)/.done ## System packages and the Python environment
+
+system:
+	@.ci/system-packages
+
+$(VENV)/.done: python/pyproject.toml python/funcx-shim/pyproject.toml tests/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9) and "Python >= 3.9 is needed, this is " + sys.version.split()[0] + "; say make PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt -e python -e python/funcx-shim
+	@touch $@
+
+wheels: setup ## Python wheels into dist/
+	$(VENV)/bin/pip wheel --quiet --no-deps -w dist python python/funcx-shim
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf $(VENV) dist
