@@ -1,0 +1,1 @@
+"""Third-party code carried along unchanged; see NOTICE."""

@@ -1,0 +1,204 @@
+"""Payloads: functions, arguments, results and exceptions as bytes with a three-byte header.
+
+    p 0 0          pickle protocol 5 of plain data (builtins, dates, decimals, numpy): any Python reads it
+    c major minor  cloudpickle, code by value: only the same Python minor reads it
+
+The header is read before anything is unpickled. Client and worker share this module, so it imports only the
+standard library, the vendored cloudpickle and `errors`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import datetime
+import decimal
+import io
+import pickle
+import sys
+import types
+from typing import Any, Callable
+
+from ._vendor import cloudpickle
+from .errors import DeserializeMismatch, SerializationError
+from .local_code import carry_by_value
+
+PLAIN = b"p\0\0"
+CODE = b"c" + bytes(sys.version_info[:2])
+PROTOCOL = 5
+LIMIT = 64 << 20
+"""The largest payload, in bytes; the service refuses more."""
+
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+_LEAVES = (
+    complex, range, slice, datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
+    datetime.timezone, decimal.Decimal,
+)
+_LEAF_SET = frozenset(_LEAVES)
+_NONE = PLAIN + pickle.dumps(None, PROTOCOL)
+
+
+class _NotPlain(Exception):
+    """The value needs cloudpickle."""
+
+
+class _PlainPickler(pickle.Pickler):
+    """Pickles plain data in one pass; stops at the first object that plain pickle would send by reference.
+
+    The C pickler asks `reducer_override` about everything but exact builtin containers and atoms.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind in _LEAF_SET or (isinstance(obj, type) and _is_plain_class(obj)):
+            return NotImplemented
+        if kind.__module__ == "builtins" and isinstance(obj, BaseException):
+            return NotImplemented
+        named_by = obj if callable(obj) else kind
+        module = getattr(named_by, "__module__", None) or ""
+        if module == "numpy" or module.startswith("numpy."):
+            return NotImplemented
+        raise _NotPlain
+
+
+def _is_plain_class(cls: type) -> bool:
+    return cls in _LEAF_SET or getattr(builtins, cls.__name__, None) is cls
+
+
+class _CodePickler(cloudpickle.Pickler):
+    """cloudpickle that also carries code of the user's own modules, which a worker elsewhere has no copy of."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, (types.FunctionType, types.ModuleType, type)):
+            carry_by_value(obj)
+        return super().reducer_override(obj)
+
+
+def dumps(value: Any, *, carry: bool = True) -> bytes:
+    """One value as a payload, with the code of local modules by value if `carry` (as a client sends it).
+
+    Raises SerializationError when the value cannot be pickled.
+    """
+    if type(value) in _ATOMS:
+        return _NONE if value is None else PLAIN + pickle.dumps(value, PROTOCOL)
+    out = io.BytesIO()
+    out.write(PLAIN)
+    try:
+        _PlainPickler(out, PROTOCOL).dump(value)
+    except Exception:  # not plain, or broken: cloudpickle decides, and explains
+        return dumps_code(value, carry=carry)
+    return out.getvalue()
+
+
+def dumps_code(value: Any, *, carry: bool = True) -> bytes:
+    """One value, always as `c`. Raises SerializationError."""
+    out = io.BytesIO()
+    out.write(CODE)
+    pickler = _CodePickler if carry else cloudpickle.Pickler
+    try:
+        pickler(out, PROTOCOL).dump(value)
+    except Exception as error:
+        raise SerializationError(_cannot_pickle(value, error)) from error
+    return out.getvalue()
+
+
+def _cannot_pickle(value: Any, error: Exception) -> str:
+    reason = str(error) or type(error).__name__
+    return f"A value of type {type(value).__name__} cannot be pickled ({reason}); pass plain data instead."
+
+
+def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """The arguments of one call: `(args, kwargs)`. Raises SerializationError naming the argument."""
+    for value in args:
+        if type(value) not in _ATOMS:
+            break
+    else:
+        if not kwargs:
+            return PLAIN + pickle.dumps((args, kwargs), PROTOCOL)
+    try:
+        return dumps((args, kwargs))
+    except SerializationError as error:
+        raise _blame(args, kwargs) or error from error.__cause__
+
+
+def _blame(args: tuple[Any, ...], kwargs: dict[str, Any]) -> SerializationError | None:
+    named: list[tuple[str, Any]] = [(f"Argument {i + 1}", value) for i, value in enumerate(args)]
+    named += [(f"Argument {name!r}", value) for name, value in kwargs.items()]
+    for name, value in named:
+        try:
+            dumps(value)
+        except SerializationError as error:
+            reason = str(error.__cause__) or type(error.__cause__).__name__
+            return SerializationError(
+                f"{name} (a {type(value).__name__}) cannot be sent: {reason}; pass plain data, "
+                "or make the object inside the function."
+            )
+    return None
+
+
+def loads(payload: bytes | bytearray, at: int = 0) -> Any:
+    """The value of the payload that begins at `at`.
+
+    Raises DeserializeMismatch, before anything is unpickled, when another Python minor made it.
+    """
+    if payload.startswith(PLAIN, at) or payload.startswith(CODE, at):
+        return pickle.loads(memoryview(payload)[at + 3:])
+    raise _refusal(bytes(payload[at:at + 3]))
+
+
+def loads_data(payload: bytes | bytearray) -> Any:
+    """Like `loads`, but only plain data, which cannot run code here. Raises SerializationError."""
+    if not payload.startswith(PLAIN):
+        if not payload.startswith(b"c"):
+            raise _refusal(bytes(payload[:3]))
+        raise SerializationError(
+            "This payload holds more than plain data, which results='data' does not read; "
+            "return builtins and numpy arrays, or use results='any' when you trust the endpoint."
+        )
+    return _DataUnpickler(io.BytesIO(memoryview(payload)[3:])).load()
+
+
+def _refusal(head: bytes) -> SerializationError:
+    if len(head) == 3 and head[:1] == b"c":
+        return DeserializeMismatch((head[1], head[2]), (CODE[1], CODE[2]))
+    return SerializationError(
+        f"This payload begins with {head!r}, which is no Bursa header; "
+        "update this side to the version of the other."
+    )
+
+
+_NUMPY_NAMES = frozenset({"ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"})
+_NUMPY_MODULES = frozenset(
+    {"numpy"} | {f"numpy.{core}.{part}" for core in ("core", "_core") for part in ("multiarray", "numeric")}
+)
+_DATA_BUILTINS: tuple[type, ...] = (
+    bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, slice,
+)
+_DATA_CLASSES = {(cls.__module__, cls.__name__): cls for cls in (*_DATA_BUILTINS, *_LEAVES)}
+
+
+class _DataUnpickler(pickle.Unpickler):
+    """Resolves names of builtin data types, builtin exceptions and numpy's array constructors; nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        cls = _DATA_CLASSES.get((module, name))
+        if cls is not None:
+            return cls
+        if module == "builtins":
+            found = getattr(builtins, name, None)
+            if isinstance(found, type) and issubclass(found, BaseException):
+                return found
+        if module in _NUMPY_MODULES and name in _NUMPY_NAMES:
+            return super().find_class(module, name)
+        raise SerializationError(
+            f"This payload names {module}.{name}, which results='data' does not read; "
+            "return builtins and numpy arrays, or use results='any' when you trust the endpoint."
+        )
+
+
+def identity(value: Any) -> Any:
+    """`value`. Objects that travel as another one name this function in their `__reduce__`."""
+    return value
+
+
+LOADERS: dict[str, Callable[[Any], Any]] = {"any": loads, "data": loads_data}
+"""What `Client(results=…)` may be."""

@@ -1,0 +1,130 @@
+"""Running one call: load the function, read the arguments, call, pickle. However it ends: an Outcome."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections import OrderedDict
+from time import perf_counter_ns
+from typing import Any, Callable, Tuple
+
+from ..errors import DeserializeMismatch, SerializationError
+from ..serialize import LIMIT, dumps, loads
+from . import frames, report
+from .frames import RUN_HEAD
+
+FUNCTIONS = 256
+"""How many functions stay here; the least recently used goes, and is asked for again when needed."""
+
+Outcome = Tuple[int, int, Tuple[bytes, bytes, bytes, bytes]]
+"""(outcome of the `done` frame, run_ns, sections as in `Report`)"""
+
+
+class Functions:
+    """Function objects by the 32-byte hash of their bodies, bounded."""
+
+    def __init__(self) -> None:
+        self._bodies: OrderedDict[bytes, bytes] = OrderedDict()
+        self._loaded: dict[bytes, Callable[..., Any]] = {}
+
+    def add(self, body_hash: bytes, body: bytes) -> None:
+        """Keeps the body only: loading can fail, and that belongs to the first call."""
+        self._bodies[body_hash] = body
+        if len(self._bodies) > FUNCTIONS:
+            oldest, _ = self._bodies.popitem(last=False)
+            self._loaded.pop(oldest, None)
+
+    def __contains__(self, body_hash: bytes) -> bool:
+        return body_hash in self._bodies
+
+    def get(self, body_hash: bytes) -> Callable[..., Any]:
+        """The function, loaded now if need be; whatever loading raises is raised here."""
+        function = self._loaded.get(body_hash)
+        self._bodies.move_to_end(body_hash)
+        if function is None:
+            function = self._loaded[body_hash] = loads(self._bodies[body_hash])
+        return function
+
+
+class Runner:
+    """Runs calls in this process. A child that the user's code forked never comes out of `run`."""
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+        self._forked = False
+        os.register_at_fork(after_in_child=self._note_fork)
+
+    def _note_fork(self) -> None:
+        self._forked = True
+
+    def run(self, body_hash: bytes, frame: bytearray) -> Outcome:
+        """Run the call of a `run` frame; its arguments begin at RUN_HEAD.size."""
+        try:
+            function = self._functions.get(body_hash)
+            args, kwargs = loads(frame, RUN_HEAD.size)
+        except BaseException as error:  # import code of the user's modules runs here
+            self._end_child(error)
+            return _load_failed(error)
+        begin = perf_counter_ns()
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:  # also SystemExit and KeyboardInterrupt: the worker outlives them
+            took = perf_counter_ns() - begin
+            self._end_child(error)
+            return frames.USER_ERROR, took, report.of_exception(error)
+        took = perf_counter_ns() - begin
+        if self._forked:
+            self._end_child(None)
+        return _result(value, took)
+
+    def _end_child(self, error: BaseException | None) -> None:
+        """Ends this process if the user's code forked it: the worker's socket belongs to the parent."""
+        if not self._forked:
+            return
+        status = 0
+        if isinstance(error, SystemExit):
+            status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
+            traceback.print_exception(type(error), error, error.__traceback__)
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status & 0xFF)
+
+
+def _load_failed(error: BaseException) -> Outcome:
+    if isinstance(error, DeserializeMismatch):
+        return frames.MISMATCH, 0, report.of_failure(error, str(error))
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        message = (
+            f"The function needs the module {error.name}, which the endpoint's Python ({sys.executable}) "
+            f"does not have; install {error.name.partition('.')[0]} there and submit again."
+        )
+    else:
+        message = (
+            f"The function or its arguments could not be loaded ({type(error).__name__}: {error}); "
+            "check that the endpoint has the same package versions as the client."
+        )
+    return frames.LOAD_FAILED, 0, report.of_failure(error, message)
+
+
+def _result(value: Any, took: int) -> Outcome:
+    try:
+        payload = dumps(value, carry=False)
+    except SerializationError as error:
+        cause = error.__cause__ or error
+        message = (
+            f"The function returned a {type(value).__name__}, which cannot be pickled ({cause}); "
+            "return plain data instead."
+        )
+        return frames.USER_ERROR, took, report.of_failure(cause, message)
+    except BaseException as error:  # the user's __reduce__ may do anything
+        return frames.USER_ERROR, took, report.of_exception(error)
+    if len(payload) > LIMIT:
+        message = (
+            f"The result is {len(payload)} bytes, which is over the limit of {LIMIT}; "
+            "return less, or write it to a file and return its path."
+        )
+        return frames.TOO_LARGE, took, (b"", b"", message.encode(), b"")
+    return frames.SUCCESS, took, (payload, b"", b"", b"")

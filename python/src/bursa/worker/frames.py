@@ -1,0 +1,99 @@
+"""Frames of the worker socket: `u32 length`, `u8 kind`, fields; little-endian. No policy here."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import List
+
+LOAD, RUN, STOP = 1, 2, 3
+READY, STARTED, DONE, NEED = 16, 17, 18, 19
+
+SUCCESS, USER_ERROR, LOAD_FAILED, MISMATCH, TOO_LARGE = range(5)
+"""Outcomes of `done`."""
+
+FLUSH_FIRST = 1
+"""Flag of `run`: send what is finished before starting this."""
+
+LENGTH = struct.Struct("<I")
+LOAD_HEAD = struct.Struct("<B32s")
+RUN_HEAD = struct.Struct("<BB16sQ32s")
+_READY = struct.Struct("<IBIBB")
+_STARTED = struct.Struct("<IB16sQ")
+_DONE = struct.Struct("<IB16sQBQ5I")
+_NEED = struct.Struct("<IB32s")
+
+BUFFER = 1 << 16
+KEEP = 1 << 20
+"""A receive buffer larger than this is given back once its frame is read."""
+
+
+def ready(pid: int, major: int, minor: int) -> bytes:
+    return _READY.pack(_READY.size - 4, READY, pid, major, minor)
+
+
+def started(task: bytes, attempt: int) -> bytes:
+    return _STARTED.pack(_STARTED.size - 4, STARTED, task, attempt)
+
+
+def need(body_hash: bytes) -> bytes:
+    return _NEED.pack(_NEED.size - 4, NEED, body_hash)
+
+
+def done(
+    task: bytes, attempt: int, outcome: int, run_ns: int, payload: bytes = b"", name: bytes = b"",
+    message: bytes = b"", traceback: bytes = b"", output: bytes = b"",
+) -> bytes:
+    """A `done` frame; the text sections are UTF-8."""
+    sizes = len(payload), len(name), len(message), len(traceback), len(output)
+    head = _DONE.pack(_DONE.size - 4 + sum(sizes), DONE, task, attempt, outcome, run_ns, *sizes)
+    if not (name or message):  # a success: the frame that is written most
+        return head + payload + output
+    return b"".join((head, payload, name, message, traceback, output))
+
+
+class Inbox:
+    """Whole frames out of a socket, through one buffer that grows only for a frame that needs it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray(BUFFER)
+        self._held = 0
+
+    def read(self, flags: int = 0) -> List[bytearray]:
+        """Frames (without their length) of one receive; maybe none yet. `flags` as for `recv`.
+
+        Raises EOFError when the executor is gone, BlockingIOError with MSG_DONTWAIT when nothing is there.
+        """
+        room = memoryview(self._buffer)[self._held:]
+        count = self._sock.recv_into(room, 0, flags)
+        room.release()
+        if count == 0:
+            raise EOFError
+        self._held += count
+        return self._split()
+
+    def _split(self) -> List[bytearray]:
+        buffer, end, at, frames = self._buffer, self._held, 0, []
+        size = LENGTH.unpack_from
+        while end - at >= 4:
+            stop = at + 4 + size(buffer, at)[0]
+            if stop > end:
+                self._make_room(at, stop - at)
+                return frames
+            frames.append(buffer[at + 4:stop])
+            at = stop
+        self._make_room(at, BUFFER)
+        return frames
+
+    def _make_room(self, at: int, wanted: int) -> None:
+        """Move what is left from `at` to the front of a buffer that holds `wanted` bytes."""
+        rest = self._held - at
+        size = len(self._buffer)
+        if wanted > size or (size > KEEP and wanted <= BUFFER):
+            fresh = bytearray(max(wanted, BUFFER))
+            fresh[:rest] = self._buffer[at:self._held]
+            self._buffer = fresh
+        elif at:
+            self._buffer[:rest] = self._buffer[at:self._held]
+        self._held = rest

@@ -1,0 +1,117 @@
+"""The worker's loop: frames in, calls run in order, frames out, and when to send them."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from _signal import getsignal  # signal.getsignal takes 1 µs of every call to make an enum
+from collections import deque
+from time import perf_counter_ns
+from typing import Deque, List, Tuple
+
+from . import frames
+from .calls import Functions, Runner
+from .frames import FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, Inbox
+from .output import Capture
+
+QUIET_NS = 1_000_000
+"""Finished calls are sent when this long has passed since the last send, though more calls wait."""
+
+_DEFAULT = int(signal.SIG_DFL)
+
+Call = Tuple[int, bytes, int, bytes, bytearray]
+"""(flags, task, attempt, hash, the whole `run` frame)"""
+
+
+class Worker:
+    """Owns the socket. Never raises for what a user's function does."""
+
+    def __init__(self, sock: socket.socket, capture: Capture) -> None:
+        self._sock = sock
+        self._inbox = Inbox(sock)
+        self._capture = capture
+        self._functions = Functions()
+        self._runner = Runner(self._functions)
+        self._calls: Deque[Call] = deque()
+        self._out: List[bytes] = []
+        self._sent_at = 0
+        self._stopping = False
+
+    def serve(self, pid: int) -> None:
+        """Until `stop` (all calls before it are finished) or until the executor closes the socket."""
+        try:
+            self._send(frames.ready(pid, *sys.version_info[:2]))
+            while self._next():
+                call = self._calls.popleft()
+                if call[3] not in self._functions:
+                    self._fetch(call[3])
+                self._run(call)
+        except (EOFError, ConnectionError):
+            return
+
+    def _next(self) -> bool:
+        """Have a call at hand, and know whether another waits behind it. False: the work is over."""
+        calls = self._calls
+        if len(calls) < 2 and not self._stopping:
+            self._look()
+            while not calls and not self._stopping:
+                self._flush()
+                self._take(self._inbox.read())
+        if not calls:
+            self._flush()
+        return bool(calls)
+
+    def _look(self) -> None:
+        """Take what is in the socket already, without waiting."""
+        try:
+            self._take(self._inbox.read(socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            pass
+
+    def _take(self, received: List[bytearray]) -> None:
+        append = self._calls.append
+        for frame in received:
+            kind = frame[0]
+            if kind == RUN:
+                _, flags, task, attempt, body_hash = RUN_HEAD.unpack_from(frame)
+                append((flags, task, attempt, body_hash, frame))
+            elif kind == LOAD:
+                self._functions.add(LOAD_HEAD.unpack_from(frame)[1], bytes(frame[LOAD_HEAD.size:]))
+            elif kind == STOP:
+                self._stopping = True
+
+    def _fetch(self, body_hash: bytes) -> None:
+        """Ask for a body and wait for it; other frames that come meanwhile keep their order."""
+        self._out.append(frames.need(body_hash))
+        self._flush()
+        while body_hash not in self._functions:
+            self._take(self._inbox.read())
+
+    def _run(self, call: Call) -> None:
+        flags, task, attempt, body_hash, frame = call
+        if flags & FLUSH_FIRST or not self._calls or perf_counter_ns() - self._sent_at >= QUIET_NS:
+            self._out.append(frames.started(task, attempt))
+            self._flush()
+        self._capture.begin()
+        outcome, took, sections = self._runner.run(body_hash, frame)
+        if getsignal(signal.SIGALRM) != _DEFAULT:
+            _end_alarm()
+        self._out.append(frames.done(task, attempt, outcome, took, *sections, self._capture.end()))
+        if perf_counter_ns() - self._sent_at >= QUIET_NS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out:
+            self._send(b"".join(self._out))
+            self._out.clear()
+
+    def _send(self, data: bytes) -> None:
+        self._sock.sendall(data)
+        self._sent_at = perf_counter_ns()
+
+
+def _end_alarm() -> None:
+    """An alarm that outlives its call would interrupt the loop in the middle of a frame."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
