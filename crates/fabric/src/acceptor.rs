@@ -1,0 +1,237 @@
+//! The accepting end: a ROUTER, the ZAP handler of its context, and the connections that have spoken. Does not own
+//! sessions: a [`ConnId`] is a wire, the driver knows what it carries.
+
+use crate::conns::Conns;
+use crate::curve::{KeyPair, PublicKey};
+use crate::error::{Error, SendError};
+use crate::ffi;
+use crate::monitor::{Monitored, News, OF_ACCEPTOR};
+use crate::socket::{self, Context, Taken, Timing};
+use crate::zap::{self, Zap};
+use bursa_core::id::ConnId;
+use bursa_core::limits::ENDPOINTS;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Connections that are told apart: twice the endpoints, so that every endpoint may be reconnecting.
+const CONNECTIONS: usize = 2 * ENDPOINTS;
+/// Messages after which handshakes get a turn even if messages never stop.
+const TURN: u32 = 64;
+/// Dropped messages after which others get a turn.
+const DROPS: usize = 256;
+
+/// One message from an allowed peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// The connection it came on.
+    pub conn: ConnId,
+    /// The user of the key that encrypted it: the identity of the peer, whatever the message says (F2).
+    pub user: Arc<str>,
+    /// The key itself, for who gives several keys to one user.
+    pub key: PublicKey,
+    /// Its frames, at least one.
+    pub frames: Vec<Bytes>,
+}
+
+/// What was refused or dropped since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Connections refused because their key is not allowed.
+    pub refused_keys: u64,
+    /// Connections that ended in the handshake: no encryption, wrong server key, or not ZeroMQ at all.
+    pub failed_handshakes: u64,
+    /// Messages without an identity or without an end: never from libzmq, hence always 0.
+    pub malformed: u64,
+    /// Messages of more than `LINK_FRAMES` frames. (A frame that is too large ends its connection unseen.)
+    pub oversized: u64,
+    /// Messages of keys that are allowed no longer.
+    pub revoked_dropped: u64,
+    /// Connections dropped from the map because it was full.
+    pub evicted: u64,
+}
+
+/// Listens, lets allowed keys in, and moves messages. Handshakes go on only inside [`Acceptor::recv`] and
+/// [`Acceptor::try_recv`]: one of them must be called all the time.
+#[derive(Debug)]
+pub struct Acceptor {
+    // Dropped before the ZAP handler.
+    router: Monitored,
+    zap: Zap,
+    conns: Conns,
+    counters: Counters,
+    addr: String,
+    since_turn: u32,
+}
+
+/// What one look at the socket gave.
+enum Look {
+    Message(Incoming),
+    Dropped,
+    Nothing,
+}
+
+impl Acceptor {
+    /// Listens on `addr` (`host:port`, `*:port`, port 0 for any free one). Nobody is allowed yet.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address is in use or wrong, or when the context has an acceptor already.
+    pub fn bind(context: &Context, addr: &str, keys: &KeyPair, timing: Timing) -> Result<Self, Error> {
+        let zap = Zap::new(context)?;
+        let mut socket = context.socket(zmq::ROUTER)?;
+        socket::set_options(&socket, addr, timing)?;
+        socket.set_router_mandatory(true)?;
+        // Said although it is the default: with 1, a peer that chooses another's id would get its messages.
+        socket.set_router_handover(false)?;
+        socket.set_curve_server(true)?;
+        keys.apply(&socket)?;
+        socket.set_zap_domain(zap::DOMAIN)?;
+        ffi::enforce_zap(&mut socket)?;
+        let router = Monitored::new(context, socket, OF_ACCEPTOR)?;
+        router.link.socket().bind(&socket::tcp(addr)).map_err(|reason| match reason {
+            zmq::Error::EADDRINUSE => Error::PortInUse { addr: addr.to_owned() },
+            reason => Error::Bind { addr: addr.to_owned(), reason },
+        })?;
+        let bound = router.link.socket().get_last_endpoint()?.unwrap_or_default();
+        let addr = bound.strip_prefix("tcp://").unwrap_or(&bound).to_owned();
+        let (conns, counters) = (Conns::new(CONNECTIONS), Counters::default());
+        Ok(Self { router, zap, conns, counters, addr, since_turn: 0 })
+    }
+
+    /// Where it listens, as `host:port` with the real port.
+    #[must_use]
+    pub fn local_addr(&self) -> &str {
+        &self.addr
+    }
+
+    /// Lets a key in, as `user`. Said again with another user, the key's next message comes on a new connection.
+    pub fn allow(&mut self, key: PublicKey, user: impl Into<String>) {
+        self.zap.allow(key, user.into());
+    }
+
+    /// Allows a key no longer: new connections are refused, and what its live ones send is dropped from now on,
+    /// received or not. Sending to them still works (for a last `Refused`) until [`Acceptor::forget`]. False if the
+    /// key was not allowed.
+    pub fn revoke(&mut self, key: &PublicKey) -> bool {
+        self.zap.revoke(key)
+    }
+
+    /// The next message. Cancel-safe: a message is either returned or still waiting.
+    pub async fn recv(&mut self) -> Incoming {
+        loop {
+            for _ in 0..DROPS {
+                match self.look() {
+                    Look::Message(message) => return message,
+                    Look::Dropped => {}
+                    Look::Nothing => {
+                        self.news().await;
+                        break;
+                    }
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The next message, if there is one now. May say none while it drops a flood of messages; [`Acceptor::recv`]
+    /// then finds the rest.
+    pub fn try_recv(&mut self) -> Option<Incoming> {
+        for _ in 0..DROPS {
+            match self.look() {
+                Look::Message(message) => return Some(message),
+                Look::Dropped => {}
+                Look::Nothing => break,
+            }
+        }
+        None
+    }
+
+    /// Sends one message. Never waits: libzmq sends it later, or never if the connection ends.
+    ///
+    /// # Errors
+    /// When the connection is gone, does not take it, or the message is too large; nothing of it was sent then.
+    pub fn send(&mut self, conn: ConnId, frames: &[Bytes]) -> Result<(), SendError> {
+        let route = self.conns.route(conn).ok_or(SendError::Unreachable)?;
+        let sent = self.router.link.send(Some(route), frames);
+        if sent == Err(SendError::Unreachable) {
+            self.conns.forget(conn);
+        }
+        sent
+    }
+
+    /// Drops the entry of a session that is over. The connection stays open until its peer closes it; if it speaks
+    /// again, it is a new connection.
+    pub fn forget(&mut self, conn: ConnId) {
+        self.conns.forget(conn);
+    }
+
+    /// Connections in the map: those that have spoken and were not found gone since.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// What was refused or dropped so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { refused_keys: self.zap.refused, evicted: self.conns.evicted, ..self.counters }
+    }
+
+    fn news(&self) -> impl Future<Output = ()> + Send {
+        let (messages, asks) = (self.router.link.news(), self.zap.link.news());
+        let failures = self.router.monitor.news();
+        async move {
+            tokio::select! {
+                () = messages => {}
+                () = asks => {}
+                () = failures => {}
+            }
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        self.since_turn += 1;
+        if self.since_turn >= TURN {
+            self.turn();
+        }
+        let Some(route) = self.router.link.frame() else {
+            return if self.turn() { Look::Dropped } else { Look::Nothing };
+        };
+        let Some(mut first) =
+            Some(&route).filter(|route| route.get_more()).and_then(|_| self.router.link.frame())
+        else {
+            self.counters.malformed += 1;
+            return Look::Dropped;
+        };
+        let key = first.gets("User-Id").and_then(|text| text.parse::<PublicKey>().ok());
+        let frames = match self.router.link.rest(first) {
+            Taken::Frames(frames) => frames,
+            Taken::TooMany => {
+                self.counters.oversized += 1;
+                return Look::Dropped;
+            }
+        };
+        let Some(key) = key else {
+            self.counters.malformed += 1;
+            return Look::Dropped;
+        };
+        let Some(user) = self.zap.user(&key).map(Arc::clone) else {
+            self.counters.revoked_dropped += 1;
+            return Look::Dropped;
+        };
+        let conn = self.conns.heard(&route, key, &user);
+        Look::Message(Incoming { conn, user, key, frames })
+    }
+
+    /// Handshakes: answers ZAP and counts failures. True if there is more to do.
+    fn turn(&mut self) -> bool {
+        self.since_turn = 0;
+        while let Some(news) = self.router.news() {
+            // A refused key was counted by the one who refused it.
+            self.counters.failed_handshakes += u64::from(news == News::HandshakeFailed);
+        }
+        self.zap.serve()
+    }
+}

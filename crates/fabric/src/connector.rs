@@ -1,0 +1,144 @@
+//! The connecting end: a DEALER that is one connection and one session, never more. Does not own back-off: who
+//! wants another connection makes another connector.
+
+use crate::curve::{KeyPair, PublicKey};
+use crate::error::{Disconnected, Error, SendError};
+use crate::monitor::{Monitored, News, OF_CONNECTOR};
+use crate::socket::{self, Context, Taken, Timing};
+use bytes::Bytes;
+
+/// Where the connection stands. It only moves forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Up,
+    Down(Disconnected),
+}
+
+/// One connection to an acceptor. Dropping it closes the connection and drops what was not sent yet.
+#[derive(Debug)]
+pub struct Connector {
+    dealer: Monitored,
+    state: State,
+    oversized: u64,
+}
+
+impl Connector {
+    /// Begins to connect to `addr` (`host:port`) as the owner of `keys`, to nobody but the owner of `server`.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address makes no sense. That nobody listens there is said by [`Connector::connected`].
+    pub fn connect(
+        context: &Context,
+        addr: &str,
+        server: &PublicKey,
+        keys: &KeyPair,
+        timing: Timing,
+    ) -> Result<Self, Error> {
+        let socket = context.socket(zmq::DEALER)?;
+        socket::set_options(&socket, addr, timing)?;
+        // libzmq must not connect again behind our back: a new server would get the old one's messages.
+        socket.set_reconnect_ivl(-1)?;
+        // Nothing is queued for a connection that does not exist.
+        socket.set_immediate(true)?;
+        socket.set_curve_serverkey(&server.0)?;
+        keys.apply(&socket)?;
+        let dealer = Monitored::new(context, socket, OF_CONNECTOR)?;
+        let connected = dealer.link.socket().connect(&socket::tcp(addr));
+        connected.map_err(|reason| Error::Connect { addr: addr.to_owned(), reason })?;
+        Ok(Self { dealer, state: State::Connecting, oversized: 0 })
+    }
+
+    /// Waits until messages can be sent. Cancel-safe. A host name that does not resolve is not reported by libzmq:
+    /// the driver's bound on `Welcome` (FABRIC §3) ends that wait.
+    ///
+    /// # Errors
+    /// When there is no connection and there will be none.
+    pub async fn connected(&mut self) -> Result<(), Disconnected> {
+        loop {
+            self.update();
+            match self.state {
+                State::Up => return Ok(()),
+                State::Down(why) => return Err(why),
+                State::Connecting => self.dealer.monitor.news().await,
+            }
+        }
+    }
+
+    /// The next message. Cancel-safe: a message is either returned or still waiting.
+    ///
+    /// # Errors
+    /// When the connection is gone and everything that came before was returned.
+    pub async fn recv(&mut self) -> Result<Vec<Bytes>, Disconnected> {
+        loop {
+            if let Some(frames) = self.try_recv()? {
+                return Ok(frames);
+            }
+            let (messages, events) = (self.dealer.link.news(), self.dealer.monitor.news());
+            tokio::select! {
+                () = messages => {}
+                () = events => {}
+            }
+        }
+    }
+
+    /// The next message, if there is one now.
+    ///
+    /// # Errors
+    /// When the connection is gone and everything that came before was returned.
+    pub fn try_recv(&mut self) -> Result<Option<Vec<Bytes>>, Disconnected> {
+        if let Some(frames) = self.take() {
+            return Ok(Some(frames));
+        }
+        self.update();
+        let State::Down(why) = self.state else { return Ok(None) };
+        // What came between the look and the news.
+        self.take().map(Some).ok_or(why)
+    }
+
+    /// Sends one message. Never waits: libzmq sends it later, or never if the connection ends.
+    ///
+    /// # Errors
+    /// When there is no connection (yet or any more), the peer does not take it, or the message is too large;
+    /// nothing of it was sent then.
+    pub fn send(&mut self, frames: &[Bytes]) -> Result<(), SendError> {
+        let sent = self.dealer.link.send(None, frames);
+        if sent != Err(SendError::Full) {
+            return sent;
+        }
+        self.update();
+        if self.state == State::Up { sent } else { Err(SendError::Unreachable) }
+    }
+
+    /// Messages of more than `LINK_FRAMES` frames that were dropped.
+    #[must_use]
+    pub fn oversized(&self) -> u64 {
+        self.oversized
+    }
+
+    fn take(&mut self) -> Option<Vec<Bytes>> {
+        loop {
+            let first = self.dealer.link.frame()?;
+            match self.dealer.link.rest(first) {
+                Taken::Frames(frames) => return Some(frames),
+                Taken::TooMany => self.oversized += 1,
+            }
+        }
+    }
+
+    /// Takes the news; the first reason for an end is the true one.
+    fn update(&mut self) {
+        while let Some(news) = self.dealer.news() {
+            self.state = match (self.state, news) {
+                (State::Down(_), _) => continue,
+                (_, News::Up) => State::Up,
+                (_, News::KeyRefused) => State::Down(Disconnected::KeyRefused),
+                (_, News::HandshakeFailed) => State::Down(Disconnected::HandshakeFailed),
+                (State::Connecting, News::Down) => State::Down(Disconnected::NotReached),
+                (State::Up, News::Down) => State::Down(Disconnected::Lost),
+            };
+        }
+    }
+}
