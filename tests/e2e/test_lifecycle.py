@@ -1,0 +1,117 @@
+"""Starting, stopping, and processes that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import bursa
+from conftest import STOP_S, descendants, running, start, wait_for, with_role
+
+
+def slow(seconds: float, path: str) -> str:
+    with open(path, "a") as log:
+        log.write("started\n")
+    time.sleep(seconds)
+    return "finished"
+
+
+def starts(path: Path) -> int:
+    return path.read_text().count("started") if path.exists() else 0
+
+
+def test_the_tree_shows_its_roles(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as stack:
+        assert stack.client().run(len, []).result(30) == 0
+        own = Path(f"/proc/{stack.pid}/cmdline").read_bytes().split(b"\0")
+        assert b"watchdog" in own
+        for role in ["service", "manager", "executor", "bursa.worker"]:
+            assert with_role(stack.pid, role), role
+
+
+def test_sigterm_ends_everything_in_time_and_keeps_accepted_tasks(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stack = start(tmp_path / "home")
+    client = bursa.Client(stack.url, stack.token)
+    running_task = client.run(slow, 30, str(log)).task_id
+    queued = [client.run(lambda x=x: x).task_id for x in range(100)]
+    wait_for(lambda: starts(log) == 1, 30, "the first start")
+    client.close()
+    assert stack.stop() < STOP_S
+    with running(tmp_path / "home") as stack:
+        client = stack.client()
+        assert [client.result(task, timeout=30) for task in queued] == list(range(100))
+        wait_for(lambda: starts(log) == 2, 30, "the second start: it was handed back")
+        assert client.status(running_task) == "running"
+
+
+def test_a_killed_service_comes_back_and_nothing_is_lost(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running(tmp_path / "home") as stack:
+        client = stack.client()
+        long = client.run(slow, 3, str(log))
+        wait_for(lambda: starts(log) == 1, 30, "the start")
+        many = [client.run(lambda x=x: x * x) for x in range(2_000)]
+        (service,) = with_role(stack.pid, "service")
+        os.kill(service, signal.SIGKILL)
+        more = [client.run(lambda x=x: -x) for x in range(200)]
+        assert [future.result(60) for future in many] == [x * x for x in range(2_000)]
+        assert [future.result(60) for future in more] == [-x for x in range(200)]
+        assert long.result(60) == "finished"
+        assert starts(log) == 1, "it ran once: the executor kept it"
+        assert with_role(stack.pid, "service") != [service]
+
+
+def test_a_killed_manager_comes_back_and_running_work_survives(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running(tmp_path / "home") as stack:
+        client = stack.client()
+        long = client.run(slow, 3, str(log))
+        wait_for(lambda: starts(log) == 1, 30, "the start")
+        (manager,) = with_role(stack.pid, "manager")
+        executors = with_role(stack.pid, "executor")
+        os.kill(manager, signal.SIGKILL)
+        assert client.run(len, [1]).result(60) == 1
+        assert long.result(60) == "finished"
+        assert starts(log) == 1, "it ran once: the executor kept it"
+        assert with_role(stack.pid, "executor") == executors
+
+
+def test_a_killed_executor_is_replaced_and_its_work_runs_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running(tmp_path / "home") as stack:
+        client = stack.client()
+        long = client.run(slow, 1, str(log))
+        wait_for(lambda: starts(log) == 1, 30, "the start")
+        (executor,) = with_role(stack.pid, "executor")
+        os.kill(executor, signal.SIGKILL)
+        assert long.result(60) == "finished"
+        assert starts(log) == 2
+        left = [line for line in descendants(stack.pid).values() if str(executor) in line.split()]
+        assert not left
+
+
+def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path: Path) -> None:
+    def pid_then_sleep(path):
+        with open(path, "a") as log:
+            log.write(f"started {os.getpid()}\n")
+        time.sleep(1)
+        return "finished"
+
+    log = tmp_path / "log"
+    with running(tmp_path / "home") as stack:
+        future = stack.client().run(pid_then_sleep, str(log))
+        wait_for(lambda: starts(log) == 1, 30, "the start")
+        os.kill(int(log.read_text().split()[1]), signal.SIGKILL)
+        assert future.result(60) == "finished"
+        assert starts(log) == 2
+
+
+def test_up_prints_one_line_and_then_nothing(tmp_path: Path) -> None:
+    stack = start(tmp_path / "home")
+    assert stack.client().run(len, []).result(30) == 0
+    stack.stop()
+    assert stack.process.stdout.read() == ""
+    assert stack.process.returncode == 0
