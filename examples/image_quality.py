@@ -1,0 +1,48 @@
+"""Image quality: sharpness, contrast and noise of each image (the use that funcX's crystallography and microscopy users have).
+
+    python examples/image_quality.py
+
+Works on the images that scikit-image brings with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import skimage
+from skimage import color, filters, io, restoration
+
+import bursa
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif"}
+
+
+@bursa.function
+def quality(path: str) -> dict[str, float]:
+    """Sharpness (variance of the Laplacian), contrast (RMS) and noise (estimated sigma) of one image, in grey values of 0 to 1."""
+    image = np.atleast_2d(io.imread(path))
+    if image.ndim > 2 and image.shape[-1] in (3, 4):
+        image = color.rgb2gray(image[..., :3])
+    grey = skimage.img_as_float(image.squeeze())
+    if grey.ndim > 2:
+        grey = grey[0]
+    return {
+        "sharpness": float(filters.laplace(grey).var()),
+        "contrast": float(grey.std()),
+        "noise": float(restoration.estimate_sigma(grey)) if min(grey.shape) > 8 else 0.0,
+    }
+
+
+def main() -> None:
+    bundled = Path(skimage.__file__).parent / "data"
+    paths = sorted(str(path) for path in bundled.iterdir() if path.suffix in SUFFIXES)
+    results = zip(paths, quality.map(paths))
+    print(f"{'image':28} {'sharpness':>10} {'contrast':>10} {'noise':>10}")
+    for path, found in sorted(results, key=lambda pair: -pair[1]["sharpness"]):
+        name = Path(path).name
+        print(f"{name:28} {found['sharpness']:10.5f} {found['contrast']:10.3f} {found['noise']:10.4f}")
+
+
+if __name__ == "__main__":
+    main()
