@@ -58,7 +58,9 @@ def main() -> int:
 
 def crate_imports() -> Iterator[str]:
     command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
-    packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)["packages"]
+    packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)[
+        "packages"
+    ]
     for package in packages:
         name = package["name"]
         normal = {dep["name"] for dep in package["dependencies"] if dep["kind"] is None}

@@ -49,7 +49,9 @@ def many_calls(client: bursa.Client) -> None:
     total = sum(client.map(lambda x: x * x, range(CALLS), progress=True))
     took = time.perf_counter() - started
     assert total == sum(x * x for x in range(CALLS))
-    print(f"{CALLS:,} calls in {took:.1f} s: {CALLS / took:,.0f} a second, each on disk before it was accepted")
+    print(
+        f"{CALLS:,} calls in {took:.1f} s: {CALLS / took:,.0f} a second, each on disk before it was accepted"
+    )
 
 
 def example(name: str) -> None:

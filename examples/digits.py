@@ -7,12 +7,11 @@ Trains on half of scikit-learn's bundled handwritten digits on the endpoint, cla
 
 from __future__ import annotations
 
+import bursa
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
-
-import bursa
 
 BATCH = 16
 

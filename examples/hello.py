@@ -1,7 +1,7 @@
 """Functions for `bursa run`: arguments are read by the signature and its annotations.
 
-    bursa run examples/hello.py::greet --name Ada
-    bursa run examples/hello.py::area 2.0 3.5
+bursa run examples/hello.py::greet --name Ada
+bursa run examples/hello.py::area 2.0 3.5
 """
 
 

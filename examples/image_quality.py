@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import bursa
 import numpy as np
 import skimage
 from skimage import color, filters, io, restoration
-
-import bursa
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif"}
 

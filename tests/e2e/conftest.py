@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 import bursa
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("BURSA_BIN", ROOT / "target/release/bursa"))
@@ -129,7 +128,17 @@ class Stack:
 
 def start(home: Path, *flags: str, **more: str) -> Stack:
     """`bursa up` as scripts start it: one JSON line when a first call would succeed."""
-    command = [str(BINARY), "up", "--json", "--home", str(home), "--http", "127.0.0.1:0", "--zmq", "127.0.0.1:0"]
+    command = [
+        str(BINARY),
+        "up",
+        "--json",
+        "--home",
+        str(home),
+        "--http",
+        "127.0.0.1:0",
+        "--zmq",
+        "127.0.0.1:0",
+    ]
     command += ["--workers", "2", *flags]
     log = (home.parent / f"{home.name}.stderr").open("a")
     process = subprocess.Popen(

@@ -11,11 +11,10 @@ import textwrap
 from concurrent.futures import as_completed, wait
 from pathlib import Path
 
+import bursa
 import numpy as np
 import pytest
 from conftest import Stack, environment
-
-import bursa
 
 FACTOR = 3
 

@@ -7,9 +7,8 @@ import socket
 import stat
 from pathlib import Path
 
-from conftest import ROOT, Stack, run_cli
-
 import bursa
+from conftest import ROOT, Stack, run_cli
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 

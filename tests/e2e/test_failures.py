@@ -8,10 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import bursa
 import pytest
 from conftest import Stack, running
-
-import bursa
 
 
 def still_works(client: bursa.Client) -> bool:

@@ -10,9 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Stack
-
 from bursa import serialize
+from conftest import Stack
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
