@@ -1,4 +1,4 @@
-"""The rules of the tree that a compiler does not hold: who imports whom, and how large files and functions may be."""
+"""The rules of the tree that a compiler does not hold: who imports whom, and how large things may be."""
 
 from __future__ import annotations
 

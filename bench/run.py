@@ -1,8 +1,9 @@
-"""Speed of the whole product on one machine: the real binary, durability FULL, encryption and tokens on, 2 workers.
+"""Speed of the whole product on one machine: real binary, durability FULL, encryption and tokens on.
 
     make bench          # prints a table and writes bench/results/latest.json
 
-Machines are shared and noisy: read ratios within one run, medians, and CPU per task. `docs/performance.md` keeps the record.
+Machines are shared and noisy: read ratios within one run, medians, and CPU per task.
+`docs/performance.md` keeps the record.
 """
 
 from __future__ import annotations

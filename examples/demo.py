@@ -1,4 +1,4 @@
-"""What `make demo` shows: a service and an endpoint, the tutorial, many calls, the three examples, and a clean stop."""
+"""What `make demo` shows: service and endpoint, the tutorial, many calls, three examples, a clean stop."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Model serving: a scikit-learn classifier behind a function, called with batches (the use that funcX's DLHub has).
+"""Model serving: a scikit-learn classifier behind a function, called with batches (as funcX's DLHub does).
 
     python examples/digits.py
 
-Trains on half of scikit-learn's bundled handwritten digits on the endpoint, classifies the other half there, and prints the accuracy.
+Trains on half of scikit-learn's bundled handwritten digits on the endpoint, classifies the other half there,
+and prints the accuracy.
 """
 
 from __future__ import annotations

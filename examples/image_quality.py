@@ -1,4 +1,4 @@
-"""Image quality: sharpness, contrast and noise of each image (the use that funcX's crystallography and microscopy users have).
+"""Image quality: sharpness, contrast and noise of each image (the use of funcX's microscopy users).
 
     python examples/image_quality.py
 
@@ -19,7 +19,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif"}
 
 @bursa.function
 def quality(path: str) -> dict[str, float]:
-    """Sharpness (variance of the Laplacian), contrast (RMS) and noise (estimated sigma) of one image, in grey values of 0 to 1."""
+    """Sharpness (variance of the Laplacian), contrast (RMS) and noise (sigma), in grey values of 0 to 1."""
     image = np.atleast_2d(io.imread(path))
     if image.ndim > 2 and image.shape[-1] in (3, 4):
         image = color.rgb2gray(image[..., :3])

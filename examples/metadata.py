@@ -2,7 +2,7 @@
 
     python examples/metadata.py [DIRECTORY]
 
-Finds type, size, text statistics and image dimensions. The endpoint must see the same files, as a local one does.
+Finds type, size, text statistics and image dimensions. It must see the same files: a local one does.
 """
 
 from __future__ import annotations
