@@ -39,7 +39,8 @@ pub struct Incoming {
 pub struct Counters {
     /// Connections refused because their key is not allowed.
     pub refused_keys: u64,
-    /// Connections that ended in the handshake: no encryption, wrong server key, or not ZeroMQ at all.
+    /// Connections that ended in the handshake: no encryption, wrong server key, no end within 5 s. (libzmq closes
+    /// connections whose first bytes are not its protocol's without a word.)
     pub failed_handshakes: u64,
     /// Messages without an identity or without an end: never from libzmq, hence always 0.
     pub malformed: u64,
@@ -90,7 +91,8 @@ impl Acceptor {
         socket.set_zap_domain(zap::DOMAIN)?;
         ffi::enforce_zap(&mut socket)?;
         let router = Monitored::new(context, socket, OF_ACCEPTOR)?;
-        router.link.socket().bind(&socket::tcp(addr)).map_err(|reason| match reason {
+        let bound = socket::tcp(addr).and_then(|addr| router.link.socket().bind(&addr));
+        bound.map_err(|reason| match reason {
             zmq::Error::EADDRINUSE => Error::PortInUse { addr: addr.to_owned() },
             reason => Error::Bind { addr: addr.to_owned(), reason },
         })?;

@@ -46,7 +46,7 @@ impl Connector {
         socket.set_curve_serverkey(&server.0)?;
         keys.apply(&socket)?;
         let dealer = Monitored::new(context, socket, OF_CONNECTOR)?;
-        let connected = dealer.link.socket().connect(&socket::tcp(addr));
+        let connected = socket::tcp(addr).and_then(|addr| dealer.link.socket().connect(&addr));
         connected.map_err(|reason| Error::Connect { addr: addr.to_owned(), reason })?;
         Ok(Self { dealer, state: State::Connecting, oversized: 0 })
     }
@@ -134,10 +134,12 @@ impl Connector {
             self.state = match (self.state, news) {
                 (State::Down(_), _) => continue,
                 (_, News::Up) => State::Up,
-                (_, News::KeyRefused) => State::Down(Disconnected::KeyRefused),
-                (_, News::HandshakeFailed) => State::Down(Disconnected::HandshakeFailed),
-                (State::Connecting, News::Down) => State::Down(Disconnected::NotReached),
-                (State::Up, News::Down) => State::Down(Disconnected::Lost),
+                (State::Connecting, News::KeyRefused) => State::Down(Disconnected::KeyRefused),
+                (State::Connecting, News::HandshakeFailed | News::Ended) => {
+                    State::Down(Disconnected::HandshakeFailed)
+                }
+                (State::Connecting, News::NotMade) => State::Down(Disconnected::NotReached),
+                (State::Up, _) => State::Down(Disconnected::Lost),
             };
         }
     }

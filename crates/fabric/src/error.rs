@@ -21,7 +21,7 @@ pub enum Error {
         addr: String,
     },
     /// The operating system or libzmq refuses the address.
-    #[error("cannot listen on {addr}: {reason}")]
+    #[error("cannot listen on {addr}: {reason} (expected host:port)")]
     Bind {
         /// The address that was asked for.
         addr: String,

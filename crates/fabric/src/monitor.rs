@@ -17,8 +17,10 @@ pub(crate) enum News {
     KeyRefused,
     /// The handshake failed for another reason.
     HandshakeFailed,
-    /// A connection ended, or an attempt to make one did.
-    Down,
+    /// A TCP connection ended, at whatever stage.
+    Ended,
+    /// There was no TCP connection.
+    NotMade,
 }
 
 /// Failed handshakes only: what an acceptor counts.
@@ -67,7 +69,8 @@ impl Monitored {
                 zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH => return Some(News::KeyRefused),
                 zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
                 | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL => return Some(News::HandshakeFailed),
-                zmq_sys::ZMQ_EVENT_DISCONNECTED | zmq_sys::ZMQ_EVENT_CLOSED => return Some(News::Down),
+                zmq_sys::ZMQ_EVENT_DISCONNECTED => return Some(News::Ended),
+                zmq_sys::ZMQ_EVENT_CLOSED => return Some(News::NotMade),
                 _ => {}
             }
         }

@@ -167,7 +167,12 @@ fn to_bytes(frame: zmq::Message) -> Bytes {
     if frame.len() <= FRAME_BYTES { Bytes::copy_from_slice(&frame) } else { Bytes::from_owner(Owned(frame)) }
 }
 
-/// `host:port` as libzmq wants it.
-pub(crate) fn tcp(addr: &str) -> String {
-    format!("tcp://{}", addr.strip_prefix("tcp://").unwrap_or(addr))
+/// `host:port` as libzmq wants it. libzmq itself takes port 99999 for port 34463, so we look first.
+pub(crate) fn tcp(addr: &str) -> Result<String, zmq::Error> {
+    let plain = addr.strip_prefix("tcp://").unwrap_or(addr);
+    let odd = |c: char| c.is_control() || c.is_whitespace() || c == ';' || c == '/';
+    let good = plain.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    });
+    if good && !plain.contains(odd) { Ok(format!("tcp://{plain}")) } else { Err(zmq::Error::EINVAL) }
 }

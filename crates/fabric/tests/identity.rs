@@ -240,12 +240,12 @@ fn addresses_that_cannot_be_used_are_named() {
             )
         );
         assert!(matches!(bind(&world.context, "127.0.0.1:0"), Err(Error::SecondAcceptor)));
-        for wrong in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "192.0.2.1:1", ""] {
+        for wrong in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "192.0.2.1:1", "", "a\0:1"] {
             // A new context each time: libzmq lets go of the ZAP address a moment after a failure.
             let error = bind(&Context::new().unwrap(), wrong).unwrap_err();
             assert!(matches!(error, Error::Bind { .. }), "{wrong}: {error}");
         }
-        for wrong in ["nonsense", "127.0.0.1", "a b:1", ""] {
+        for wrong in ["nonsense", "127.0.0.1", "a b:1", "", "127.0.0.1:65536", "1.2.3.4:1;5.6.7.8:2"] {
             let made = Connector::connect(&other, wrong, &world.server.public, &world.ann, TIMING);
             assert!(matches!(made, Err(Error::Connect { .. })), "{wrong}: {made:?}");
         }

@@ -1,5 +1,5 @@
 //! What the tests of this crate share: a pair of ends on port 0, and bounds that only end a failure.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use bursa_fabric::{Acceptor, Connector, Context, Incoming, KeyPair, Timing};
 use bytes::Bytes;
