@@ -1,5 +1,7 @@
 //! Who gets in, and whose messages are whose (FABRIC §3, F2).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 mod common;
 
 use bursa_fabric::{Acceptor, Connector, Context, Disconnected, Error, KeyPair, PublicKey, SendError};
