@@ -1,0 +1,122 @@
+//! Workers that are gone or never came: what becomes of the calls in their pipes (F19).
+
+use super::attempt::Open;
+use super::event::{Action, WorkerExit};
+use super::pool::{Call, Fate, Phase};
+use super::report::begun;
+use super::{Executor, Key, verdict};
+use crate::id::WorkerId;
+use crate::task::{Begun, Failure, Outcome};
+use crate::time::Mono;
+use crate::wire::{Done, Item};
+use bytes::Bytes;
+
+/// A worker's end, as far as its calls are concerned.
+struct Death {
+    exit: WorkerExit,
+    output: Bytes,
+    /// By our own signal.
+    ours: bool,
+}
+
+impl Executor {
+    /// A worker could not be made. If its lane has no other, what waits there ends with the reason.
+    pub(super) fn worker_failed(&mut self, now: Mono, id: WorkerId, why: &str, out: &mut Vec<Action>) {
+        let Some(worker) = self.pool.get(id).filter(|worker| worker.phase == Phase::Starting) else {
+            self.ignored += 1;
+            return;
+        };
+        let key = worker.lane;
+        self.pool.workers.remove(&id);
+        self.lanes.leave(key, id);
+        let lane = self.lanes.lane(key);
+        lane.starting = lane.starting.saturating_sub(1);
+        let orphaned = lane.workers.is_empty();
+        out.push(Action::Log { text: format!("a worker could not be started: {why}") });
+        let rng = &mut self.rng;
+        self.spawning.failed(now, |ms| rng.jitter(ms), why);
+        while orphaned
+            && let Some(key) = self.lanes.get(key).and_then(|lane| lane.waiting.values().next().copied())
+        {
+            let failure = verdict::environment(why, &self.config.host);
+            self.finish(verdict::ended(key, Outcome::Environment, Begun::No, Some(failure)));
+        }
+        self.lanes.tidy(key);
+        self.capacity_news = true;
+        self.wake_all();
+    }
+
+    /// A worker is gone, and its socket was read to the end.
+    pub(super) fn worker_exited(
+        &mut self,
+        now: Mono,
+        id: WorkerId,
+        exit: WorkerExit,
+        output: Bytes,
+        out: &mut Vec<Action>,
+    ) {
+        match self.pool.get(id).map(|worker| worker.phase) {
+            None => self.ignored += 1,
+            Some(Phase::Starting) => {
+                let why = verdict::stillborn(exit, &output);
+                self.worker_failed(now, id, &why, out);
+            }
+            Some(_) => self.bury(id, exit, output),
+        }
+    }
+
+    fn bury(&mut self, id: WorkerId, exit: WorkerExit, output: Bytes) {
+        let Some(worker) = self.pool.workers.remove(&id) else { return };
+        self.lanes.leave(worker.lane, id);
+        self.lanes.tidy(worker.lane);
+        let maybe = worker.maybe_begun();
+        let mut death = Death { exit, output, ours: worker.signalled };
+        for (place, call) in worker.pipe.into_iter().enumerate() {
+            if place < maybe {
+                let done = self.ended_with_worker(&call, place == 0 && maybe == 1, &mut death);
+                self.finish(done);
+            } else {
+                self.never_begun(&call);
+            }
+        }
+        self.capacity_news = true;
+        self.wake_all();
+    }
+
+    /// It ran, or may have run, when its worker died. `alone`: no other call may have.
+    fn ended_with_worker(&self, call: &Call, alone: bool, death: &mut Death) -> Done {
+        let host = &self.config.host;
+        let begun = begun(call.started, true);
+        let (outcome, failure): (_, Failure) = match call.fate {
+            Some(Fate::Cancelled(_)) => (Outcome::Cancelled, verdict::cancelled(begun, host)),
+            Some(Fate::TimedOut) => (Outcome::Timeout, verdict::timeout(call.timeout_ms.unwrap_or(0), host)),
+            None if self.drain.is_some() && death.ours => (Outcome::Lost, verdict::preempted(host)),
+            None if death.ours => (Outcome::Lost, verdict::bystander(host)),
+            None => (Outcome::Died, verdict::died(death.exit, begun, host)),
+        };
+        let mut done = verdict::ended(call.key, outcome, begun, Some(failure));
+        if alone || call.started {
+            done.output = verdict::tail(std::mem::take(&mut death.output));
+        }
+        done
+    }
+
+    /// Provably not begun: to another worker under the same number (F16, F19), or ended as asked.
+    fn never_begun(&mut self, call: &Call) {
+        if call.fate.is_some() {
+            let failure = verdict::cancelled(Begun::No, &self.config.host);
+            self.finish(verdict::ended(call.key, Outcome::Cancelled, Begun::No, Some(failure)));
+        } else if self.drain.is_some() {
+            self.hand_back(call.key);
+        } else {
+            self.enqueue(call.key);
+        }
+    }
+
+    /// `returned`: no longer held, never started; neither kept nor acknowledged (F20).
+    pub(super) fn hand_back(&mut self, key: Key) {
+        let Some(open): Option<Open> = self.attempts.give_back(key) else { return };
+        self.unplace(key, &open);
+        self.uplink.say(Item::Result(Box::new(verdict::ended(key, Outcome::Returned, Begun::No, None))));
+    }
+}

@@ -1,0 +1,250 @@
+//! From lanes to pipes: who gets the next call, and when workers are made or make room for other users.
+
+use super::attempt::{Entry, Place};
+use super::event::Action;
+use super::lane::LaneKey;
+use super::pool::{Call, Phase, Worker};
+use super::{Executor, Key, verdict};
+use crate::id::WorkerId;
+use crate::limits;
+use crate::task::{Begun, Outcome};
+use crate::time::Mono;
+
+/// Back-off after workers that could not be made: first and longest.
+const SPAWN_BACKOFF_MS: (u64, u64) = (100, 10_000);
+/// How often expired attempts are looked for, at most.
+const EXPIRY_MS: u64 = 100;
+
+/// When the next worker may be made.
+#[derive(Debug, Default)]
+pub(super) struct Spawning {
+    backoff_ms: u64,
+    not_before: Option<Mono>,
+    why: Option<String>,
+}
+
+impl Spawning {
+    /// A worker could not be made: the next one later.
+    pub(super) fn failed(&mut self, now: Mono, jittered: impl FnOnce(u64) -> u64, why: &str) {
+        self.backoff_ms = (self.backoff_ms * 2).clamp(SPAWN_BACKOFF_MS.0, SPAWN_BACKOFF_MS.1);
+        self.not_before = Some(now.after(jittered(self.backoff_ms)));
+        self.why = Some(why.chars().take(limits::NAME_BYTES).collect());
+    }
+
+    /// A worker is there.
+    pub(super) fn worked(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn may(&self, now: Mono) -> bool {
+        self.not_before.is_none_or(|at| now >= at)
+    }
+
+    /// The back-off is over; `true` if it ended now.
+    pub(super) fn retry(&mut self, now: Mono) -> bool {
+        self.not_before.take_if(|at| now >= *at).is_some()
+    }
+
+    /// Why the last worker could not be made, for people.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.why.as_ref().map(|why| format!("workers could not be started: {why}"))
+    }
+
+    pub(super) const fn next_deadline(&self) -> Option<Mono> {
+        self.not_before
+    }
+}
+
+impl Executor {
+    /// Puts an attempt into its lane, at its place by arrival.
+    pub(super) fn enqueue(&mut self, key: Key) {
+        let Some(open) = self.attempts.open_mut(key) else { return };
+        open.place = Place::Lane;
+        let (lane, arrival, expires) = (open.lane, open.arrival, open.expires);
+        self.lanes.lane(lane).waiting.insert(arrival, key);
+        self.todo.insert(lane);
+        self.attempts.look_at(expires);
+    }
+
+    /// Something changed for everyone: a slot is free, the manager is back, results were acknowledged.
+    pub(super) fn wake_all(&mut self) {
+        self.todo.extend(self.lanes.with_work());
+    }
+
+    /// Whether another call may be started: not when over the result window (F28), orphaned (F13) or draining (F38).
+    fn may_start(&self, now: Mono) -> bool {
+        self.drain.is_none()
+            && self.attempts.result_bytes() < self.uplink.result_window.max(1)
+            && self.uplink.alone_since.is_none_or(|since| now.since(since) < self.config.orphan_start_ms)
+    }
+
+    /// Acknowledged results may let calls start again.
+    pub(super) fn result_window_moved(&mut self, before: u64) {
+        if before >= self.uplink.result_window {
+            self.wake_all();
+        }
+    }
+
+    /// Gives the lanes that have news what there is.
+    pub(super) fn dispatch(&mut self, now: Mono, out: &mut Vec<Action>) {
+        while let Some(lane) = self.todo.pop_first() {
+            self.fill(now, lane, out);
+            self.lanes.tidy(lane);
+        }
+    }
+
+    /// One lane: idle workers first, then new workers, then the pipes of busy ones.
+    fn fill(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
+        let Some(lane) = self.lanes.get(key) else { return };
+        if lane.waiting.is_empty() {
+            return;
+        }
+        let workers = lane.workers.clone();
+        for id in &workers {
+            if self.pool.get(*id).is_some_and(Worker::is_idle) {
+                self.give(now, *id, out);
+            }
+        }
+        self.spawn(now, key, out);
+        // Breadth first: one more call for each worker, until none has room.
+        let mut progress = true;
+        while std::mem::take(&mut progress) {
+            for id in &workers {
+                progress |= self.prefetch(now, *id, out);
+            }
+        }
+    }
+
+    /// Makes workers for what waits and has none coming; makes room among strangers when all slots are taken.
+    fn spawn(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
+        if !self.may_start(now) || !self.spawning.may(now) {
+            return;
+        }
+        let Some(lane) = self.lanes.get(key) else { return };
+        let mut unserved = lane.waiting.len().saturating_sub(lane.starting);
+        let slots = (self.config.workers as usize).saturating_sub(self.pool.workers.len());
+        for _ in 0..unserved.min(slots) {
+            let worker = self.pool.add(key, now);
+            let lane = self.lanes.lane(key);
+            lane.workers.push(worker);
+            lane.starting += 1;
+            out.push(Action::Spawn { worker, user: key.user, container: key.container });
+        }
+        unserved = unserved.saturating_sub(slots).saturating_sub(self.pool.leaving());
+        for _ in 0..unserved {
+            let Some(stranger) = self.pool.idle_stranger(key) else { break };
+            self.retire(now, stranger, out);
+        }
+    }
+
+    /// Puts one more call behind those of a busy worker, but leaves what the starting workers will take.
+    fn prefetch(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) -> bool {
+        let Some(worker) = self.pool.get(id) else { return false };
+        let Some(lane) = self.lanes.get(worker.lane) else { return false };
+        lane.waiting.len() > lane.starting && self.give(now, id, out)
+    }
+
+    /// After a call ended: fills this worker's pipe again, or lets it go if another lane has no worker and waited longer.
+    pub(super) fn refill(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) {
+        let Some(worker) = self.pool.get_mut(id) else { return };
+        let (lane, empty, phase) = (worker.lane, worker.pipe.is_empty(), worker.phase);
+        if phase == Phase::Ready && self.pool.workers.len() >= self.config.workers as usize {
+            let starved = self.lanes.starved(lane);
+            if starved > 0 && starved > self.pool.leaving() {
+                self.close(id);
+            }
+        }
+        match self.pool.get(id).map(|worker| worker.phase) {
+            Some(Phase::Closing) if empty => self.retire(now, id, out),
+            Some(Phase::Ready) if empty => {
+                self.give(now, id, out);
+                while self.prefetch(now, id, out) {}
+                if self.pool.get(id).is_some_and(Worker::is_idle) {
+                    self.wake_all();
+                }
+            }
+            Some(Phase::Ready) => while self.prefetch(now, id, out) {},
+            _ => {}
+        }
+    }
+
+    /// The worker takes no more calls.
+    fn close(&mut self, id: WorkerId) {
+        if let Some(worker) = self.pool.get_mut(id) {
+            worker.phase = Phase::Closing;
+            let lane = worker.lane;
+            self.lanes.leave(lane, id);
+        }
+    }
+
+    /// Lets a worker without calls end; it is killed if it does not.
+    pub(super) fn retire(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) {
+        self.close(id);
+        if let Some(worker) = self.pool.get_mut(id) {
+            worker.phase = Phase::Leaving;
+            worker.kill_at = Some(now.after(2 * limits::GRACE_MS));
+            out.push(Action::Retire { worker: id });
+        }
+    }
+
+    /// The lane's first attempt goes into this worker's pipe, if it fits and may start. Expired ones end on the way.
+    fn give(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) -> bool {
+        if !self.may_start(now) {
+            return false;
+        }
+        let Some(worker) = self.pool.get_mut(id) else { return false };
+        let lane = worker.lane;
+        let Some((_, key)) = self.lanes.get(lane).and_then(|lane| lane.waiting.first_key_value()) else {
+            return false;
+        };
+        let key = *key;
+        let Some(open) = self.attempts.open_mut(key) else {
+            self.lanes.pop(lane);
+            return true;
+        };
+        if open.expires <= now {
+            self.end_expired(key);
+            return true;
+        }
+        let mut expected = self.depths.expect(open.hash);
+        if !worker.has_room(now, expected) {
+            return false;
+        }
+        // A call with a timeout is never confused with the next one: its end is told before that begins.
+        expected.flush |= worker.pipe.back().is_some_and(|before| before.timeout_ms.is_some());
+        self.lanes.pop(lane);
+        open.place = Place::Pipe(id);
+        let (hash, args, timeout_ms) = (open.hash, open.args.clone(), open.timeout_ms);
+        if worker.load(hash)
+            && let Some(body) = self.bodies.get(hash)
+        {
+            out.push(Action::Load { worker: id, hash, body: body.clone() });
+        }
+        worker.push(now, Call { key, hash, timeout_ms, expected, started: false, fate: None });
+        out.push(Action::Run {
+            worker: id,
+            task: key.task,
+            attempt: key.attempt,
+            hash,
+            args,
+            flush: expected.flush,
+        });
+        true
+    }
+
+    /// Ends what waited beyond its deadline (F33); looks at most every [`EXPIRY_MS`].
+    pub(super) fn expire(&mut self, now: Mono) {
+        if self.attempts.earliest().is_some_and(|at| now >= at) {
+            for key in self.attempts.expired(now, now.after(EXPIRY_MS)) {
+                self.end_expired(key);
+            }
+        }
+    }
+
+    fn end_expired(&mut self, key: Key) {
+        if let Some(Entry::Open(_)) = self.attempts.get(key) {
+            let failure = verdict::expired(&self.config.host);
+            self.finish(verdict::ended(key, Outcome::Expired, Begun::No, Some(failure)));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Lanes: what waits for a worker, by user and container. Workers are never shared between lanes.
+
+use super::attempt::Key;
+use crate::id::{ContainerId, UserId, WorkerId};
+use std::collections::BTreeMap;
+
+/// Whose work, in which container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LaneKey {
+    pub(super) user: UserId,
+    pub(super) container: Option<ContainerId>,
+}
+
+/// One lane.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// By arrival: an attempt that comes back from a dead worker's pipe is again where it was.
+    pub(super) waiting: BTreeMap<u64, Key>,
+    /// Its workers, starting ones too, leaving ones not.
+    pub(super) workers: Vec<WorkerId>,
+    /// Workers that are being made.
+    pub(super) starting: usize,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Lanes(BTreeMap<LaneKey, Lane>);
+
+impl Lanes {
+    pub(super) fn get(&self, key: LaneKey) -> Option<&Lane> {
+        self.0.get(&key)
+    }
+
+    pub(super) fn lane(&mut self, key: LaneKey) -> &mut Lane {
+        self.0.entry(key).or_default()
+    }
+
+    /// Takes the attempt that has waited longest.
+    pub(super) fn pop(&mut self, key: LaneKey) -> Option<Key> {
+        self.0.get_mut(&key)?.waiting.pop_first().map(|(_, key)| key)
+    }
+
+    pub(super) fn remove(&mut self, key: LaneKey, arrival: u64) {
+        if let Some(lane) = self.0.get_mut(&key) {
+            lane.waiting.remove(&arrival);
+        }
+    }
+
+    /// A worker of this lane is gone or leaves.
+    pub(super) fn leave(&mut self, key: LaneKey, worker: WorkerId) {
+        if let Some(lane) = self.0.get_mut(&key) {
+            lane.workers.retain(|other| *other != worker);
+        }
+    }
+
+    /// Forgets the lane if it has neither work nor workers.
+    pub(super) fn tidy(&mut self, key: LaneKey) {
+        if self.0.get(&key).is_some_and(|lane| lane.waiting.is_empty() && lane.workers.is_empty()) {
+            self.0.remove(&key);
+        }
+    }
+
+    /// Lanes with work.
+    pub(super) fn with_work(&self) -> impl Iterator<Item = LaneKey> {
+        self.0.iter().filter(|(_, lane)| !lane.waiting.is_empty()).map(|(key, _)| *key)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.0.values().map(|lane| lane.waiting.len()).sum()
+    }
+
+    /// How many other lanes have no worker and waited longer than `lane`'s first: it must not take every slot for ever.
+    pub(super) fn starved(&self, lane: LaneKey) -> usize {
+        if self.0.len() < 2 {
+            return 0;
+        }
+        let first = |lane: &Lane| lane.waiting.first_key_value().map(|(arrival, _)| *arrival);
+        let own = self.0.get(&lane).and_then(first).unwrap_or(u64::MAX);
+        let older = |other: &Lane| other.workers.is_empty() && first(other).is_some_and(|first| first < own);
+        self.0.iter().filter(|(key, other)| **key != lane && older(other)).count()
+    }
+}

@@ -1,0 +1,199 @@
+//! Workers and their pipes: one running call each, and a few that wait behind it.
+//!
+//! Owns what each worker is doing. Which call goes where is `dispatch`'s business, what a death means is `death`'s.
+
+use super::attempt::Key;
+use super::depth::{Expectation, QUICK_NS};
+use super::lane::LaneKey;
+use crate::id::{Hash, WorkerId};
+use crate::limits;
+use crate::time::Mono;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How long a cancelled call may still finish by itself when others wait behind it: killing the worker costs more than
+/// the calls that are let into a pipe with others.
+pub(super) const PATIENCE_MS: u64 = 50;
+/// Bodies remembered per worker; above it they are loaded once more, which is harmless.
+const LOADED: usize = 1_024;
+
+/// What shall become of a call that a worker has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Cancelled, with this grace between SIGTERM and SIGKILL.
+    Cancelled(u64),
+    /// It ran too long.
+    TimedOut,
+}
+
+/// A call in a worker's pipe.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) key: Key,
+    pub(super) hash: Hash,
+    pub(super) timeout_ms: Option<u64>,
+    pub(super) expected: Expectation,
+    /// The worker said that it began.
+    pub(super) started: bool,
+    pub(super) fate: Option<Fate>,
+}
+
+/// How far a worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Being made.
+    Starting,
+    /// Takes calls.
+    Ready,
+    /// Takes no more calls and is retired when its pipe is empty: another lane needs the slot.
+    Closing,
+    /// Told to end: retired, or signalled.
+    Leaving,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) lane: LaneKey,
+    pub(super) phase: Phase,
+    pub(super) pipe: VecDeque<Call>,
+    /// Time of the calls behind the head.
+    load_ns: u64,
+    loaded: BTreeSet<Hash>,
+    /// When the head became the head, or the pipe became empty.
+    pub(super) since: Mono,
+    /// When the head is stopped.
+    pub(super) deadline: Option<Mono>,
+    /// When SIGKILL is due.
+    pub(super) kill_at: Option<Mono>,
+    /// It was signalled: its death is our doing.
+    pub(super) signalled: bool,
+}
+
+impl Worker {
+    pub(super) fn new(lane: LaneKey, now: Mono) -> Self {
+        Self {
+            lane,
+            phase: Phase::Starting,
+            pipe: VecDeque::new(),
+            load_ns: 0,
+            loaded: BTreeSet::new(),
+            since: now,
+            deadline: None,
+            kill_at: None,
+            signalled: false,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Ready && self.pipe.is_empty()
+    }
+
+    /// Whether one more call fits: at once, or behind quick ones within the pipe's time.
+    pub(super) fn has_room(&self, now: Mono, expected: Expectation) -> bool {
+        let Some(last) = self.pipe.back() else { return self.phase == Phase::Ready };
+        self.phase == Phase::Ready
+            && last.expected.quick
+            && last.fate.is_none()
+            && self.pipe.len() < limits::WORKER_DEPTH
+            && self.load_ns + expected.cost_ns <= limits::WORKER_PIPE_NS
+            && now.since(self.since) <= QUICK_NS / 1_000_000
+    }
+
+    /// Appends a call.
+    pub(super) fn push(&mut self, now: Mono, call: Call) {
+        if self.pipe.is_empty() {
+            self.pipe.push_back(call);
+            self.arm(now);
+        } else {
+            self.load_ns += call.expected.cost_ns;
+            self.pipe.push_back(call);
+        }
+    }
+
+    /// Takes the head if it is `key`; the next one is the head now.
+    pub(super) fn pop(&mut self, now: Mono, key: Key) -> Option<Call> {
+        if self.pipe.front()?.key != key {
+            return None;
+        }
+        let call = self.pipe.pop_front();
+        let next = self.pipe.front().map_or(0, |next| next.expected.cost_ns);
+        self.load_ns = self.load_ns.saturating_sub(next);
+        self.arm(now);
+        call
+    }
+
+    /// Starts the head's clock.
+    pub(super) fn arm(&mut self, now: Mono) {
+        self.since = now;
+        self.deadline = self.pipe.front().and_then(|head| match head.fate {
+            Some(Fate::Cancelled(_)) => Some(now.after(PATIENCE_MS)),
+            Some(Fate::TimedOut) => None,
+            None => head.timeout_ms.map(|ms| now.after(ms)),
+        });
+    }
+
+    /// Notes that the worker gets this body; `false` if it has it.
+    pub(super) fn load(&mut self, hash: Hash) -> bool {
+        if self.loaded.len() >= LOADED {
+            self.loaded.clear();
+        }
+        self.loaded.insert(hash)
+    }
+
+    /// How many calls from the head on may have begun when the worker is gone and its socket is read to the end (F19).
+    ///
+    /// A worker sends what is finished before it starts a call that is marked `flush`; unmarked calls may begin, and
+    /// even end, unannounced. So all behind the first marked one provably have not begun.
+    pub(super) fn maybe_begun(&self) -> usize {
+        let marked = self.pipe.iter().skip(1).position(|call| call.expected.flush);
+        marked.map_or(self.pipe.len(), |index| index + 1)
+    }
+
+    /// The earliest timer of this worker.
+    pub(super) fn next_deadline(&self, idle_ms: u64) -> Option<Mono> {
+        let idle = self.is_idle().then(|| self.since.after(idle_ms));
+        [self.deadline, self.kill_at, idle].into_iter().flatten().min()
+    }
+}
+
+/// All workers.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    made: u32,
+}
+
+impl Pool {
+    /// A number for a worker to be made.
+    pub(super) fn add(&mut self, lane: LaneKey, now: Mono) -> WorkerId {
+        self.made = self.made.wrapping_add(1);
+        let id = WorkerId(self.made);
+        self.workers.insert(id, Worker::new(lane, now));
+        id
+    }
+
+    pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.workers.get_mut(&id)
+    }
+
+    /// Workers that have work or no future.
+    pub(super) fn busy(&self) -> usize {
+        self.workers.values().filter(|worker| !worker.is_idle()).count()
+    }
+
+    /// Workers whose slot is about to be free.
+    pub(super) fn leaving(&self) -> usize {
+        let leaves = |worker: &&Worker| matches!(worker.phase, Phase::Closing | Phase::Leaving);
+        self.workers.values().filter(leaves).count()
+    }
+
+    /// The worker of another lane that has been idle longest.
+    pub(super) fn idle_stranger(&self, lane: LaneKey) -> Option<WorkerId> {
+        let strangers = self.workers.iter().filter(|(_, worker)| worker.is_idle() && worker.lane != lane);
+        strangers.min_by_key(|(_, worker)| worker.since).map(|(id, _)| *id)
+    }
+}
