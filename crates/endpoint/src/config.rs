@@ -1,0 +1,214 @@
+//! What an endpoint's processes are configured with: the keys, and their values with types.
+//!
+//! Finding the values (flag, environment, file) is the command's business.
+
+use bursa_core::config::{ConfigError, Key, Values};
+use bursa_core::limits;
+use std::path::{Path, PathBuf};
+
+macro_rules! key {
+    ($const:ident, $name:literal, $env:literal, $default:literal, $about:literal) => {
+        const $const: Key =
+            Key { name: concat!("endpoint.", $name), env: $env, default: $default, about: $about };
+    };
+}
+
+key!(WORKERS, "workers", "BURSA_WORKERS", "0", "calls that run at once on this node; 0: one per core");
+key!(PYTHON, "python", "BURSA_PYTHON", "",
+    "the Python of the workers; empty: $VIRTUAL_ENV/bin/python, else python3 on PATH");
+key!(LISTEN, "listen", "BURSA_ENDPOINT_LISTEN", "127.0.0.1:0",
+    "where the manager listens for its executors, as host:port (port 0: any free one)");
+key!(HEARTBEAT, "heartbeat_ms", "BURSA_ENDPOINT_HEARTBEAT_MS", "2000",
+    "manager and executors say something at least this often");
+key!(THRESHOLD, "threshold_ms", "BURSA_ENDPOINT_THRESHOLD_MS", "6000",
+    "an executor that is silent for this long counts as lost");
+key!(ADOPT, "adopt_ms", "BURSA_ENDPOINT_ADOPT_MS", "12000",
+    "how long a restarted manager waits for the executors of the one before");
+key!(IDLE, "idle_ms", "BURSA_ENDPOINT_IDLE_MS", "600000", "a worker without calls ends after this");
+key!(ORPHAN_START, "orphan_start_ms", "BURSA_ENDPOINT_ORPHAN_START_MS", "60000",
+    "an executor without a manager starts no further call after this");
+key!(ORPHAN, "orphan_ms", "BURSA_ENDPOINT_ORPHAN_MS", "1800000", "an executor without a manager ends after this");
+key!(STOP_GRACE, "stop_grace_ms", "BURSA_ENDPOINT_STOP_GRACE_MS", "2000",
+    "on stop, running calls may go on for this long; then they end and are handed back");
+key!(LINK_HEARTBEAT, "link_heartbeat_ms", "BURSA_ENDPOINT_LINK_HEARTBEAT_MS", "10000",
+    "heartbeat of the connection to the service");
+key!(LINK_THRESHOLD, "link_threshold_ms", "BURSA_ENDPOINT_LINK_THRESHOLD_MS", "30000",
+    "a connection to the service that is silent for this long is closed");
+
+/// Every key of the section `endpoint`.
+pub const KEYS: &[Key] = &[
+    WORKERS, PYTHON, LISTEN, HEARTBEAT, THRESHOLD, ADOPT, IDLE, ORPHAN_START, ORPHAN, STOP_GRACE, LINK_HEARTBEAT,
+    LINK_THRESHOLD,
+];
+
+/// The values, with types, and where the endpoint lives.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The home directory, `~/.bursa` by default.
+    pub home: PathBuf,
+    /// The endpoint's name: its directory under `endpoints/`.
+    pub name: String,
+    /// Calls that run at once.
+    pub workers: u32,
+    /// The workers' Python; `None`: none was configured and none is on `PATH`.
+    pub python: Option<PathBuf>,
+    /// Where the manager listens for executors.
+    pub listen: String,
+    /// Manager and executors: say something at least this often.
+    pub heartbeat_ms: u64,
+    /// Manager and executors: silence beyond this is loss.
+    pub threshold_ms: u64,
+    /// Longest adoption window (F8).
+    pub adopt_ms: u64,
+    /// An idle worker ends after this.
+    pub idle_ms: u64,
+    /// Without a manager, nothing new starts after this (F13).
+    pub orphan_start_ms: u64,
+    /// Without a manager, the executor ends after this (F13).
+    pub orphan_ms: u64,
+    /// On stop, running calls may go on for this long.
+    pub stop_grace_ms: u64,
+    /// Heartbeat of the connection to the service.
+    pub link_heartbeat_ms: u64,
+    /// Silence that closes the connection to the service.
+    pub link_threshold_ms: u64,
+    /// The program that is run as `PROGRAM --home H executor --endpoint NAME --id ID`: this one, but for tests.
+    pub program: PathBuf,
+}
+
+impl Config {
+    /// The configuration of endpoint `name` in `home`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first value that is not what its key must be.
+    pub fn from_values(values: &Values, home: &Path, name: &str) -> Result<Self, ConfigError> {
+        Ok(Self {
+            home: home.to_owned(),
+            name: name.to_owned(),
+            workers: workers(values)?,
+            python: python(values.get(&PYTHON).0),
+            listen: values.get(&LISTEN).0.to_owned(),
+            heartbeat_ms: positive(values, &HEARTBEAT)?,
+            threshold_ms: threshold(values, &THRESHOLD, &HEARTBEAT)?,
+            adopt_ms: values.parse(&ADOPT)?,
+            idle_ms: positive(values, &IDLE)?,
+            orphan_start_ms: values.parse(&ORPHAN_START)?,
+            orphan_ms: positive(values, &ORPHAN)?,
+            stop_grace_ms: values.parse(&STOP_GRACE)?,
+            link_heartbeat_ms: positive(values, &LINK_HEARTBEAT)?,
+            link_threshold_ms: threshold(values, &LINK_THRESHOLD, &LINK_HEARTBEAT)?,
+            program: this_program(),
+        })
+    }
+}
+
+impl Config {
+    /// The same values as environment variables, for a process that reads its configuration itself.
+    pub(crate) fn to_env(&self) -> Vec<(&'static str, String)> {
+        let python = self.python.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
+        vec![
+            (WORKERS.env, self.workers.to_string()),
+            (PYTHON.env, python),
+            (LISTEN.env, self.listen.clone()),
+            (HEARTBEAT.env, self.heartbeat_ms.to_string()),
+            (THRESHOLD.env, self.threshold_ms.to_string()),
+            (ADOPT.env, self.adopt_ms.to_string()),
+            (IDLE.env, self.idle_ms.to_string()),
+            (ORPHAN_START.env, self.orphan_start_ms.to_string()),
+            (ORPHAN.env, self.orphan_ms.to_string()),
+            (STOP_GRACE.env, self.stop_grace_ms.to_string()),
+            (LINK_HEARTBEAT.env, self.link_heartbeat_ms.to_string()),
+            (LINK_THRESHOLD.env, self.link_threshold_ms.to_string()),
+        ]
+    }
+}
+
+fn wrong(values: &Values, key: &Key, why: String) -> ConfigError {
+    let (value, from) = values.get(key);
+    ConfigError { key: key.name, value: value.to_owned(), from, why, about: key.about }
+}
+
+fn workers(values: &Values) -> Result<u32, ConfigError> {
+    let most = u32::try_from(limits::WORKERS).unwrap_or(u32::MAX);
+    match values.parse::<u32>(&WORKERS)? {
+        0 => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            Ok(u32::try_from(cores).unwrap_or(most).min(most))
+        }
+        count if count <= most => Ok(count),
+        _ => Err(wrong(values, &WORKERS, format!("at most {most} workers"))),
+    }
+}
+
+fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
+    match values.parse::<u64>(key)? {
+        0 => Err(wrong(values, key, "it must be above 0".into())),
+        value => Ok(value),
+    }
+}
+
+fn threshold(values: &Values, key: &Key, heartbeat: &Key) -> Result<u64, ConfigError> {
+    let (threshold, beat) = (positive(values, key)?, positive(values, heartbeat)?);
+    if threshold < 2 * beat {
+        return Err(wrong(values, key, format!("it must be at least twice {} ({beat})", heartbeat.name)));
+    }
+    Ok(threshold)
+}
+
+fn python(configured: &str) -> Option<PathBuf> {
+    if configured.contains('/') {
+        return Some(configured.into());
+    }
+    if !configured.is_empty() {
+        return Some(on_path(configured).unwrap_or_else(|| configured.into()));
+    }
+    let venv = std::env::var_os("VIRTUAL_ENV").map(|dir| Path::new(&dir).join("bin/python"));
+    venv.filter(|path| path.is_file()).or_else(|| on_path("python3"))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// This program, also when its file was replaced since it started.
+fn this_program() -> PathBuf {
+    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bursa_core::config::Source;
+
+    #[test]
+    fn defaults_are_valid_and_zero_workers_means_one_per_core() {
+        let config = Config::from_values(&Values::default(), Path::new("/h"), "lab").unwrap();
+        assert!(config.workers >= 1);
+        assert_eq!((config.heartbeat_ms, config.threshold_ms), (2000, 6000));
+    }
+
+    #[test]
+    fn the_environment_of_a_child_gives_the_same_configuration() {
+        let config = Config::from_values(&Values::default(), Path::new("/h"), "lab").unwrap();
+        let env = config.to_env();
+        assert_eq!(env.len(), KEYS.len());
+        let mut values = Values::default();
+        for key in KEYS {
+            let (_, value) = env.iter().find(|(name, _)| *name == key.env).unwrap();
+            values.offer(key, value, Source::Env);
+        }
+        let again = Config::from_values(&values, Path::new("/h"), "lab").unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key() {
+        for (key, value) in [(&WORKERS, "9999999"), (&THRESHOLD, "3000"), (&IDLE, "0"), (&HEARTBEAT, "soon")] {
+            let mut values = Values::default();
+            values.offer(key, value, Source::Env);
+            let error = Config::from_values(&values, Path::new("/h"), "lab").unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{} = '{value}' (from environment)", key.name)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! An endpoint's directory: its files, who may use it now, and its generation (F4–F6, F8).
+//!
+//! Owns names and contents of the files of `docs/layout-of-home.md` under `endpoints/NAME/`. Everything that others
+//! read while it changes is written by rename.
+
+mod lock;
+mod write;
+
+pub use lock::{Lock, Owner};
+
+use crate::proc::Identity;
+use bursa_core::id::{EndpointId, ExecutorId};
+use bursa_fabric::{KeyFileError, KeyPair, PublicKey};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Longest name of an endpoint.
+const NAME_BYTES: usize = 64;
+
+/// Why an endpoint's directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A name that cannot be a directory's.
+    #[error("'{0}' cannot be an endpoint's name: use 1 to {NAME_BYTES} letters, digits, '-', '_' and '.', not beginning with '.'")]
+    Name(String),
+    /// No such endpoint here.
+    #[error("there is no endpoint '{name}' in {home}: run `bursa endpoint register {name}` first, or give another --home", home = .home.display())]
+    Missing {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        home: PathBuf,
+    },
+    /// It exists.
+    #[error("the endpoint '{name}' exists already in {home}: choose another name", home = .home.display())]
+    Exists {
+        /// Its name.
+        name: String,
+        /// Where.
+        home: PathBuf,
+    },
+    /// Another process uses it.
+    #[error("the endpoint '{name}' is run by {owner} already: stop that one first")]
+    Locked {
+        /// Its name.
+        name: String,
+        /// Who has it.
+        owner: Owner,
+    },
+    /// A file says nonsense.
+    #[error("the file {path} is damaged: {why}; restore it, or register the endpoint anew", path = .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system says no.
+    #[error("cannot {what} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A key file is not usable.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// A key could not be made.
+    #[error(transparent)]
+    Fabric(#[from] bursa_fabric::Error),
+}
+
+impl Error {
+    pub(crate) fn io<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
+        move |source| Self::Io { what, path: path.to_owned(), source }
+    }
+}
+
+/// What the service answered when the endpoint was registered: `endpoint.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+    /// Its name.
+    pub name: String,
+    /// The service's address for managers, as `host:port`.
+    pub zmq: String,
+    /// The service's key.
+    pub service_key: PublicKey,
+}
+
+/// Where a manager listens for its executors: `manager.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerAddress {
+    /// `host:port`.
+    pub address: String,
+    /// The manager's key.
+    pub public_key: PublicKey,
+    /// The manager's generation.
+    pub generation: u64,
+}
+
+/// An endpoint's directory.
+#[derive(Debug, Clone)]
+pub struct EndpointDir {
+    home: PathBuf,
+    name: String,
+    dir: PathBuf,
+}
+
+/// Makes the directory of a new endpoint and its key. It can be used once [`EndpointDir::register`] was called.
+/// An endpoint that was made and never registered is given again, with the same key.
+///
+/// # Errors
+/// For a bad name, an endpoint that exists, and a directory that cannot be written.
+pub fn create(home: &Path, name: &str) -> Result<EndpointDir, Error> {
+    check_name(name)?;
+    let endpoint = EndpointDir::at(home, name);
+    if endpoint.file("endpoint.json").exists() {
+        return Err(Error::Exists { name: name.to_owned(), home: home.to_owned() });
+    }
+    for dir in [home, &home.join("endpoints"), &endpoint.dir, &endpoint.file("executors"), &home.join("logs")] {
+        write::private_dir(dir)?;
+    }
+    let key = endpoint.file("curve.key");
+    if !key.exists() {
+        KeyPair::generate()?.save(&key)?;
+    }
+    Ok(endpoint)
+}
+
+/// The endpoint `name`, if it is registered.
+///
+/// # Errors
+/// When there is none.
+pub fn load(home: &Path, name: &str) -> Result<EndpointDir, Error> {
+    check_name(name)?;
+    let endpoint = EndpointDir::at(home, name);
+    if !endpoint.file("endpoint.json").exists() {
+        return Err(Error::Missing { name: name.to_owned(), home: home.to_owned() });
+    }
+    for dir in [endpoint.file("executors"), home.join("logs")] {
+        write::private_dir(&dir)?;
+    }
+    Ok(endpoint)
+}
+
+/// The names of all registered endpoints, sorted.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list(home: &Path) -> Result<Vec<String>, Error> {
+    let dir = home.join("endpoints");
+    let entries = match fs::read_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("read", &dir))?,
+    };
+    let mut names: Vec<_> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("endpoint.json").is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > NAME_BYTES || name.starts_with('.') || !name.chars().all(allowed) {
+        return Err(Error::Name(name.chars().take(NAME_BYTES).collect()));
+    }
+    Ok(())
+}
+
+impl EndpointDir {
+    fn at(home: &Path, name: &str) -> Self {
+        Self { home: home.to_owned(), name: name.to_owned(), dir: home.join("endpoints").join(name) }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The endpoint's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The endpoint's key pair.
+    ///
+    /// # Errors
+    /// When the file is missing, damaged or open to others.
+    pub fn keys(&self) -> Result<KeyPair, Error> {
+        Ok(KeyPair::load(&self.file("curve.key"))?)
+    }
+
+    /// Stores what the service answered; also when its address changed.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn register(&self, registration: &Registration) -> Result<(), Error> {
+        write::json(&self.file("endpoint.json"), registration)
+    }
+
+    /// What the service answered.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub fn registration(&self) -> Result<Registration, Error> {
+        let missing = || Error::Missing { name: self.name.clone(), home: self.home.clone() };
+        write::read_json(&self.file("endpoint.json"))?.ok_or_else(missing)
+    }
+
+    /// Takes the endpoint for this process, until the lock is dropped or the process ends (F6).
+    ///
+    /// # Errors
+    /// [`Error::Locked`] naming who has it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        Lock::take(&self.file("lock"), &self.name)
+    }
+
+    /// Who has it, if anybody has.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn owner(&self) -> Result<Option<Owner>, Error> {
+        Lock::owner(&self.file("lock"))
+    }
+
+    /// Removes the directory: the endpoint is no longer known here.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while it runs; when files cannot be removed.
+    pub fn remove(self) -> Result<(), Error> {
+        let lock = self.lock()?;
+        fs::remove_dir_all(&self.dir).map_err(Error::io("remove", &self.dir))?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// The generation on disk; 0 for none yet.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn generation(&self) -> Result<u64, Error> {
+        let path = self.file("generation");
+        let Some(text) = write::read(&path)? else { return Ok(0) };
+        let damaged = |_| Error::Damaged { path, why: "it is not a number".into() };
+        String::from_utf8_lossy(&text).trim().parse().map_err(damaged)
+    }
+
+    /// Raises the generation above the one on disk and above `seen`; on disk when this returns (F4).
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn raise_generation(&self, _held: &Lock, seen: u64) -> Result<u64, Error> {
+        let next = self.generation()?.max(seen).saturating_add(1);
+        write::file(&self.file("generation"), format!("{next}\n").as_bytes(), 0o600)?;
+        Ok(next)
+    }
+
+    /// Executors that may hold attempts (F8). What cannot be read counts as none: a lost hint costs time only.
+    #[must_use]
+    pub fn hints(&self) -> Vec<ExecutorId> {
+        write::read_json(&self.file("hints.json")).ok().flatten().unwrap_or_default()
+    }
+
+    /// Stores the hints; on disk when this returns.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_hints(&self, executors: &[ExecutorId]) -> Result<(), Error> {
+        write::json(&self.file("hints.json"), &executors)
+    }
+
+    /// Where the manager listens, if one ever did.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn manager(&self) -> Result<Option<ManagerAddress>, Error> {
+        write::read_json(&self.file("manager.json"))
+    }
+
+    /// Tells executors where the manager listens.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_manager(&self, address: &ManagerAddress) -> Result<(), Error> {
+        write::json(&self.file("manager.json"), address)
+    }
+
+    /// Where an executor's key pair is.
+    #[must_use]
+    pub fn executor_key(&self, executor: ExecutorId) -> PathBuf {
+        self.dir.join("executors").join(format!("{executor}.key"))
+    }
+
+    fn executor_json(&self, executor: ExecutorId) -> PathBuf {
+        self.dir.join("executors").join(format!("{executor}.json"))
+    }
+
+    /// Every executor that has a key here.
+    #[must_use]
+    pub fn executors(&self) -> Vec<ExecutorId> {
+        let entries = fs::read_dir(self.dir.join("executors")).into_iter().flatten().flatten();
+        let id = |name: &str| name.strip_suffix(".key")?.parse().ok();
+        let mut ids: Vec<_> = entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Which process of this node an executor is, if that is known.
+    #[must_use]
+    pub(crate) fn executor_process(&self, executor: ExecutorId) -> Option<Identity> {
+        write::read_json(&self.executor_json(executor)).ok().flatten()
+    }
+
+    /// Stores which process an executor is.
+    pub(crate) fn save_executor_process(&self, executor: ExecutorId, process: Identity) -> Result<(), Error> {
+        write::json(&self.executor_json(executor), &process)
+    }
+
+    /// Forgets an executor that is gone: its key opens nothing any more.
+    pub(crate) fn remove_executor(&self, executor: ExecutorId) {
+        for path in [self.executor_key(executor), self.executor_json(executor)] {
+            // A file that stays is found and removed at the next start.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Where an executor's workers have their directories.
+    #[must_use]
+    pub fn work_dir(&self, executor: ExecutorId) -> PathBuf {
+        self.dir.join("work").join(executor.to_string())
+    }
+
+    /// Where an executor writes its log.
+    #[must_use]
+    pub fn executor_log(&self, executor: ExecutorId) -> PathBuf {
+        self.home.join("logs").join(format!("{}.{executor}.executor.log", self.name))
+    }
+}

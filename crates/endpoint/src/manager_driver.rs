@@ -1,0 +1,336 @@
+//! The manager's process: drives its machine, moving messages between service and executors. Decides nothing.
+
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::error::Error;
+use crate::executor_driver::{LAST_WORDS, is_due, sleep_until, timing};
+use crate::exit;
+use crate::home::{self, EndpointDir, Lock, ManagerAddress, Registration};
+use crate::provider::local::Local;
+use crate::uplink::{self, News, Uplink};
+use bursa_core::id::{BlockId, ConnId, ExecutorId, ManagerId};
+use bursa_core::limits;
+use bursa_core::manager::{self, Action, Event, ExitReason, Manager};
+use bursa_core::wire::Message;
+use bursa_fabric::{Acceptor, Context, Incoming, PublicKey};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// When the manager stops, executors that were told to end are killed after this.
+const EXECUTORS_END: Duration = Duration::from_secs(1);
+/// Nodes of a local endpoint: this one.
+const BLOCKS: u32 = 1;
+
+/// How a manager ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerExit {
+    /// Whether it may be started again.
+    pub reason: ExitReason,
+    /// For people.
+    pub text: String,
+}
+
+impl ManagerExit {
+    /// The exit code for it ([`crate::exit`]).
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self.reason {
+            ExitReason::Stopped => exit::STOPPED,
+            ExitReason::Refused => exit::REFUSED,
+        }
+    }
+}
+
+struct Driver<F> {
+    dir: EndpointDir,
+    lock: Lock,
+    registration: Registration,
+    address: ManagerAddress,
+    stop_grace_ms: u64,
+    clock: Clock,
+    machine: Manager,
+    service: Uplink,
+    executors: Acceptor,
+    keys: BTreeMap<ExecutorId, PublicKey>,
+    provider: Local,
+    on_ready: F,
+    stops: u32,
+    inbox: Vec<Event>,
+    actions: Vec<Action>,
+    exit: Option<Result<ManagerExit, Error>>,
+}
+
+/// What woke the driver.
+enum Wake {
+    Service(News),
+    Executor(Incoming),
+    Gone(ExecutorId, String),
+    Stop,
+    Timer,
+}
+
+/// Runs the manager of endpoint `config.name` until it is told to stop or refused by the service. `on_ready` is
+/// called once, when a first call would succeed.
+///
+/// # Errors
+/// When it cannot start: the endpoint is not registered, another process runs it, no sockets.
+pub async fn run_manager(config: Config, on_ready: impl FnMut()) -> Result<ManagerExit, Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
+    let mut driver = Driver::new(config, on_ready)?;
+    loop {
+        driver.round();
+        if let Some(exit) = driver.exit.take() {
+            if let Ok(exit) = &exit {
+                tracing::info!("the manager ends: {}", exit.text);
+                driver.end(exit.reason).await;
+            }
+            return exit;
+        }
+        let wake = driver.wait(&mut terminate, &mut interrupt).await;
+        driver.take(wake);
+    }
+}
+
+impl<F: FnMut()> Driver<F> {
+    fn new(config: Config, on_ready: F) -> Result<Self, Error> {
+        let dir = home::load(&config.home, &config.name)?;
+        let registration = dir.registration()?;
+        let keys = dir.keys()?;
+        let lock = dir.lock()?;
+        // On disk before a socket opens (F4).
+        let generation = dir.raise_generation(&lock, 0)?;
+        let inner = timing(config.heartbeat_ms, config.threshold_ms);
+        let executors = Acceptor::bind(&Context::new()?, &config.listen, &keys, inner)?;
+        let address = executors.local_addr().to_owned();
+        let address = ManagerAddress { address, public_key: keys.public, generation };
+        let clock = Clock::new();
+        let settings = manager::Config {
+            endpoint: registration.endpoint_id,
+            manager: ManagerId::from_bytes(clock::random().map_err(Error::io("get random bytes"))?),
+            generation,
+            host: clock::host(),
+            software: clock::SOFTWARE.into(),
+            blocks: BLOCKS,
+            hints: dir.hints(),
+            heartbeat_ms: config.heartbeat_ms,
+            threshold_ms: config.threshold_ms,
+            adopt_ms: config.adopt_ms,
+            seed: clock::seed().map_err(Error::io("get random bytes"))?,
+        };
+        let outer = timing(config.link_heartbeat_ms, config.link_threshold_ms);
+        let mut driver = Self {
+            machine: Manager::new(settings, clock.now()),
+            lock,
+            registration,
+            address,
+            stop_grace_ms: config.stop_grace_ms,
+            clock,
+            service: Uplink::new(Context::new()?, keys, outer),
+            executors,
+            keys: BTreeMap::new(),
+            provider: Local::new(config, dir.clone()),
+            dir,
+            on_ready,
+            stops: 0,
+            inbox: vec![Event::Tick],
+            actions: Vec::new(),
+            exit: None,
+        };
+        driver.find_executors();
+        driver.dir.save_manager(&driver.address)?;
+        Ok(driver)
+    }
+
+    /// Lets the executors of the manager before in, and tells the machine which of its hints are dead.
+    fn find_executors(&mut self) {
+        let found = self.provider.find();
+        for (executor, key) in found.alive {
+            self.let_in(executor, key);
+        }
+        let mut dead = found.dead;
+        dead.extend(self.dir.hints().into_iter().filter(|id| !self.keys.contains_key(id)));
+        dead.sort();
+        dead.dedup();
+        let gone = |executor| Event::ExecutorGone { executor, why: "its process ended".into() };
+        self.inbox.extend(dead.into_iter().map(gone));
+    }
+
+    fn let_in(&mut self, executor: ExecutorId, key: PublicKey) {
+        self.executors.allow(key, executor.to_string());
+        self.keys.insert(executor, key);
+    }
+
+    async fn wait(&mut self, terminate: &mut Signal, interrupt: &mut Signal) -> Wake {
+        let deadline = self.machine.next_deadline().map(|at| self.clock.instant(at));
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => Wake::Stop,
+            _ = interrupt.recv() => Wake::Stop,
+            (executor, why) = self.provider.gone() => Wake::Gone(executor, why),
+            news = self.service.news() => Wake::Service(news),
+            incoming = self.executors.recv() => Wake::Executor(incoming),
+            () = sleep_until(deadline) => Wake::Timer,
+        }
+    }
+
+    /// What woke it, and what else is there already.
+    fn take(&mut self, wake: Wake) {
+        match wake {
+            Wake::Service(news) => self.heard(news),
+            Wake::Executor(incoming) => self.heard_executor(&incoming),
+            Wake::Gone(executor, why) => self.gone(executor, why),
+            Wake::Stop => self.stop(),
+            Wake::Timer => {}
+        }
+        while self.inbox.len() < limits::ROUND_EVENTS
+            && let Some(incoming) = self.executors.try_recv()
+        {
+            self.heard_executor(&incoming);
+        }
+        while self.inbox.len() < limits::ROUND_EVENTS
+            && let Some(news) = self.service.try_news()
+        {
+            self.heard(news);
+        }
+    }
+
+    fn heard(&mut self, news: News) {
+        self.inbox.push(match news {
+            News::Up => Event::LinkUp,
+            News::Down(why) => Event::LinkDown { why },
+            News::Message(message) => Event::FromHub { message },
+        });
+    }
+
+    fn heard_executor(&mut self, incoming: &Incoming) {
+        let Ok(executor) = incoming.user.parse() else { return };
+        if let Some(message) = uplink::decode(&incoming.frames) {
+            self.inbox.push(Event::FromExecutor { conn: incoming.conn, executor, message });
+        }
+    }
+
+    /// An executor's process has ended: its key opens nothing any more.
+    fn gone(&mut self, executor: ExecutorId, why: String) {
+        // What it said before it ended comes first.
+        while let Some(incoming) = self.executors.try_recv() {
+            self.heard_executor(&incoming);
+        }
+        if let Some(key) = self.keys.remove(&executor) {
+            self.executors.revoke(&key);
+        }
+        self.inbox.push(Event::ExecutorGone { executor, why });
+    }
+
+    /// The first request gives running calls their time, the second does not.
+    fn stop(&mut self) {
+        let grace_ms = if self.stops == 0 { self.stop_grace_ms } else { 0 };
+        self.stops += 1;
+        self.inbox.push(Event::Stop { grace_ms });
+    }
+
+    /// Hands all events to the machine and performs what it asks for, until that gives no further events.
+    fn round(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let mut out = std::mem::take(&mut self.actions);
+            for event in std::mem::take(&mut self.inbox) {
+                self.machine.handle(now, event, &mut out);
+            }
+            if is_due(self.machine.next_deadline(), now.mono) {
+                self.machine.handle(now, Event::Tick, &mut out);
+            }
+            self.machine.flush(now, &mut out);
+            for action in out.drain(..) {
+                self.perform(action);
+            }
+            self.actions = out;
+            if self.inbox.is_empty() || self.exit.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Connect => {
+                // The address may have changed: `bursa up` writes it again when the service moved.
+                if let Ok(registration) = self.dir.registration() {
+                    self.registration = registration;
+                }
+                if let Err(why) = self.service.connect(&self.registration.zmq, &self.registration.service_key) {
+                    self.inbox.push(Event::LinkDown { why });
+                }
+            }
+            Action::Disconnect => self.service.disconnect(),
+            Action::SendHub { message } => {
+                if let Err(why) = self.service.send(message) {
+                    self.inbox.push(Event::LinkDown { why });
+                }
+            }
+            Action::SendExecutor { conn, message } => self.send(conn, message),
+            Action::Close { conn } => self.executors.forget(conn),
+            Action::Launch { block, executor } => self.launch(block, executor),
+            Action::Kill { executor } => self.provider.kill(executor),
+            Action::SaveHints { executors } => match self.dir.save_hints(&executors) {
+                Ok(()) => self.inbox.push(Event::HintsSaved),
+                // Without its directory nothing can be promised; the watchdog tries again.
+                Err(error) => self.exit = Some(Err(error.into())),
+            },
+            Action::RaiseGeneration { above } => match self.raise(above) {
+                Ok(generation) => self.inbox.push(Event::GenerationRaised { generation }),
+                Err(error) => self.exit = Some(Err(error.into())),
+            },
+            Action::Ready => (self.on_ready)(),
+            Action::Exit { reason, text } => self.exit = Some(Ok(ManagerExit { reason, text })),
+            Action::Log { text } => tracing::info!("{text}"),
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, message: Message) {
+        let sent = uplink::encode(message)
+            .and_then(|frames| self.executors.send(conn, &frames).map_err(|why| why.to_string()));
+        if let Err(why) = sent {
+            tracing::debug!(conn = conn.0, "an executor cannot be reached: {why}");
+            self.inbox.push(Event::Unreachable { conn });
+        }
+    }
+
+    fn launch(&mut self, block: BlockId, executor: ExecutorId) {
+        let launched = self.provider.make_key(executor).and_then(|key| {
+            self.let_in(executor, key);
+            self.provider.launch(executor)
+        });
+        match launched {
+            Ok(()) => self.inbox.push(Event::Launched { block }),
+            Err(error) => {
+                tracing::error!("{error}");
+                self.provider.forget(executor);
+                self.gone(executor, error.to_string());
+            }
+        }
+    }
+
+    fn raise(&mut self, above: u64) -> Result<u64, home::Error> {
+        self.address.generation = self.dir.raise_generation(&self.lock, above)?;
+        self.dir.save_manager(&self.address)?;
+        Ok(self.address.generation)
+    }
+
+    /// Last words; executors of a manager that was stopped end with it, those of a superseded one go on (F5).
+    async fn end(&mut self, reason: ExitReason) {
+        tokio::time::sleep(LAST_WORDS).await;
+        if reason != ExitReason::Stopped {
+            return;
+        }
+        self.provider.terminate_all();
+        let deadline = Instant::now() + EXECUTORS_END;
+        while !self.provider.is_empty() {
+            if tokio::time::timeout_at(deadline, self.provider.gone()).await.is_err() {
+                return self.provider.kill_all();
+            }
+        }
+    }
+}

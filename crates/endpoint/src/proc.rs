@@ -1,0 +1,148 @@
+//! Processes as `/proc` shows them: who a pid is, what descends from us, and whether one of them ended.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A process that cannot be mistaken for a later one with the same pid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) pid: i32,
+    /// When it started, in clock ticks since the system's start.
+    pub(crate) start: u64,
+    /// The system's start: ticks are counted anew after it.
+    pub(crate) boot: String,
+}
+
+impl Identity {
+    /// The process that has this pid now.
+    pub(crate) fn of(pid: i32) -> Option<Self> {
+        Some(Self { pid, start: stat(pid)?.start, boot: boot() })
+    }
+
+    /// Whether it still runs: a zombie does not.
+    pub(crate) fn is_alive(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.zombie) && boot() == self.boot
+    }
+}
+
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+struct Stat {
+    parent: i32,
+    start: u64,
+    zombie: bool,
+}
+
+/// The fields after the command name, which may hold anything, also spaces and parentheses.
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
+    Some(Stat {
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// All processes below this one, zombies left out.
+pub(crate) fn descendants() -> Vec<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        if let Some(stat) = stat(pid).filter(|stat| !stat.zombie) {
+            children.entry(stat.parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut look = vec![i32::try_from(std::process::id()).unwrap_or(0)];
+    while let Some(parent) = look.pop() {
+        for pid in children.remove(&parent).unwrap_or_default() {
+            found.push(pid);
+            look.push(pid);
+        }
+    }
+    found
+}
+
+/// Signals a process; one that is gone is no error.
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    if pid > 1 {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Signals a process group; one that is gone is no error.
+pub(crate) fn signal_group(group: i32, signal: Signal) {
+    if group > 1 {
+        let _ = nix::sys::signal::killpg(Pid::from_raw(group), signal);
+    }
+}
+
+/// Lets the runtime watch a descriptor for something to read.
+#[expect(unsafe_code, reason = "tokio asks for a promise about who owns the descriptor")]
+pub(crate) fn watch<T: AsRawFd + OwnsFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: `OwnsFd` is for types that own one open descriptor and never exchange it.
+    Ok(unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }?)
+}
+
+/// Owns one descriptor, always the same and open, until it is dropped.
+pub(crate) trait OwnsFd {}
+
+impl OwnsFd for PidFd {}
+
+/// A process, by descriptor: becomes readable when it ends, whoever its parent is.
+#[derive(Debug)]
+pub(crate) struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Watches the process with this pid.
+    pub(crate) fn watch(pid: i32) -> io::Result<AsyncFd<Self>> {
+        watch(Self::open(pid)?)
+    }
+
+    #[expect(unsafe_code, reason = "neither std nor nix has pidfd_open")]
+    fn open(pid: i32) -> io::Result<Self> {
+        // SAFETY: pidfd_open takes two numbers and touches no memory of ours.
+        let fd = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
+        let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+        // SAFETY: the call has just made this descriptor (close-on-exec), and nobody else knows it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+impl AsRawFd for PidFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn an_identity_ends_with_its_process() {
+        let me = Identity::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(me.is_alive());
+        assert!(!Identity { start: me.start + 1, ..me }.is_alive(), "a recycled pid is another process");
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(descendants().contains(&pid));
+        let identity = Identity::of(pid).unwrap();
+        signal(pid, Signal::SIGKILL);
+        child.wait().unwrap();
+        assert!(!identity.is_alive());
+        assert!(!descendants().contains(&pid));
+    }
+}

@@ -1,0 +1,200 @@
+//! The local provider: executors as processes of this node that outlive the manager that started them.
+//!
+//! Sees their deaths by descriptor, so also those of executors that an earlier manager started.
+
+use crate::config::Config;
+use crate::home::{self, EndpointDir};
+use crate::proc::{self, Identity, PidFd};
+use bursa_core::id::ExecutorId;
+use bursa_fabric::{KeyPair, PublicKey};
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::future::poll_fn;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+use tokio::io::unix::AsyncFd;
+
+/// A key without a known process is kept for this long: its executor may be about to say which process it is.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
+/// Why an executor could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its files.
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    /// Its key.
+    #[error("cannot make the executor's key: {0}")]
+    Key(#[from] bursa_fabric::Error),
+    /// Its process.
+    #[error("cannot start an executor: {0}")]
+    Spawn(#[from] io::Error),
+}
+
+#[derive(Debug)]
+struct Running {
+    pid: i32,
+    death: AsyncFd<PidFd>,
+}
+
+/// Executors found at the start of a manager.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that run, or may run, with their keys.
+    pub alive: Vec<(ExecutorId, PublicKey)>,
+    /// Those that are dead; nothing of them is left.
+    pub dead: Vec<ExecutorId>,
+}
+
+/// The executors of this node.
+#[derive(Debug)]
+pub struct Local {
+    config: Config,
+    dir: EndpointDir,
+    running: BTreeMap<ExecutorId, Running>,
+}
+
+impl Local {
+    /// A provider that knows of no executor yet.
+    #[must_use]
+    pub const fn new(config: Config, dir: EndpointDir) -> Self {
+        Self { config, dir, running: BTreeMap::new() }
+    }
+
+    /// Watches the executors of the manager before, and cleans up after those that are dead.
+    pub fn find(&mut self) -> Found {
+        let mut found = Found::default();
+        for executor in self.dir.executors() {
+            let key = KeyPair::load(&self.dir.executor_key(executor));
+            match key {
+                Ok(key) if self.adopt(executor) => found.alive.push((executor, key.public)),
+                _ => {
+                    self.forget(executor);
+                    found.dead.push(executor);
+                }
+            }
+        }
+        found
+    }
+
+    /// True if the executor may be alive.
+    fn adopt(&mut self, executor: ExecutorId) -> bool {
+        let Some(identity) = self.dir.executor_process(executor) else {
+            let made = fs::metadata(self.dir.executor_key(executor)).and_then(|meta| meta.modified());
+            return made.is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < UNKNOWN));
+        };
+        // First the descriptor, then the look: whoever it is now, it stays.
+        let Ok(death) = PidFd::watch(identity.pid) else { return false };
+        let alive = identity.is_alive();
+        if alive {
+            self.running.insert(executor, Running { pid: identity.pid, death });
+        }
+        alive
+    }
+
+    /// Makes an executor's key: let it in before [`Local::launch`].
+    ///
+    /// # Errors
+    /// When no key can be made or stored.
+    pub fn make_key(&self, executor: ExecutorId) -> Result<PublicKey, Error> {
+        let keys = KeyPair::generate()?;
+        keys.save(&self.dir.executor_key(executor)).map_err(home::Error::from)?;
+        Ok(keys.public)
+    }
+
+    /// Starts an executor in a session of its own.
+    ///
+    /// # Errors
+    /// When its process cannot be started.
+    pub fn launch(&mut self, executor: ExecutorId) -> Result<(), Error> {
+        let log = self.dir.executor_log(executor);
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
+        let mut command = Command::new(&self.config.program);
+        command
+            .arg("--home")
+            .arg(&self.config.home)
+            .args(["executor", "--endpoint", &self.config.name, "--id", &executor.to_string()])
+            .envs(self.config.to_env())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        in_own_session(&mut command);
+        let child = command.spawn()?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        if let Some(identity) = Identity::of(pid) {
+            self.dir.save_executor_process(executor, identity)?;
+        }
+        self.running.insert(executor, Running { pid, death: PidFd::watch(pid)? });
+        Ok(())
+    }
+
+    /// The next executor that ends, and how. Cancel-safe.
+    pub async fn gone(&mut self) -> (ExecutorId, String) {
+        let executor = poll_fn(|cx| {
+            let dead = self.running.iter().find(|(_, running)| running.death.poll_read_ready(cx).is_ready());
+            dead.map_or(Poll::Pending, |(executor, _)| Poll::Ready(*executor))
+        })
+        .await;
+        let why = self.running.remove(&executor).map_or_else(String::new, |running| how_it_ended(running.pid));
+        self.forget(executor);
+        (executor, why)
+    }
+
+    /// Ends an executor; its workers see its end and end too.
+    pub fn kill(&self, executor: ExecutorId) {
+        if let Some(running) = self.running.get(&executor) {
+            proc::signal(running.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Asks every executor to end.
+    pub fn terminate_all(&self) {
+        for running in self.running.values() {
+            proc::signal(running.pid, Signal::SIGTERM);
+        }
+    }
+
+    /// Ends every executor.
+    pub fn kill_all(&self) {
+        for running in self.running.values() {
+            proc::signal(running.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Whether any executor of this node runs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Removes what an executor left behind.
+    pub fn forget(&self, executor: ExecutorId) {
+        self.dir.remove_executor(executor);
+        crate::worker::remove_dir(self.dir.work_dir(executor));
+    }
+}
+
+/// A child of ours is reaped here; of others, only their end is known.
+fn how_it_ended(pid: i32) -> String {
+    match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, code)) => format!("its process left with exit code {code}"),
+        Ok(WaitStatus::Signaled(_, signal, _)) => format!("its process was ended by {signal}"),
+        _ => "its process ended".into(),
+    }
+}
+
+#[expect(unsafe_code, reason = "std has no stable way to begin a session")]
+fn in_own_session(command: &mut Command) {
+    // SAFETY: the closure runs in the child after fork and only makes one async-signal-safe call.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) });
+    }
+}

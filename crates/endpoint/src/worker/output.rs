@@ -1,0 +1,143 @@
+//! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2.
+
+use bursa_core::limits;
+use bytes::Bytes;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes of the ring in the memfd: part of the protocol.
+const RING: usize = 65_536;
+/// Bytes of `written` before it.
+const HEAD: usize = 8;
+
+/// The memfd, as the executor sees it: written by the worker, read when the worker has died.
+#[derive(Debug)]
+pub struct Tail(File);
+
+impl Tail {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When the system gives no memory or descriptor.
+    pub fn new() -> io::Result<Self> {
+        let file = File::from(memfd_create(c"bursa-output", MFdFlags::MFD_CLOEXEC)?);
+        file.set_len((HEAD + RING) as u64)?;
+        Ok(Self(file))
+    }
+
+    /// The file, to be handed to the worker.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// The last bytes of the output, in order. A worker that cut or filled its memfd with nonsense gets nonsense.
+    #[must_use]
+    pub fn read(&self) -> Vec<u8> {
+        let mut body = vec![0; HEAD + RING];
+        if self.0.read_exact_at(&mut body, 0).is_err() {
+            return Vec::new();
+        }
+        let ring = body.split_off(HEAD);
+        let written = body.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
+        match usize::try_from(written) {
+            Ok(written) if written <= RING => ring[..written].to_vec(),
+            _ => {
+                let split = usize::try_from(written % RING as u64).unwrap_or(0);
+                [&ring[split..], &ring[..split]].concat()
+            }
+        }
+    }
+}
+
+/// The last bytes of a stream.
+#[derive(Debug, Default)]
+pub struct Ring {
+    bytes: VecDeque<u8>,
+}
+
+impl Ring {
+    /// Adds what was read; the oldest bytes go.
+    pub fn add(&mut self, data: &[u8]) {
+        let data = &data[data.len().saturating_sub(limits::OUTPUT_BYTES)..];
+        let over = (self.bytes.len() + data.len()).saturating_sub(limits::OUTPUT_BYTES);
+        self.bytes.drain(..over);
+        self.bytes.extend(data);
+    }
+
+    /// True for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// All of it; the ring is empty afterwards.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes).into()
+    }
+
+    /// The last line with something in it.
+    #[must_use]
+    pub fn last_line(&self) -> Option<String> {
+        let bytes: Vec<u8> = self.bytes.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(|line| line.chars().take(500).collect())
+    }
+}
+
+/// Python's output and then the pipe's, cut to what a record keeps.
+#[must_use]
+pub fn join(python: Bytes, pipe: &mut Ring) -> Bytes {
+    if pipe.is_empty() {
+        return python;
+    }
+    let mut all = python.to_vec();
+    all.extend(pipe.take());
+    let cut = all.len().saturating_sub(limits::OUTPUT_BYTES);
+    Bytes::copy_from_slice(&all[cut..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail_of(written: usize) -> (Tail, Vec<u8>) {
+        let output: Vec<u8> = (0..written).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let tail = Tail::new().unwrap();
+        for (i, byte) in output.iter().enumerate() {
+            tail.file().write_all_at(&[*byte], (HEAD + i % RING) as u64).unwrap();
+        }
+        tail.file().write_all_at(&(written as u64).to_le_bytes(), 0).unwrap();
+        (tail, output)
+    }
+
+    #[test]
+    fn the_memfd_gives_the_end_of_the_output() {
+        for written in [0, 1, RING - 1, RING, RING + 1, 2 * RING + 77] {
+            let (tail, output) = tail_of(written);
+            assert_eq!(tail.read(), &output[written.saturating_sub(RING)..], "{written}");
+        }
+    }
+
+    #[test]
+    fn a_cut_memfd_is_no_harm() {
+        let (tail, _) = tail_of(10);
+        tail.file().set_len(3).unwrap();
+        assert_eq!(tail.read(), Vec::<u8>::new());
+    }
+
+    #[test]
+    fn a_ring_keeps_the_end_and_joins_behind_pythons() {
+        let mut ring = Ring::default();
+        ring.add(&vec![b'x'; limits::OUTPUT_BYTES]);
+        ring.add(b"\nlast line\n\n");
+        assert_eq!(ring.last_line().as_deref(), Some("last line"));
+        let all = join(Bytes::from_static(b"python"), &mut ring);
+        assert_eq!(all.len(), limits::OUTPUT_BYTES);
+        assert!(all.ends_with(b"last line\n\n") && ring.is_empty());
+        assert_eq!(join(Bytes::from_static(b"python"), &mut ring), "python");
+    }
+}
