@@ -14,8 +14,8 @@ _HOMES = {
     "Client": "client",
     "Batch": "client",
     "Executor": "executor",
-    "Function": "function",
-    "function": "function",
+    "Function": "remote",
+    "function": "remote",
     "TaskFuture": "future",
     "BursaError": "errors",
     "Conflict": "errors",
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from .executor import Executor
-    from .function import Function, function
+    from .remote import Function, function
     from .future import TaskFuture
 
 

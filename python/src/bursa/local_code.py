@@ -32,7 +32,7 @@ def is_local(name: str) -> bool:
     if module is None or name in ("__main__", "bursa"):  # cloudpickle sends __main__ by value anyway
         return False
     source = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
-    if source is None or (source.endswith((".so", ".pyd", ".zip"))):
+    if source is None or source.endswith((".so", ".pyd", ".zip")):
         return False
     source = os.path.realpath(source)
     parts = source.split(os.sep)

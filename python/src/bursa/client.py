@@ -1,0 +1,340 @@
+"""The client: functions, tasks and endpoints of one service."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import os
+import time
+import uuid
+import weakref
+from typing import Any, Callable, Iterable, Union
+
+from .config import settings
+from .errors import Invalid, NotFound, TaskPending, TooLarge, Unavailable
+from .future import TaskFuture
+from .ids import new_id, to_raw, to_text
+from .outcome import ENDED, of_task, value_of
+from .progress import with_progress
+from .registry import Registry, body_of, name_of
+from .rest import Rest, segment
+from .serialize import LIMIT, LOADERS, dumps_call
+from .stream import Route, Stream
+
+Callee = Union[Callable[..., Any], str, uuid.UUID]
+"""A function, or the id of a registered one."""
+
+Task = Union[TaskFuture, str, uuid.UUID]
+"""A future, or the id of a task."""
+
+ROUTES = 1024
+"""How many functions are remembered by identity."""
+
+FLUSH = 10.0
+"""Seconds that closing waits for the service to accept what was submitted."""
+
+_WAIT = 50
+_LIST = 1000
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+class Client:
+    """A service as one user sees it. Threads may share it; close it, or use it in a `with` statement."""
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None,
+        home: str | os.PathLike[str] | None = None, results: str = "any",
+    ) -> None:
+        """`url` and `token` default to BURSA_URL and BURSA_TOKEN, then to `<home>/client.toml`.
+
+        `results="data"` reads builtins and numpy arrays only, so that an endpoint that you do not trust cannot
+        run code here.
+        """
+        if results not in LOADERS:
+            raise Invalid(f"results={results!r} is unknown, since it is 'any' or 'data'; choose one of the two.")
+        self.url, self._token = settings(url, token, home)
+        self.loads = LOADERS[results]
+        self._reset()
+        _clients.add(self)
+
+    def _reset(self) -> None:
+        """Fresh connections; what a fork's child needs too."""
+        self._rest = Rest(self.url, self._token)
+        self._registry = Registry(self._rest)
+        self._group = new_id()
+        self._stream: Stream | None = None
+        self._routes: dict[Any, tuple[Any, Route]] = {}
+        self._only_endpoint: bytes | None = None
+        self._closed = False
+
+    @property
+    def group_id(self) -> str:
+        """The task group of everything that this client submits."""
+        return to_text(self._group)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a bursa.Client cannot travel to an endpoint; make one inside the function")
+
+    def close(self) -> None:
+        """Waits (10 s at most) until the service has accepted what was submitted, then disconnects.
+
+        Tasks go on; futures that have not ended fail as Unavailable.
+        """
+        self._closed = True
+        stream = self._stream
+        if stream is not None:
+            stream.close(FLUSH)
+        self._rest.close()
+
+    # Calling
+
+    def run(self, function: Callee, /, *args: Any, endpoint_id: str | None = None, **kwargs: Any) -> TaskFuture:
+        """Call `function(*args, **kwargs)` on an endpoint: by default your only one.
+
+        A function is registered at its first call; what it refers to (globals, closure) is taken along then. Use
+        `submit` for a function with a parameter named `endpoint_id`, and for options.
+        """
+        return self._send(self._route(function, endpoint_id), dumps_call(args, kwargs))
+
+    def submit(
+        self, function: Callee, args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None, *,
+        endpoint_id: str | None = None, retries: int | None = None, retry_on_error: bool | None = None,
+        timeout: float | None = None, deadline: float | None = None,
+    ) -> TaskFuture:
+        """Like `run`, with options: `timeout` bounds one execution, `deadline` the task from submit (seconds)."""
+        options = (retries, retry_on_error, timeout, deadline)
+        return self._send(self._route(function, endpoint_id, options), dumps_call(tuple(args), kwargs or {}))
+
+    def map(
+        self, function: Callee, iterable: Iterable[Any], *,
+        endpoint_id: str | None = None, progress: bool | None = None,
+    ) -> list[Any]:
+        """`[function(item) for item in iterable]`, on an endpoint; the first failure in order is raised.
+
+        `progress`: a bar; by default on a terminal and in a notebook.
+        """
+        route = self._route(function, endpoint_id)
+        futures = [self._send(route, dumps_call((item,), {})) for item in iterable]
+        return [future.result() for future in with_progress(futures, progress)]
+
+    def batch(self, endpoint_id: str | None = None) -> Batch:
+        """Collects calls and submits them together."""
+        return Batch(self, endpoint_id)
+
+    def _send(self, route: Route, args: bytes) -> TaskFuture:
+        if len(args) > LIMIT:
+            raise TooLarge(
+                f"The arguments are {len(args)} bytes, which is over the limit of {LIMIT}; "
+                "pass less, or write them to a file that the endpoint can read."
+            )
+        future = TaskFuture(new_id(), self)
+        stream = self._stream
+        if stream is None or stream.over:
+            stream = self._connect()
+        stream.submit(future, args, route)
+        return future
+
+    def _connect(self) -> Stream:
+        if self._closed:
+            raise Unavailable("This client is closed; make a new one.")
+        self._stream = stream = Stream(self.url, self._token, self._group)
+        return stream
+
+    def _route(self, function: Callee, endpoint_id: str | None, options: tuple[Any, ...] = ()) -> Route:
+        key = (id(function), endpoint_id, options)
+        held = self._routes.get(key)
+        if held is None:
+            raw = to_raw(self._function_id(function), "function")
+            names = ("retries", "retry_on_error", "timeout", "deadline")
+            route = Route(raw, self._endpoint(endpoint_id), **dict(zip(names, options)))
+            if len(self._routes) >= ROUTES:
+                self._routes.pop(next(iter(self._routes)), None)
+            held = self._routes[key] = (function, route)  # holds the function, so that its id() stays its own
+        return held[1]
+
+    def _function_id(self, function: Callee) -> str:
+        if isinstance(function, (str, uuid.UUID)):
+            return str(function)
+        if not callable(function):
+            raise Invalid(f"{function!r} is neither a function nor the id of one; pass one of the two.")
+        return self._registry.of_function(function)
+
+    def _endpoint(self, endpoint: str | uuid.UUID | None) -> bytes:
+        """Raw id of an endpoint given by id or name, or of the caller's only one."""
+        if endpoint is not None:
+            try:
+                return uuid.UUID(str(endpoint)).bytes
+            except ValueError:
+                return self._endpoint_named(str(endpoint))
+        if self._only_endpoint is None:
+            found = self.endpoints()
+            if len(found) != 1:
+                raise NotFound(_which_endpoint(found))
+            self._only_endpoint = to_raw(found[0]["endpoint_id"], "endpoint")
+        return self._only_endpoint
+
+    def _endpoint_named(self, name: str) -> bytes:
+        found = [endpoint for endpoint in self.endpoints() if endpoint["name"] == name]
+        if len(found) != 1:
+            raise NotFound(f"You have {len(found)} endpoints with the name {name!r}; pass endpoint_id= as an id.")
+        return to_raw(found[0]["endpoint_id"], "endpoint")
+
+    # Tasks
+
+    def result(self, task: Task, timeout: float | None = None) -> Any:
+        """The value of a task, its exception raised; TaskPending after `timeout` seconds (None: no limit)."""
+        if isinstance(task, TaskFuture):
+            return task.result(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _WAIT if until is None else min(_WAIT, max(0.0, until - time.monotonic()))
+            found = self.task(task, wait=left)
+            if found["state"] in ENDED:
+                return value_of(of_task(found), to_raw(found["task_id"], "task"), self.loads)
+            if until is not None and time.monotonic() >= until:
+                raise TaskPending(
+                    f"Task {found['task_id']} has not ended within {timeout} s (it is {found['state']}); "
+                    "ask for the result again later.",
+                    task_id=found["task_id"], state=found["state"],
+                )
+
+    def task(self, task: Task, wait: float = 0) -> dict[str, Any]:
+        """Everything known about a task; payloads and `output` as bytes. `wait`: seconds (50 at most) for its end."""
+        if isinstance(task, TaskFuture):
+            self._accepted([task])
+        return decoded(self._rest.get(f"/tasks/{_task_id(task)}", wait=wait or None))
+
+    def tasks(self, tasks: Iterable[Task], wait: float = 0) -> list[dict[str, Any]]:
+        """Like `task`, for many, in order."""
+        given = list(tasks)
+        self._accepted([task for task in given if isinstance(task, TaskFuture)])
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(given), _LIST):
+            ids = [_task_id(task) for task in given[start:start + _LIST]]
+            request = {"task_ids": ids, "wait": wait or None}
+            found += [decoded(task) for task in self._rest.post("/tasks/get", request)["tasks"]]
+        return found
+
+    def status(self, task: Task) -> str:
+        """The state of a task: `received`, …, `running`, `success`, `failed` or `cancelled`."""
+        return self.task(task)["state"]
+
+    def cancel(self, *tasks: Task) -> list[str]:
+        """Cancel tasks that have not ended; the state of each afterwards, in order."""
+        futures = {task.task_id: task for task in tasks if isinstance(task, TaskFuture)}
+        self._accepted(list(futures.values()))
+        states: list[str] = []
+        for start in range(0, len(tasks), _LIST):
+            ids = [_task_id(task) for task in tasks[start:start + _LIST]]
+            for answer in self._rest.post("/tasks/cancel", {"task_ids": ids})["tasks"]:
+                states.append(answer["state"])
+                future = futures.get(answer["task_id"])
+                if future is not None and answer["state"] == "cancelled":
+                    future.end((b"", {"code": "cancelled"}, b""))
+        return states
+
+    def cancel_one(self, future: TaskFuture) -> bool:
+        """What `future.cancel()` does: whether the task is cancelled now."""
+        if future.done():
+            return future.cancelled()
+        return self.cancel(future) == ["cancelled"]
+
+    def _accepted(self, futures: list[TaskFuture]) -> None:
+        """The service answers about a task only once it has its submit."""
+        if self._stream is not None and futures:
+            self._stream.wait_accepted(futures, FLUSH)
+
+    # Functions and endpoints
+
+    def register(self, function: Callable[..., Any], name: str | None = None, description: str | None = None) -> str:
+        """Register a function; its id, for `run`. (`run` registers by itself what it is given.)"""
+        return self._registry.register(name or name_of(function), body_of(function), description)
+
+    def register_body(self, name: str, body: bytes, description: str | None = None) -> str:
+        """Register a payload that was made elsewhere; its function id."""
+        return self._registry.register(name, body, description)
+
+    def functions(self, search: str | None = None) -> list[dict[str, Any]]:
+        """Your functions, newest first; `search` matches name and description."""
+        return self._rest.pages("/functions", "functions", search=search)
+
+    def delete_function(self, function_id: str) -> None:
+        """Tasks already accepted keep it."""
+        self._rest.delete(f"/functions/{segment(function_id)}")
+
+    def endpoints(self) -> list[dict[str, Any]]:
+        """The endpoints that you may use."""
+        return self._rest.pages("/endpoints", "endpoints")
+
+    def endpoint_status(self, endpoint_id: str) -> dict[str, Any]:
+        """`status` (online or offline), host, slots, queue."""
+        return self._rest.get(f"/endpoints/{segment(endpoint_id)}/status")
+
+    def delete_endpoint(self, endpoint_id: str) -> None:
+        """Its live tasks end as `endpoint-deleted`."""
+        self._rest.delete(f"/endpoints/{segment(endpoint_id)}")
+
+
+class Batch:
+    """Calls that are submitted together. Arguments are taken as they are when they are added."""
+
+    def __init__(self, client: Client, endpoint_id: str | None = None) -> None:
+        self._client, self._endpoint_id = client, endpoint_id
+        self._calls: list[tuple[Route, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, function: Callee, /, *args: Any, **kwargs: Any) -> None:
+        """Add the call `function(*args, **kwargs)`."""
+        route = self._client._route(function, self._endpoint_id)
+        self._calls.append((route, dumps_call(args, kwargs)))
+
+    def submit(self) -> list[TaskFuture]:
+        """The futures, in order of `add`; the batch is empty afterwards."""
+        calls, self._calls = self._calls, []
+        return [self._client._send(route, args) for route, args in calls]
+
+
+def decoded(task: dict[str, Any]) -> dict[str, Any]:
+    """A task of the service with bytes where JSON has base64 text."""
+    for key in ("result", "exception", "output"):
+        if key in task:
+            task[key] = base64.b64decode(task[key])
+    return task
+
+
+def _task_id(task: Task) -> str:
+    return task.task_id if isinstance(task, TaskFuture) else segment(str(task))
+
+
+def _which_endpoint(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "You have no endpoint to run on; start one with `bursa up` or `bursa endpoint start`."
+    names = ", ".join(f"{endpoint['name']} {endpoint['endpoint_id']}" for endpoint in found)
+    return f"You have several endpoints ({names}); say which with endpoint_id=."
+
+
+def _at_exit() -> None:
+    """What was submitted last is accepted before the interpreter goes."""
+    for client in list(_clients):
+        client.close()
+
+
+def _after_fork() -> None:
+    """A child has its parent's sockets and locks but not its threads: it starts afresh."""
+    for client in list(_clients):
+        stream = client._stream
+        if stream is not None:
+            stream.forget()
+        client._reset()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,48 @@
+"""Which service, and with what token: arguments, then environment, then `<home>/client.toml`."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import Invalid, Unauthorized
+
+_LINE = re.compile(r'^\s*(url|token)\s*=\s*"([^"\\]*)"\s*(?:#.*)?$', re.MULTILINE)
+
+
+class Settings(NamedTuple):
+    url: str
+    token: str
+
+
+def settings(url: str | None = None, token: str | None = None, home: str | os.PathLike[str] | None = None) -> Settings:
+    """Raises Unauthorized when url or token is nowhere to be found."""
+    url = url or os.environ.get("BURSA_URL")
+    token = token or os.environ.get("BURSA_TOKEN")
+    path = Path(home or os.environ.get("BURSA_HOME") or Path.home() / ".bursa") / "client.toml"
+    if not (url and token):
+        stored = _read(path)
+        url, token = url or stored.get("url"), token or stored.get("token")
+    if not url or not token:
+        missing = " and no ".join(name for name, value in (("url", url), ("token", token)) if not value)
+        raise Unauthorized(
+            f"There is no {missing} of a Bursa service in {path} or in the environment; "
+            "run `bursa up`, or set BURSA_URL and BURSA_TOKEN."
+        )
+    if not re.match(r"https?://[^/]", url):
+        raise Invalid(f"The service's url {url!r} does not begin with http:// or https://; write it in full.")
+    return Settings(url.rstrip("/"), token)
+
+
+def _read(path: Path) -> dict[str, str]:
+    """The two keys of client.toml. (Python 3.9 has no TOML reader, and the file has two plain lines.)"""
+    try:
+        return dict(_LINE.findall(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Unauthorized(
+            f"{path} cannot be read ({error.strerror}); make it yours, or set BURSA_URL and BURSA_TOKEN."
+        ) from error

@@ -1,0 +1,51 @@
+"""A `concurrent.futures.Executor` whose workers are an endpoint's."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from typing import Any, Callable
+
+from .client import Client
+from .future import TaskFuture
+
+
+class Executor(concurrent.futures.Executor):
+    """`submit`, `map` and `shutdown` as usual; also a context manager."""
+
+    def __init__(self, endpoint_id: str | None = None, client: Client | None = None) -> None:
+        """Without `client` it makes its own, and closes it at shutdown."""
+        self._own = client is None
+        self._client = client if client is not None else Client()
+        self._endpoint_id = endpoint_id
+        self._futures: list[TaskFuture] = []
+        self._prune_at = 1024
+        self._lock = threading.Lock()
+        self._down = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:  # type: ignore[override]
+        """Raises RuntimeError after `shutdown`."""
+        if self._down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = self._client.submit(fn, args, kwargs, endpoint_id=self._endpoint_id)
+        self._futures.append(future)
+        if len(self._futures) >= self._prune_at:
+            self._prune()
+        return future
+
+    def _prune(self) -> None:
+        with self._lock:
+            live = [future for future in self._futures[: self._prune_at] if not future.done()]
+            self._futures[: self._prune_at] = live
+            self._prune_at = max(1024, 2 * len(self._futures))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """`cancel_futures` cancels at the service what has not ended; `wait` waits for what has not."""
+        self._down = True
+        live = [future for future in self._futures if not future.done()]
+        if cancel_futures and live:
+            self._client.cancel(*live)
+        if wait:
+            concurrent.futures.wait(live)
+        if self._own:
+            self._client.close()

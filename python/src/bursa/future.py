@@ -1,0 +1,205 @@
+"""Futures of tasks: real `concurrent.futures.Future`s that cost little until somebody waits on one.
+
+A pending future has no lock. Its Condition is made when somebody really needs it (`wait`, `as_completed`,
+a callback, a blocking `result`), and the value is unpickled by who asks for it, not by the reader thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import struct
+import threading
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING
+from contextlib import suppress
+from typing import Any, Callable, Generator, Iterable
+
+from .errors import TaskCancelled, TaskPending
+from .ids import to_text
+from .outcome import Outcome, value_of
+
+_ids = struct.Struct("16s").iter_unpack
+_SUCCESS, _CANCELLED = 0, 2
+
+_making = threading.Lock()
+"""Held while a Condition is made and while quiet futures finish: either the maker sees the future finished,
+or the finisher sees the Condition."""
+
+
+def _after_fork() -> None:
+    global _making
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
+    """One task. `result()`, `exception()` and `done()` as usual; `await` works; `task_id` is its UUID as text."""
+
+    # Defaults live on the class: a pending future stores two attributes.
+    _state = PENDING
+    _made: threading.Condition | None = None
+    _outcome: Outcome | None = None
+    _result: Any = None
+    _exception: BaseException | None = None
+
+    def __init__(self, raw: bytes, client: Any) -> None:
+        """`client` has `loads` (payload to value) and `cancel_one` (future to bool)."""
+        self.raw = raw
+        self._client = client
+
+    @property
+    def task_id(self) -> str:
+        return to_text(self.raw)
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        made = self._made
+        if made is None:
+            with _making:
+                made = self._made
+                if made is None:
+                    self._waiters: list[Any] = []
+                    self._done_callbacks: list[Callable[..., Any]] = []
+                    made = self._made = threading.Condition()
+        return made
+
+    def __repr__(self) -> str:
+        return f"<TaskFuture {self.task_id} {'pending' if self._state == PENDING else 'ended'}>"
+
+    def done(self) -> bool:
+        return self._state != PENDING
+
+    def cancelled(self) -> bool:
+        return self._state == CANCELLED_AND_NOTIFIED
+
+    def running(self) -> bool:
+        """Always False: only the service knows; ask `client.status(future)`."""
+        return False
+
+    def cancel(self) -> bool:
+        """Ask the service to cancel the task. True once it is cancelled, False when it has ended otherwise."""
+        if self._state != PENDING:
+            return self.cancelled()
+        return self._client.cancel_one(self)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The value, or the exception raised. TaskPending (a TimeoutError) after `timeout` seconds."""
+        if self._state == PENDING:
+            self._wait(timeout)
+        if self._outcome is not None:
+            self._decode()
+        if self._exception is not None:
+            try:
+                raise self._exception
+            finally:
+                del self  # the traceback would hold this frame, and with it the future
+        return self._result
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The exception, None for a success. TaskCancelled and TaskPending are raised."""
+        if self._state == PENDING:
+            self._wait(timeout)
+        if self._outcome is not None:
+            self._decode()
+        if isinstance(self._exception, TaskCancelled):
+            raise self._exception
+        return self._exception
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Cancelling the coroutine that awaits leaves the task running; use `cancel()` for that."""
+        if self._state == PENDING:
+            loop = asyncio.get_running_loop()
+            woken = loop.create_future()
+
+            def wake(_: Any) -> None:
+                with suppress(RuntimeError):  # the loop was closed meanwhile
+                    loop.call_soon_threadsafe(lambda: woken.done() or woken.set_result(None))
+
+            self.add_done_callback(wake)
+            yield from woken
+        return self.result()
+
+    def _wait(self, timeout: float | None) -> None:
+        condition = self._condition
+        with condition:
+            if self._state == PENDING:
+                condition.wait(timeout)
+        if self._state == PENDING:
+            raise TaskPending(
+                f"Task {self.task_id} has not ended within {timeout} s; it goes on, ask for the result again later.",
+                task_id=self.task_id,
+            )
+
+    def _decode(self) -> None:
+        outcome = self._outcome
+        if outcome is None:  # another thread was quicker
+            return
+        try:
+            self._result = value_of(outcome, self.raw, self._client.loads)
+        except Exception as error:
+            self._exception = error
+        self._outcome = None  # last: who sees None finds the result
+
+    def end(self, outcome: Outcome) -> None:
+        """The task ended, or cannot be followed any longer. The second end is ignored."""
+        with _making:
+            if self._made is None:
+                if self._state == PENDING:
+                    self._outcome, self._state = outcome, _state_of(outcome)
+                return
+        self._end_aloud(outcome)
+
+    def _end_aloud(self, outcome: Outcome) -> None:
+        """End a future that may be waited for."""
+        with self._condition:
+            if self._state != PENDING:
+                return
+            self._outcome, self._state = outcome, _state_of(outcome)
+            for waiter in self._waiters:
+                if self._state == CANCELLED_AND_NOTIFIED:
+                    waiter.add_cancelled(self)
+                elif isinstance(outcome, bytes):
+                    waiter.add_result(self)
+                else:
+                    waiter.add_exception(self)
+            self._condition.notify_all()
+        for callback in self._done_callbacks:
+            try:
+                callback(self)
+            except Exception:
+                LOGGER.exception("a callback of %r failed", self)
+
+
+def _state_of(outcome: Outcome) -> str:
+    cancelled = type(outcome) is tuple and outcome[1].get("code") == "cancelled"
+    return CANCELLED_AND_NOTIFIED if cancelled else FINISHED
+
+
+def end_all(
+    pending: dict[bytes, TaskFuture], tasks: bytes, states: bytes, payloads: Iterable[bytes],
+    failures: dict[int, dict[str, Any]], outputs: dict[int, bytes],
+) -> None:
+    """End the futures of one `results` message and take them out of `pending`; others' ids are skipped."""
+    aloud: list[tuple[TaskFuture, Outcome]] = []
+    take = pending.pop
+    outcome: Outcome
+    with _making:
+        for index, ((raw,), state, payload) in enumerate(zip(_ids(tasks), states, payloads)):
+            future = take(raw, None)
+            if future is None:
+                continue
+            if state == _SUCCESS:
+                outcome = payload
+            else:
+                failure = failures.get(index) or {"code": "cancelled" if state == _CANCELLED else "failed"}
+                outcome = (payload, failure, outputs.get(index, b""))
+            if future._made is not None:
+                aloud.append((future, outcome))
+            elif future._state == PENDING:
+                future._outcome = outcome
+                future._state = FINISHED if state == _SUCCESS else _state_of(outcome)
+    for future, outcome in aloud:
+        future._end_aloud(outcome)

@@ -1,0 +1,357 @@
+"""The task path: one WebSocket that carries submits and results.
+
+`submit` appends to a queue; whoever gets the sending lock sends what is there, while one message is unanswered
+the queue collects, and the reader thread sends the next batch when the answer comes. There is no sender
+thread and no timer on this path. After a broken connection everything unanswered is sent again.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgpack
+
+from .errors import BursaError, Unavailable, from_service
+from .future import TaskFuture, end_all
+from .ids import to_text
+from .websocket import WebSocket
+
+BATCH_TASKS, BATCH_BYTES = 8192, 1 << 20
+"""One submit message holds at most so many tasks and, beyond its first, so many bytes of arguments."""
+
+QUEUE_TASKS, QUEUE_BYTES = 32_768, 64 << 20
+"""A caller waits while so much is queued here; `QUEUE_BYTES` counts arguments of at least LARGE bytes."""
+
+LARGE = 1 << 14
+
+GIVE_UP = 60.0
+"""Seconds without the service after which futures fail as Unavailable."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between attempts, doubling, with jitter."""
+
+
+class Route:
+    """What the tasks of one entry of `calls` share. Compared by identity; the client keeps one for each."""
+
+    def __init__(self, function: bytes, endpoint: bytes, **options: Any) -> None:
+        """Raw ids; `options` are `retries`, `retry_on_error`, `timeout`, `deadline`, None for the default."""
+        given = {name: value for name, value in options.items() if value is not None}
+        self.fields = {"function": function, "endpoint": endpoint, **given}
+
+
+class _Submit(NamedTuple):
+    number: int
+    message: bytes
+    tasks: list[bytes]
+    born: float
+
+
+class Stream:
+    """One connection at a time, followed by a daemon thread, until `close` or until the service is gone for good."""
+
+    def __init__(self, url: str, token: str, group: bytes) -> None:
+        """Connects. Raises Unavailable, or what the service says (Unauthorized)."""
+        self._url, self._token, self._group = url, token, group
+        self._pending: dict[bytes, TaskFuture] = {}
+        self._queue: deque[tuple[bytes, bytes, Route]] = deque()
+        self._large = 0  # bytes of large arguments in the queue
+        self._sending = threading.Lock()
+        self._changed = threading.Condition()  # the queue got shorter, a submit was answered, or it is over
+        self._unanswered: _Submit | None = None
+        self._number = 0
+        self._closing = threading.Event()
+        self._over: BursaError | None = None
+        self._socket: WebSocket | None = None
+        self._cursor = 0
+        try:
+            self._socket = self._open()
+        except OSError as error:
+            raise Unavailable(
+                f"The service at {url} cannot be reached ({error}); run `bursa up` there, or check the url."
+            ) from error
+        self._reader = threading.Thread(target=self._read_all, name="bursa-stream", daemon=True)
+        self._reader.start()
+
+    # Submitting, from any thread
+
+    def submit(self, future: TaskFuture, args: bytes, route: Route) -> None:
+        """Raises Unavailable when this stream is over."""
+        if len(self._queue) >= QUEUE_TASKS or (len(args) >= LARGE and self._add_large(len(args))):
+            self._wait_for_room()
+        self._pending[future.raw] = future
+        self._queue.append((future.raw, args, route))
+        if self._unanswered is None:
+            self._pump()
+        if self._over is not None:
+            self._fail_pending(self._over)
+
+    def _add_large(self, size: int) -> bool:
+        with self._changed:
+            full = self._large > 0 and self._large + size > QUEUE_BYTES
+            self._large += size
+        return full
+
+    def _wait_for_room(self) -> None:
+        if threading.current_thread() is self._reader:  # a done callback submits: nobody else could make room
+            return
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (len(self._queue) < QUEUE_TASKS and self._large <= QUEUE_BYTES)
+                or not self._queue or self._over is not None
+            )
+
+    @property
+    def over(self) -> bool:
+        """Whether this stream has ended for good; another one is needed."""
+        return self._over is not None
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until every submit so far is answered. False when time is up."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._over is not None or (not self._queue and self._unanswered is None), timeout
+            )
+
+    def wait_accepted(self, futures: list[TaskFuture], timeout: float) -> bool:
+        """Wait until the service knows these tasks (or has refused them). False when time is up."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._over is not None or not self._unsent(futures), timeout)
+
+    def _unsent(self, futures: list[TaskFuture]) -> bool:
+        submit = self._unanswered
+        unsent = {raw for raw, _, _ in self._queue.copy()}
+        unsent.update(submit.tasks if submit is not None else ())
+        return any(future.raw in unsent for future in futures)
+
+    def close(self, timeout: float) -> None:
+        """Wait for answers to what was submitted (at most `timeout` seconds), then end."""
+        self.flush(timeout)
+        self._closing.set()
+        self.abandon()
+        if threading.current_thread() is not self._reader:
+            self._reader.join(timeout)
+
+    def abandon(self) -> None:
+        """End the connection without a word (also used on the copy that a fork made)."""
+        socket = self._socket
+        if socket is not None:
+            socket.shut()
+
+    def forget(self) -> None:
+        """In a forked child: drop the descriptor, which is the parent's connection."""
+        if self._socket is not None:
+            self._socket.close()
+
+    # Sending, by whoever holds the lock
+
+    def _pump(self) -> None:
+        """Send while there is something to send and nobody else sends. Looks again after each release, so that
+        what was queued while the lock was held is never left behind."""
+        while self._has_work() and self._sending.acquire(blocking=False):
+            try:
+                self._send_next()
+            finally:
+                self._sending.release()
+
+    def _has_work(self) -> bool:
+        socket = self._socket
+        return socket is not None and bool(socket.owed or (self._queue and self._unanswered is None))
+
+    def _send_next(self) -> None:
+        socket = self._socket
+        if socket is None:
+            return
+        reading = threading.current_thread() is self._reader
+        try:
+            socket.send_owed(reading=reading)
+            if self._queue and self._unanswered is None:
+                submit = self._unanswered = self._next_submit()
+                socket.send(submit.message, reading=reading)
+        except OSError:
+            self._socket = None  # the reader notices, connects again and sends it again
+            socket.shut()
+
+    def _next_submit(self) -> _Submit:
+        calls: dict[Route, tuple[list[bytes], list[bytes]]] = {}
+        tasks: list[bytes] = []
+        size, queue = 0, self._queue
+        while queue and len(tasks) < BATCH_TASKS:
+            size += len(queue[0][1])
+            if size > BATCH_BYTES and tasks:
+                break
+            raw, args, route = queue.popleft()
+            tasks.append(raw)
+            call = calls.get(route)
+            if call is None:
+                call = calls[route] = ([], [])
+            call[0].append(raw)
+            call[1].append(args)
+            if len(args) >= LARGE:
+                with self._changed:
+                    self._large -= len(args)
+        self._number += 1
+        message = msgpack.packb({
+            "type": "submit", "id": self._number, "group": self._group,
+            "calls": [{**route.fields, "tasks": b"".join(ids), "args": args} for route, (ids, args) in calls.items()],
+        })
+        return _Submit(self._number, message, tasks, time.monotonic())
+
+    # Reading, in the reader thread
+
+    def _read_all(self) -> None:
+        while True:
+            broken = self._read()
+            if self._closing.is_set():
+                return self._end(Unavailable(
+                    "The client was closed while the task went on; ask a new client for its result by its id."
+                ))
+            try:
+                self._reconnect(broken)
+            except BursaError as error:
+                return self._end(error)
+
+    def _read(self) -> Exception:
+        """Until the connection breaks; the reason."""
+        socket = self._socket
+        if socket is None:
+            return ConnectionError("the connection broke while sending")
+        try:
+            while True:
+                data = socket.receive()
+                if data is not None:
+                    self._take(msgpack.unpackb(data, strict_map_key=False))
+                self._pump()
+        except (OSError, ValueError) as error:
+            return error
+        finally:
+            socket.shut()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "results":
+            end_all(
+                self._pending, message["tasks"], message["states"], message["payloads"],
+                message.get("failures") or {}, message.get("outputs") or {},
+            )
+            self._cursor = message["cursor"]
+        elif kind == "accepted":
+            self._answered(message["id"])
+        elif kind == "error":
+            self._refused(message.get("id"), from_service(message["error"]))
+
+    def _answered(self, number: int) -> _Submit | None:
+        submit = self._unanswered
+        if submit is None or submit.number != number:
+            return None
+        self._unanswered = None
+        self._pump()
+        with self._changed:
+            self._changed.notify_all()
+        return submit
+
+    def _refused(self, number: int | None, error: BursaError) -> None:
+        submit = self._unanswered
+        if number is None or submit is None or submit.number != number:
+            return
+        lasting = time.monotonic() - submit.born > GIVE_UP
+        if error.code == "busy" or (error.code == "unavailable" and not lasting):
+            later = threading.Timer(random.uniform(0.5, 1.0) * LONGEST_PAUSE, self._resend, (submit,))
+            later.daemon = True
+            return later.start()
+        for raw in submit.tasks:
+            future = self._pending.pop(raw, None)
+            if future is not None:
+                future.end(error)
+        self._answered(number)
+
+    def _resend(self, submit: _Submit) -> None:
+        """Send a submit again that the service was too busy for. (A reconnect sends it by itself.)"""
+        with self._sending:
+            socket = self._socket
+            if socket is None or self._unanswered is not submit:
+                return
+            try:
+                socket.send(submit.message)
+            except OSError:
+                self._socket = None
+                socket.shut()
+        self._pump()
+
+    # Connecting
+
+    def _open(self) -> WebSocket:
+        """A connection whose welcome has come."""
+        socket = WebSocket(f"{self._url}/api/v1/stream", self._token)
+        try:
+            while (data := socket.receive()) is None:
+                pass
+            welcome = msgpack.unpackb(data, strict_map_key=False)
+        except BaseException:
+            socket.close()
+            raise
+        if self._number == 0:
+            self._cursor = welcome.get("cursor", 0)
+        return socket
+
+    def _reconnect(self, broken: Exception) -> None:
+        """Back on air, with everything unanswered sent again. Raises what ends this stream for good."""
+        until = time.monotonic() + GIVE_UP
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return self._resume()
+            except Unavailable as error:
+                broken = error
+            except OSError as error:
+                broken = error
+            if time.monotonic() >= until:
+                raise Unavailable(
+                    f"The service at {self._url} has been out of reach for {GIVE_UP:.0f} s ({broken}), while the "
+                    "task may still run; ask for its result by its id when the service is back."
+                )
+            if self._closing.wait(random.uniform(0.5, 1.0) * pause):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _resume(self) -> None:
+        old = self._socket
+        self._socket = None
+        if old is not None:
+            old.shut()
+        with self._sending:  # whoever was sending on the old connection has failed by now
+            if old is not None:
+                old.close()
+            socket = self._open()
+            if self._number:
+                subscribe = {"type": "subscribe", "groups": [self._group], "cursor": self._cursor}
+                socket.send(msgpack.packb(subscribe), reading=True)
+            if self._unanswered is not None:
+                socket.send(self._unanswered.message, reading=True)
+            self._socket = socket
+        if self._closing.is_set():  # `close` saw the old connection only
+            socket.shut()
+        self._pump()
+
+    # The end
+
+    def _end(self, error: BursaError) -> None:
+        self._over = error
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            with self._sending:
+                socket.close()
+        self._fail_pending(error)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _fail_pending(self, error: BursaError) -> None:
+        while self._pending:
+            with suppress(KeyError):
+                raw, future = self._pending.popitem()
+                future.end(type(error)(f"Task {to_text(raw)}: {error}", code=error.code))

@@ -1,0 +1,217 @@
+"""A WebSocket client over one raw socket: binary messages, no extensions, TLS for https.
+
+One thread reads. One thread at a time writes (the caller sees to that); when that is the reader itself, it keeps
+reading while the peer does not take its bytes, so that two full pipes can never wait for each other.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import select
+import socket
+import ssl
+import struct
+import threading
+from urllib.parse import urlsplit
+
+from .errors import BursaError, Unavailable, from_service
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for connecting and for the handshake."""
+
+SILENCE = 60
+"""Seconds without a byte after which the connection counts as broken; the service pings every 20 s."""
+
+_CHUNK = 256 << 10
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
+
+
+class WebSocket:
+    """Raises ConnectionError (also ConnectionRefusedError and so on) for anything wrong with the connection."""
+
+    def __init__(self, url: str, token: str) -> None:
+        """Connects and shakes hands. Raises OSError, or a BursaError that the service answered with."""
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+        self._sock = socket.create_connection((host, port), CONNECT_TIMEOUT)
+        self._in = bytearray()
+        self.owed: list[bytes] = []  # pongs to send
+        try:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._tls = _Tls(self._sock, host) if secure else None
+            self._shake_hands(parts.netloc.rpartition("@")[2], parts.path or "/", token)
+            self._sock.settimeout(None)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE, 0))
+        except BaseException:
+            self._sock.close()
+            raise
+
+    def _shake_hands(self, host: str, path: str, token: str) -> None:
+        key = base64.b64encode(os.urandom(16)).decode()
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+        self._write(request.encode())
+        while (end := self._in.find(b"\r\n\r\n")) < 0:
+            self._fill()
+        head = bytes(self._in[:end]).decode("latin-1").split("\r\n")
+        del self._in[:end + 4]
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
+        status = head[0].split(" ")[1]
+        if status != "101":
+            raise self._refusal(status, int(headers.get("content-length", "0") or 0))
+        proof = base64.b64encode(hashlib.sha1((key + _GUID).encode()).digest()).decode()
+        if headers.get("sec-websocket-accept", "") != proof.lower():
+            raise ConnectionError("the answer to the handshake is not a WebSocket's")
+
+    def _refusal(self, status: str, length: int) -> BursaError:
+        self._have(length)
+        try:
+            return from_service(json.loads(bytes(self._in[:length]))["error"])
+        except (ValueError, KeyError, TypeError):
+            return Unavailable(f"The service answered the stream's handshake with {status}; check the url.")
+
+    def send(self, data: bytes, *, reading: bool = False) -> None:
+        """One binary message. `reading`: the caller is the reading thread."""
+        self._write(_frame(_BINARY, data), reading)
+
+    def send_owed(self, *, reading: bool = False) -> None:
+        """Answers the pings that came."""
+        while self.owed:
+            self._write(_frame(_PONG, self.owed.pop()), reading)
+
+    def receive(self) -> bytes | None:
+        """The next message; None when a ping came instead, whose pong is now owed."""
+        parts: list[bytes] = []
+        while True:
+            opcode, final, data = self._receive_frame()
+            if opcode == _PING:
+                self.owed.append(data)
+                if not parts:
+                    return None
+            elif opcode == _CLOSE:
+                raise ConnectionError("the service closed the stream")
+            elif opcode != _PONG:
+                if final and not parts:
+                    return data
+                parts.append(data)
+                if final:
+                    return b"".join(parts)
+
+    def _receive_frame(self) -> tuple[int, bool, bytes]:
+        self._have(2)
+        first, size = self._in[0], self._in[1]
+        start = 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            self._have(start)
+            size = int.from_bytes(self._in[2:start], "big")
+        self._have(start + size)
+        with memoryview(self._in) as view:
+            data = bytes(view[start:start + size])
+        del self._in[:start + size]
+        return first & 0x0F, bool(first & 0x80), data
+
+    def _have(self, count: int) -> None:
+        while len(self._in) < count:
+            self._fill()
+
+    def _fill(self) -> None:
+        try:
+            data = self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            raise ConnectionError(f"nothing came for {SILENCE} s") from None
+        if not data:
+            raise ConnectionError("the service ended the connection")
+        self._in += data if self._tls is None else self._tls.decode(data)
+
+    def _write(self, data: bytes, reading: bool = False) -> None:
+        if self._tls is not None:
+            data = self._tls.encode(data)
+        if not reading:
+            try:
+                return self._sock.sendall(data)
+            except BlockingIOError:
+                raise ConnectionError(f"the service took nothing for {SILENCE} s") from None
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._sock.send(view, socket.MSG_DONTWAIT):]
+            except BlockingIOError:
+                self._wait_writable()
+
+    def _wait_writable(self) -> None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN | select.POLLOUT)
+        ready = poll.poll(SILENCE * 1000)
+        if not ready:
+            raise ConnectionError(f"the service took nothing for {SILENCE} s")
+        if ready[0][1] & (select.POLLIN | select.POLLHUP | select.POLLERR):
+            self._fill()
+
+    def shut(self) -> None:
+        """Ends the connection; a blocked reader or writer of it gets an error."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def _frame(opcode: int, data: bytes) -> bytes:
+    """A final client frame. Its mask is all zero, which is legal and leaves the data as it is."""
+    size = len(data)
+    if size < 126:
+        head = struct.pack(">BB", 0x80 | opcode, 0x80 | size)
+    elif size < 1 << 16:
+        head = struct.pack(">BBH", 0x80 | opcode, 0x80 | 126, size)
+    else:
+        head = struct.pack(">BBQ", 0x80 | opcode, 0x80 | 127, size)
+    return b"".join((head, b"\0\0\0\0", data))
+
+
+class _Tls:
+    """TLS over memory buffers, so that one thread can read the socket while another writes it."""
+
+    def __init__(self, sock: socket.socket, host: str) -> None:
+        self._lock = threading.Lock()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                sock.sendall(self._outgoing.read())
+                data = sock.recv(_CHUNK)
+                if not data:
+                    raise ConnectionError("the service ended the TLS handshake") from None
+                self._incoming.write(data)
+            else:
+                sock.sendall(self._outgoing.read())
+                return
+
+    def encode(self, data: bytes) -> bytes:
+        with self._lock:
+            self._tls.write(data)
+            return self._outgoing.read()
+
+    def decode(self, data: bytes) -> bytes:
+        parts = []
+        with self._lock:
+            self._incoming.write(data)
+            try:
+                while part := self._tls.read(_CHUNK):
+                    parts.append(part)
+            except ssl.SSLWantReadError:
+                pass
+        return b"".join(parts)
