@@ -1,11 +1,29 @@
 //! The endpoint's machine: holds attempts, routes them to executors, passes results and acknowledgements on.
+//!
+//! It has no disk and decides no retry: it reports (F16), and never acknowledges for the store (F21). This file owns the
+//! shape of a round; each part of the work has a file of its own.
 
+mod adopt;
+mod attempt;
+mod bodies;
+mod capacity;
 mod event;
+mod executors;
+mod from_executor;
+mod from_hub;
+mod hash;
+pub mod route;
+mod scale;
+mod stop;
+mod uplink;
 
 pub use event::{Action, Event, ExitReason};
 
 use crate::id::{EndpointId, ExecutorId, ManagerId};
+use crate::rng::Rng;
 use crate::time::{Mono, Now};
+use crate::wire::{Held, Item};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a manager is configured with (FABRIC §7).
 #[derive(Debug, Clone)]
@@ -38,26 +56,198 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Manager {
     config: Config,
+    rng: Rng,
+    uplink: uplink::Uplink,
+    book: attempt::Book,
+    executors: BTreeMap<ExecutorId, executors::Exec>,
+    bodies: bodies::Bodies,
+    blocks: scale::Blocks,
+    adoption: adopt::Adoption,
+    hints: adopt::Hints,
+    pace: capacity::Pace,
+    stop: Option<stop::Stop>,
+    /// When `handle` was last called (F34).
+    handled: Option<Mono>,
+    /// Answers to strangers in this second (F2).
+    strays: (Mono, u32),
+    /// Which container's queue is served first: it rotates.
+    turn: usize,
+    capacity_changed: bool,
+    ready: bool,
+    exited: bool,
 }
 
 impl Manager {
     /// A manager that just started; its first actions come with the first `Tick`.
     #[must_use]
-    pub fn new(config: Config, _now: Now) -> Self {
-        Self { config }
+    pub fn new(config: Config, now: Now) -> Self {
+        Self {
+            rng: Rng::new(config.seed),
+            uplink: uplink::Uplink::new(),
+            book: attempt::Book::default(),
+            executors: BTreeMap::new(),
+            bodies: bodies::Bodies::default(),
+            blocks: scale::Blocks::new(),
+            adoption: adopt::Adoption::new(&config.hints, now.mono.after(config.adopt_ms)),
+            hints: adopt::Hints::new(&config.hints),
+            pace: capacity::Pace::default(),
+            stop: None,
+            handled: None,
+            strays: (now.mono, 0),
+            turn: 0,
+            capacity_changed: true,
+            ready: false,
+            exited: false,
+            config,
+        }
     }
 
     /// Handles one event; appends what is to be done. Never fails, never blocks.
-    pub fn handle(&mut self, _now: Now, _event: Event, _out: &mut Vec<Action>) {
-        let _ = &self.config;
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+        if self.exited {
+            return;
+        }
+        let now = now.mono;
+        self.wake(now);
+        match event {
+            Event::LinkUp => self.link_up(now, out),
+            Event::LinkDown { why } => {
+                out.push(Action::Log { text: format!("the link to the service is down: {why}") });
+                self.uplink.down(now, &mut self.rng);
+            }
+            Event::FromHub { message } => self.hub_message(now, message, out),
+            Event::FromExecutor { conn, executor, message } => {
+                self.executor_message(now, conn, executor, message, out);
+            }
+            Event::Unreachable { conn } => self.unreachable(now, conn, out),
+            Event::Launched { block } => self.blocks.launched(now, block),
+            Event::ExecutorGone { executor, why } => {
+                self.adoption.gone(&executor);
+                self.blocks.gone(now, &executor);
+                self.lose(now, executor, &why, out);
+            }
+            Event::HintsSaved => self.hints.written(),
+            Event::GenerationRaised { generation } => {
+                self.config.generation = self.config.generation.max(generation);
+                self.uplink.raised(now, &mut self.rng);
+            }
+            Event::Stop { grace_ms } => self.stop(now, grace_ms),
+            Event::Tick => self.tick(now, out),
+        }
+    }
+
+    /// After a gap that only our own sleep explains, nobody is declared dead (F34).
+    fn wake(&mut self, now: Mono) {
+        let slept_ms = self.handled.map_or(0, |handled| now.since(handled));
+        self.handled = Some(now);
+        self.uplink.forgive(now, slept_ms);
+        if slept_ms > self.config.threshold_ms / 2 {
+            let threshold_ms = self.config.threshold_ms;
+            self.executors.values_mut().for_each(|exec| exec.forgive(now, threshold_ms));
+            self.adoption.extend(now.after(threshold_ms));
+        }
+    }
+
+    fn tick(&mut self, now: Mono, out: &mut Vec<Action>) {
+        self.uplink.tick(now, &mut self.rng, out);
+        self.watch_executors(now, out);
+        for end in self.book.expire(now) {
+            self.uplink.say(end);
+        }
     }
 
     /// Ends a driver round: emits the messages that the round's events made due, one per peer.
-    pub fn flush(&mut self, _now: Now, _out: &mut Vec<Action>) {}
+    pub fn flush(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.exited {
+            return;
+        }
+        let now = now.mono;
+        if self.adoption.step(now) {
+            self.hints.touch();
+        }
+        self.scale(now, out);
+        if self.hints.wants_saving() {
+            let all = self.expected();
+            self.hints.save(all, out);
+        }
+        self.stop_step(now);
+        self.route(now);
+        self.say_state();
+        self.uplink.flush(now, out);
+        for exec in self.executors.values_mut() {
+            exec.flush(now, self.config.heartbeat_ms, out);
+        }
+        self.say_ready(out);
+        self.stop_end(now, out);
+    }
+
+    /// Executors that are here or may still come: they may hold attempts, and count as blocks.
+    fn expected(&self) -> BTreeSet<ExecutorId> {
+        let here = self.executors.keys().chain(self.blocks.executors());
+        here.chain(self.adoption.missing()).copied().collect()
+    }
+
+    /// Asks the provider for what is missing.
+    fn scale(&mut self, now: Mono, out: &mut Vec<Action>) {
+        let target = self.config.blocks as usize;
+        if self.stop.is_some() || now < self.blocks.next_launch() || self.executors.len() >= target {
+            return;
+        }
+        let missing = target.saturating_sub(self.expected().len());
+        if self.blocks.launch(now, missing, &mut self.rng, out) {
+            self.hints.touch();
+        }
+    }
+
+    /// What each session must know of the manager as a whole: the end of the window, and the capacity after it.
+    fn say_state(&mut self) {
+        if !self.adoption.is_open() && self.uplink.owes_complete() {
+            let accounted = self.adoption.accounted();
+            self.uplink.say(Item::Held(Held { held: Vec::new(), complete: true, accounted }));
+        }
+        if self.capacity_changed && self.uplink.is_up() {
+            self.capacity_changed = false;
+            let capacity = self.capacity();
+            self.uplink.say_capacity(capacity);
+        }
+    }
+
+    fn say_ready(&mut self, out: &mut Vec<Action>) {
+        let works = |(id, exec): (&ExecutorId, &executors::Exec)| {
+            exec.is_up() && self.hints.has(id) && (exec.capacity.slots_free > 0 || self.book.open_at(id) > 0)
+        };
+        if !self.ready && self.uplink.is_up() && self.executors.iter().any(works) {
+            self.ready = true;
+            out.push(Action::Ready);
+        }
+    }
+
+    fn exit(&mut self, reason: ExitReason, text: String, out: &mut Vec<Action>) {
+        self.exited = true;
+        out.push(Action::Exit { reason, text });
+    }
 
     /// When `Tick` is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
-        None
+        if self.exited {
+            return None;
+        }
+        let Some(handled) = self.handled else { return Some(Mono(0)) };
+        let (heartbeat_ms, threshold_ms) = (self.config.heartbeat_ms, self.config.threshold_ms);
+        let mut due: Vec<Mono> = Vec::with_capacity(8);
+        due.extend(self.uplink.next_deadline());
+        due.extend(self.executors.values().map(|exec| exec.next_deadline(heartbeat_ms, threshold_ms)).min());
+        due.extend(self.adoption.next_deadline());
+        due.extend(self.book.next_expiry());
+        due.extend(self.stop.as_ref().map(stop::Stop::next_deadline));
+        let short = self.executors.len() < self.config.blocks as usize && self.stop.is_none();
+        due.extend(Some(self.blocks.next_launch()).filter(|at| short && *at > handled));
+        // Often enough that a long gap can only mean that we slept (F34).
+        due.push(handled.after(self.uplink.awake_ms()));
+        if !self.executors.is_empty() || self.adoption.is_open() {
+            due.push(handled.after(threshold_ms / 3));
+        }
+        due.into_iter().min()
     }
 }

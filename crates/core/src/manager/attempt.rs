@@ -1,0 +1,446 @@
+//! The attempts a manager holds, and every transition of one: `waiting → at(x) → done → gone` (FABRIC §5).
+//!
+//! Owns where each attempt is, what is known of it, and the order in which waiting ones are routed. Says nothing to
+//! anybody: its callers turn what it returns into messages.
+
+use super::hash::{Map, Set};
+use crate::id::{ContainerId, ExecutorId, TaskId};
+use crate::task::{Begun, Failure, FailureCode, Outcome};
+use crate::time::Mono;
+use crate::wire::{Assign, Attempt, Blob, Done, Holding, Item, Stage};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One attempt of one task.
+pub(super) type Key = (TaskId, Attempt);
+
+/// Where an attempt is.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Here, not given to an executor.
+    Waiting(Box<Assign>),
+    /// Given to this executor. What was given is kept until it began: it may have to be routed again (F12).
+    At(ExecutorId, Option<Box<Assign>>),
+    /// Ended; kept until `Ack` (F20), which is passed on to the executor that reported it.
+    Done(Box<Done>, Option<ExecutorId>),
+}
+
+/// One held attempt.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) place: Place,
+    /// An executor said that a worker began it.
+    pub(super) begun: bool,
+    /// The service wants it stopped, with this grace: repeated at each registration of its executor (F31).
+    pub(super) cancel: Option<u64>,
+    expires: Mono,
+    timed: bool,
+}
+
+/// What became of an attempt that its executor does not hold and did not begin.
+#[derive(Debug)]
+pub(super) enum Unstarted {
+    /// It waits here again, under the same number (F12, F16).
+    Waiting,
+    /// It had to be cancelled: ended.
+    Ended(Box<Done>),
+    /// It cannot wait here: say so to the hub, nothing is kept (F20).
+    HandBack(Box<Done>),
+    /// It was not there.
+    Nothing,
+}
+
+/// All held attempts.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    entries: Map<Key, Entry>,
+    at: BTreeMap<ExecutorId, Set<Key>>,
+    queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
+    expiries: BTreeSet<(Mono, Key)>,
+}
+
+/// An end that the manager itself reports.
+pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Failure>) -> Box<Done> {
+    Box::new(Done {
+        task: key.0,
+        attempt: key.1,
+        outcome,
+        begun,
+        payload: Blob::empty(),
+        failure: failure.map(Box::new),
+        output: Blob::empty(),
+        run_ns: 0,
+    })
+}
+
+/// The end of a cancelled attempt.
+pub(super) fn cancelled(key: Key, begun: Begun) -> Box<Done> {
+    let failure = Failure::new(FailureCode::Cancelled, "cancelled before it ran");
+    ended(key, Outcome::Cancelled, begun, Some(failure))
+}
+
+impl Book {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Attempts that this executor has: its credit is counted from this set (F25).
+    pub(super) fn open_at(&self, executor: &ExecutorId) -> usize {
+        self.at.get(executor).map_or(0, Set::len)
+    }
+
+    fn keys_at(&self, executor: &ExecutorId) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.at.get(executor).into_iter().flatten().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Puts `key` into `place` and keeps every index in step.
+    fn put(&mut self, key: Key, place: Place) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if entry.timed {
+            entry.timed = false;
+            self.expiries.remove(&(entry.expires, key));
+        }
+        let now_at = if let Place::At(executor, _) = &place { Some(*executor) } else { None };
+        let was_at = if let Place::At(executor, _) = &entry.place { Some(*executor) } else { None };
+        entry.place = place;
+        if now_at == was_at {
+            return;
+        }
+        if let Some(executor) = was_at {
+            self.leave(&executor, &key);
+        }
+        if let Some(executor) = now_at {
+            self.at.entry(executor).or_default().insert(key);
+        }
+    }
+
+    fn leave(&mut self, executor: &ExecutorId, key: &Key) {
+        if let Some(keys) = self.at.get_mut(executor) {
+            keys.remove(key);
+        }
+    }
+
+    fn insert(&mut self, key: Key, place: Place, expires: Mono) {
+        if let Place::At(executor, _) = &place {
+            self.at.entry(*executor).or_default().insert(key);
+        }
+        self.entries.insert(key, Entry { place, begun: false, cancel: None, expires, timed: false });
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        if entry.timed {
+            self.expiries.remove(&(entry.expires, *key));
+        }
+        if let Place::At(executor, _) = &entry.place {
+            self.leave(executor, key);
+        }
+        Some(entry)
+    }
+
+    /// A new attempt from the hub; one that is known already is the same one (F14).
+    pub(super) fn assign(&mut self, now: Mono, assign: Box<Assign>) {
+        let key = (assign.task, assign.attempt);
+        if self.entries.contains_key(&key) {
+            return;
+        }
+        let expires = now.after(assign.ttl_ms);
+        let queue = self.queues.entry(assign.container).or_default();
+        queue.push_back(key);
+        self.insert(key, Place::Waiting(assign), expires);
+    }
+
+    /// Containers for which attempts wait, each with how many (a few may have been cancelled meanwhile).
+    pub(super) fn waiting(&self) -> Vec<(Option<ContainerId>, usize)> {
+        self.queues
+            .iter()
+            .filter(|(_, queue)| !queue.is_empty())
+            .map(|(c, queue)| (*c, queue.len()))
+            .collect()
+    }
+
+    /// Gives the longest waiting attempt of `container` to `executor`: what to send, with the time it still has (F32).
+    pub(super) fn give(
+        &mut self,
+        now: Mono,
+        container: Option<ContainerId>,
+        executor: ExecutorId,
+    ) -> Option<Box<Assign>> {
+        let queue = self.queues.get_mut(&container)?;
+        while let Some(key) = queue.pop_front() {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            let Place::Waiting(assign) = &mut entry.place else { continue };
+            assign.ttl_ms = entry.expires.since(now);
+            let kept = assign.clone();
+            if entry.timed {
+                entry.timed = false;
+                self.expiries.remove(&(entry.expires, key));
+            }
+            let place = std::mem::replace(&mut entry.place, Place::At(executor, Some(kept)));
+            self.at.entry(executor).or_default().insert(key);
+            return if let Place::Waiting(assign) = place { Some(assign) } else { None };
+        }
+        self.queues.remove(&container);
+        None
+    }
+
+    /// Gives every attempt that is still waiting an alarm for its deadline (F33), and drops what left the queues.
+    pub(super) fn settle(&mut self) {
+        self.queues.retain(|container, queue| container.is_none() || !queue.is_empty());
+        for queue in self.queues.values_mut() {
+            if queue.len() > 64 + 2 * self.entries.len() {
+                queue.retain(|key| {
+                    self.entries.get(key).is_some_and(|entry| matches!(entry.place, Place::Waiting(_)))
+                });
+            }
+            // New ones are at the back: all before the first with an alarm have one.
+            for key in queue.iter().rev() {
+                let Some(entry) = self.entries.get_mut(key) else { continue };
+                if !matches!(entry.place, Place::Waiting(_)) {
+                    continue;
+                }
+                if entry.timed {
+                    break;
+                }
+                entry.timed = true;
+                self.expiries.insert((entry.expires, *key));
+            }
+        }
+    }
+
+    /// When the next waiting attempt reaches its deadline.
+    pub(super) fn next_expiry(&self) -> Option<Mono> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Ends the waiting attempts whose deadline has passed (F33).
+    pub(super) fn expire(&mut self, now: Mono) -> Vec<Item> {
+        let mut ends = Vec::new();
+        while let Some((at, key)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
+            self.expiries.remove(&(at, key));
+            let text = "its deadline passed while it waited for a node of the endpoint";
+            let failure = Failure::new(FailureCode::DeadlineExceeded, text);
+            let done = ended(key, Outcome::Expired, Begun::No, Some(failure));
+            self.put(key, Place::Done(done.clone(), None));
+            ends.push(Item::Result(done));
+        }
+        ends
+    }
+
+    /// An executor reports an end: kept until `Ack`. False if the same end is kept already.
+    pub(super) fn finish(&mut self, done: &Done, from: ExecutorId) -> bool {
+        let key = (done.task, done.attempt);
+        let place = Place::Done(Box::new(done.clone()), Some(from));
+        let Some(entry) = self.entries.get_mut(&key) else {
+            self.insert(key, place, Mono(0));
+            return true;
+        };
+        let repeated = matches!(&entry.place, Place::Done(old, _) if old.outcome == done.outcome);
+        entry.begun |= done.begun == Begun::Yes;
+        self.put(key, place);
+        !repeated
+    }
+
+    /// The store has this end: forgets it if it is the one held (F23). Tells which executor reported it.
+    pub(super) fn acknowledge(&mut self, key: &Key, outcome: Outcome) -> Option<ExecutorId> {
+        match &self.entries.get(key)?.place {
+            Place::Done(done, from) if done.outcome == outcome => {
+                let from = *from;
+                self.remove(key);
+                from
+            }
+            _ => None,
+        }
+    }
+
+    /// Its executor says that a worker began it: it can never be routed again, so its arguments are let go.
+    pub(super) fn begin(&mut self, key: &Key, executor: ExecutorId) -> bool {
+        match self.entries.get_mut(key) {
+            Some(Entry { place: Place::At(at, assign), begun, .. }) if *at == executor => {
+                *assign = None;
+                *begun = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The hub wants it stopped (F31): an end if it waits here, else the executor to tell.
+    pub(super) fn cancel(&mut self, key: Key, grace_ms: u64) -> (Option<Box<Done>>, Option<ExecutorId>) {
+        match self.entries.get_mut(&key) {
+            // Unknown: answered so that the hub never waits.
+            None => (Some(cancelled(key, Begun::Unknown)), None),
+            Some(entry) => match &entry.place {
+                Place::Done(..) => (None, None),
+                Place::At(executor, _) => {
+                    entry.cancel = Some(grace_ms);
+                    (None, Some(*executor))
+                }
+                Place::Waiting(_) => {
+                    let done = cancelled(key, Begun::No);
+                    self.put(key, Place::Done(done.clone(), None));
+                    (Some(done), None)
+                }
+            },
+        }
+    }
+
+    /// `executor` does not have it and never began it (F12), or handed it back (F16).
+    pub(super) fn unstarted(&mut self, key: Key, executor: ExecutorId, keep: bool) -> Unstarted {
+        let Some(entry) = self.entries.get_mut(&key) else { return Unstarted::Nothing };
+        let Place::At(at, assign) = &mut entry.place else { return Unstarted::Nothing };
+        if *at != executor {
+            return Unstarted::Nothing;
+        }
+        if entry.begun {
+            // Never in a correct world: it began, and its executor knows nothing of it. Not proven unstarted.
+            let failure = Failure::new(FailureCode::ExecutorLost, "its executor no longer knows of it");
+            let done = ended(key, Outcome::Lost, Begun::Yes, Some(failure));
+            self.put(key, Place::Done(done.clone(), None));
+            return Unstarted::Ended(done);
+        }
+        if entry.cancel.is_some() {
+            let done = cancelled(key, Begun::No);
+            self.put(key, Place::Done(done.clone(), None));
+            return Unstarted::Ended(done);
+        }
+        match assign.take() {
+            Some(assign) if keep => {
+                self.queues.entry(assign.container).or_default().push_front(key);
+                let expires = entry.expires;
+                self.put(key, Place::Waiting(assign));
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.timed = true;
+                    self.expiries.insert((expires, key));
+                }
+                Unstarted::Waiting
+            }
+            _ => {
+                self.remove(&key);
+                Unstarted::HandBack(ended(key, Outcome::Returned, Begun::No, None))
+            }
+        }
+    }
+
+    /// Takes all waiting attempts out, to be handed back (F38).
+    pub(super) fn hand_back(&mut self) -> Vec<Item> {
+        let keys: Vec<Key> = self.queues.values().flatten().copied().collect();
+        self.queues.clear();
+        let mut back = Vec::new();
+        for key in keys {
+            if self.entries.get(&key).is_some_and(|entry| matches!(entry.place, Place::Waiting(_))) {
+                self.remove(&key);
+                back.push(Item::Result(ended(key, Outcome::Returned, Begun::No, None)));
+            }
+        }
+        back
+    }
+
+    /// The executor is lost, and each attempt it had with it (F18). Nothing is remembered but these ends.
+    pub(super) fn lose(&mut self, executor: ExecutorId, failure: &Failure) -> Vec<Item> {
+        let mut ends = Vec::new();
+        for key in self.keys_at(&executor) {
+            let begun = self.entries.get(&key).is_some_and(|entry| entry.begun);
+            let begun = if begun { Begun::Yes } else { Begun::Unknown };
+            let done = ended(key, Outcome::Lost, begun, Some(failure.clone()));
+            self.put(key, Place::Done(done.clone(), None));
+            ends.push(Item::Result(done));
+        }
+        self.at.remove(&executor);
+        ends
+    }
+
+    /// Executors that have attempts.
+    pub(super) fn executors(&self) -> Vec<ExecutorId> {
+        self.at.iter().filter(|(_, keys)| !keys.is_empty()).map(|(executor, _)| *executor).collect()
+    }
+
+    /// An executor lists this attempt in its `Hello`. True if the hub must be told that it is held (F8, F18).
+    pub(super) fn adopt(&mut self, held: &Holding, executor: ExecutorId) -> bool {
+        let key = (held.task, held.attempt);
+        let begun = held.begun == Begun::Yes || held.stage == Stage::Running;
+        let told = match self.entries.get(&key).map(|entry| &entry.place) {
+            None => {
+                self.insert(key, Place::At(executor, None), Mono(0));
+                true
+            }
+            Some(Place::At(..)) => false,
+            // It came back with what was declared lost: the hub rules (F10). A finished one says so itself.
+            Some(Place::Done(done, _)) if done.outcome == Outcome::Lost && held.stage != Stage::Finished => {
+                self.put(key, Place::At(executor, None));
+                true
+            }
+            Some(Place::Done(..)) => return false,
+            // Never seen in a correct world; whoever says that he has it is believed, or it would run twice.
+            Some(Place::Waiting(_)) => {
+                self.put(key, Place::At(executor, None));
+                false
+            }
+        };
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.begun |= begun;
+            if let Place::At(_, assign) = &mut entry.place
+                && begun
+            {
+                *assign = None;
+            }
+        }
+        told
+    }
+
+    /// What the executor was given and does not list (F12).
+    pub(super) fn missing(&self, executor: &ExecutorId, listed: &Set<Key>) -> Vec<Key> {
+        let mut keys = self.keys_at(executor);
+        keys.retain(|key| !listed.contains(key));
+        keys
+    }
+
+    /// Cancels that its executor must hear again (F31).
+    pub(super) fn cancels(&self, executor: &ExecutorId) -> Vec<(Key, u64)> {
+        let keys = self.keys_at(executor).into_iter();
+        keys.filter_map(|key| Some((key, self.entries.get(&key)?.cancel?))).collect()
+    }
+
+    /// Everything held, for `Hello` (F7).
+    pub(super) fn holdings(&self) -> Vec<Holding> {
+        let mut all: Vec<Holding> = self.entries.iter().map(|(key, entry)| holding(key, entry)).collect();
+        all.sort_unstable_by_key(|held| (held.task, held.attempt));
+        all
+    }
+
+    /// Every end that is kept: said again in each new session (F7, F20).
+    pub(super) fn finished(&self) -> Vec<Item> {
+        let mut ends: Vec<(Key, &Done)> = Vec::new();
+        for (key, entry) in &self.entries {
+            if let Place::Done(done, _) = &entry.place {
+                ends.push((*key, done));
+            }
+        }
+        ends.sort_unstable_by_key(|(key, _)| *key);
+        ends.into_iter().map(|(_, done)| Item::Result(Box::new(done.clone()))).collect()
+    }
+}
+
+fn holding(key: &Key, entry: &Entry) -> Holding {
+    let stage = match &entry.place {
+        Place::Done(..) => Stage::Finished,
+        Place::At(..) if entry.begun => Stage::Running,
+        Place::At(..) | Place::Waiting(_) => Stage::Waiting,
+    };
+    let begun = match &entry.place {
+        _ if entry.begun => Begun::Yes,
+        Place::Waiting(_) => Begun::No,
+        Place::Done(done, _) => done.begun,
+        Place::At(..) => Begun::Unknown,
+    };
+    Holding { task: key.0, attempt: key.1, stage, begun }
+}

@@ -1,0 +1,113 @@
+//! What this endpoint can take, and giving waiting attempts to executors: the machine's side of `route`.
+//!
+//! Owns the pace of calls, which bounds how many queue at an executor while others may get idle.
+
+use super::Manager;
+use super::route::{Seat, plan};
+use crate::id::{ContainerId, ExecutorId};
+use crate::limits;
+use crate::time::Mono;
+use crate::wire::{Capacity, Item, Warm};
+use std::collections::BTreeMap;
+
+/// Time of work that may queue per slot of one executor among several: longer than a round trip to it.
+const QUEUE_NS: u64 = 100_000_000;
+
+/// Mean run time of recent calls.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    mean_ns: u64,
+    seen: bool,
+}
+
+impl Pace {
+    pub(super) const fn saw(&mut self, run_ns: u64) {
+        self.mean_ns =
+            if self.seen { (self.mean_ns - self.mean_ns / 16).saturating_add(run_ns / 16) } else { run_ns };
+        self.seen = true;
+    }
+
+    /// Attempts that may queue per slot, so that no call waits behind others for long while another node is idle.
+    fn depth(&self) -> usize {
+        let depth = if self.seen { QUEUE_NS / self.mean_ns.max(1) } else { 1 };
+        usize::try_from(depth).unwrap_or(usize::MAX).min(limits::PREFETCH_PER_SLOT)
+    }
+}
+
+impl Manager {
+    /// The sum of what executors can take: absolute, never above what one endpoint may hold (F25, F29).
+    pub(super) fn capacity(&self) -> Capacity {
+        let mut sum = Capacity::default();
+        if self.stop.is_some() {
+            sum.degraded = Some("stopping".into());
+            return sum;
+        }
+        let mut warm: BTreeMap<Option<ContainerId>, (u32, u32)> = BTreeMap::new();
+        for exec in self.executors.values() {
+            let capacity = &exec.capacity;
+            sum.credit_tasks = sum.credit_tasks.saturating_add(capacity.credit_tasks);
+            sum.credit_bytes = sum.credit_bytes.saturating_add(capacity.credit_bytes);
+            sum.slots_total = sum.slots_total.saturating_add(capacity.slots_total);
+            sum.slots_free = sum.slots_free.saturating_add(capacity.slots_free);
+            for one in &capacity.warm {
+                let all = warm.entry(one.container).or_default();
+                *all = (all.0.saturating_add(one.warm), all.1.saturating_add(one.free));
+            }
+            if sum.degraded.is_none() {
+                sum.degraded.clone_from(&capacity.degraded);
+            }
+        }
+        sum.credit_tasks = sum.credit_tasks.min(u32::try_from(limits::CREDIT_TASKS).unwrap_or(u32::MAX));
+        sum.credit_bytes = sum.credit_bytes.min(limits::CREDIT_BYTES as u64);
+        sum.warm = warm.into_iter().map(|(container, (warm, free))| Warm { container, warm, free }).collect();
+        sum
+    }
+
+    /// Gives waiting attempts to executors, within the credit of each (F25).
+    pub(super) fn route(&mut self, now: Mono) {
+        let mut groups = self.book.waiting();
+        if groups.is_empty() {
+            return;
+        }
+        let able = self.executors.iter().filter(|(id, exec)| exec.is_up() && self.hints.has(id));
+        let able: Vec<ExecutorId> = able.map(|(id, _)| *id).collect();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % groups.len();
+        groups.rotate_left(first);
+        for (container, waiting) in groups {
+            let mut seats: Vec<Seat> = able.iter().map(|id| self.seat(id, container, able.len())).collect();
+            let given = plan(&mut seats, waiting);
+            for (executor, count) in able.iter().zip(given).filter(|(_, count)| *count > 0) {
+                self.give(now, *executor, container, count);
+            }
+        }
+        self.book.settle();
+    }
+
+    fn seat(&self, executor: &ExecutorId, container: Option<ContainerId>, peers: usize) -> Seat {
+        let Some(exec) = self.executors.get(executor) else { return Seat::default() };
+        let open = self.book.open_at(executor);
+        let slots = exec.capacity.slots_total as usize;
+        let credit = exec.capacity.credit_tasks as usize;
+        let deep = if peers > 1 { credit.min(slots.max(1) * (1 + self.pace.depth())) } else { credit };
+        let warm = exec.capacity.warm.iter().find(|warm| warm.container == container);
+        Seat { room: deep.saturating_sub(open), open, slots, warm: warm.map_or(0, |warm| warm.free as usize) }
+    }
+
+    fn give(&mut self, now: Mono, executor: ExecutorId, container: Option<ContainerId>, count: usize) {
+        let mut last = None;
+        for _ in 0..count {
+            let Some(assign) = self.book.give(now, container, executor) else { return };
+            let hash = assign.hash;
+            // A body travels with the first attempt that needs it in a session (F35).
+            if last != Some(hash) && self.executors.get(&executor).is_some_and(|exec| !exec.known.has(&hash))
+            {
+                self.send_body(executor, hash);
+            }
+            last = Some(hash);
+            if let Some(exec) = self.executors.get_mut(&executor) {
+                exec.say(Item::Assign(assign));
+            }
+        }
+    }
+}

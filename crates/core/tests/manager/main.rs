@@ -1,0 +1,9 @@
+//! The manager's machine: tables of events in and what is said out, one test per rule of FABRIC.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are not seen as tests")]
+
+mod link;
+mod rig;
+mod route;
+mod rules;
+mod stop;
