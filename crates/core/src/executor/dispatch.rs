@@ -2,7 +2,7 @@
 
 use super::attempt::{Entry, Place};
 use super::event::Action;
-use super::lane::LaneKey;
+use super::lane::{Lane, LaneKey};
 use super::pool::{Call, Phase, Worker};
 use super::{Executor, Key, verdict};
 use crate::id::WorkerId;
@@ -85,11 +85,15 @@ impl Executor {
         }
     }
 
-    /// Gives the lanes that have news what there is.
+    /// Gives the lanes that have news what there is; the one that waits longest comes first.
     pub(super) fn dispatch(&mut self, now: Mono, out: &mut Vec<Action>) {
-        while let Some(lane) = self.todo.pop_first() {
-            self.fill(now, lane, out);
-            self.lanes.tidy(lane);
+        while !self.todo.is_empty() {
+            let mut lanes: Vec<LaneKey> = std::mem::take(&mut self.todo).into_iter().collect();
+            lanes.sort_by_key(|lane| self.lanes.get(*lane).and_then(Lane::first));
+            for lane in lanes {
+                self.fill(now, lane, out);
+                self.lanes.tidy(lane);
+            }
         }
     }
 

@@ -22,6 +22,13 @@ pub(super) struct Lane {
     pub(super) starting: usize,
 }
 
+impl Lane {
+    /// When its first attempt arrived.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.waiting.first_key_value().map(|(arrival, _)| *arrival)
+    }
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Lanes(BTreeMap<LaneKey, Lane>);
@@ -74,9 +81,8 @@ impl Lanes {
         if self.0.len() < 2 {
             return 0;
         }
-        let first = |lane: &Lane| lane.waiting.first_key_value().map(|(arrival, _)| *arrival);
-        let own = self.0.get(&lane).and_then(first).unwrap_or(u64::MAX);
-        let older = |other: &Lane| other.workers.is_empty() && first(other).is_some_and(|first| first < own);
+        let own = self.0.get(&lane).and_then(Lane::first).unwrap_or(u64::MAX);
+        let older = |other: &Lane| other.workers.is_empty() && other.first().is_some_and(|first| first < own);
         self.0.iter().filter(|(key, other)| **key != lane && older(other)).count()
     }
 }

@@ -1,0 +1,88 @@
+//! Workers that die: who is blamed, who goes on elsewhere under the same number (F14, F16, F19).
+
+use crate::rig::{Rig, assign, load, run, signalled, spawn};
+use bursa_core::executor::WorkerExit;
+use bursa_core::task::{Begun, FailureCode, Outcome};
+use bursa_core::wire::{Assign, Item};
+
+#[test]
+fn the_head_died_and_the_sentence_says_how() {
+    let table = [
+        (signalled(11), "crashed with SIGSEGV (signal 11)"),
+        (signalled(9), "was killed by SIGKILL (signal 9; it had used up to 300 MiB)"),
+        (signalled(15), "was ended by SIGTERM (signal 15)"),
+        (
+            WorkerExit { oom: true, ..signalled(9) },
+            "was killed because memory ran out (it had used up to 300 MiB)",
+        ),
+        (WorkerExit { exit: Some(3), ..WorkerExit::default() }, "left with exit code 3"),
+        (WorkerExit::default(), "went away"),
+    ];
+    for (exit, how) in table {
+        let mut rig = Rig::warm(1, 1_000);
+        rig.assign([1]);
+        rig.started(1, 1);
+        rig.took();
+        rig.exited(1, exit);
+        let [result] = &rig.full_results()[..] else { panic!("one result") };
+        let failure = result.failure.as_ref().unwrap();
+        assert_eq!(
+            (result.outcome, result.begun, failure.code),
+            (Outcome::Died, Begun::Yes, FailureCode::WorkerDied)
+        );
+        assert_eq!((failure.signal, failure.exit, failure.oom), (exit.signal, exit.exit, exit.oom));
+        let sentence = format!("The worker process {how} on host 'node1' while it ran this task. ");
+        assert!(failure.message.starts_with(&sentence), "{}", failure.message);
+        assert_eq!(result.output.bytes(), b"last words");
+    }
+}
+
+#[test]
+fn without_started_the_head_is_unknown() {
+    let mut rig = Rig::warm(1, 1_000);
+    rig.assign([1]);
+    rig.took();
+    rig.exited(1, signalled(11));
+    assert_eq!(rig.results(), [(1, Outcome::Died, Begun::Unknown, Some(FailureCode::WorkerDied))]);
+}
+
+#[test]
+fn calls_behind_a_marked_one_go_to_another_worker_under_the_same_number() {
+    let mut rig = Rig::warm(1, 5_000_000);
+    assert_eq!(rig.assign([1, 2, 3]), [run(1, 1, true), run(1, 2, true)]);
+    rig.took();
+    assert_eq!(rig.exited(1, signalled(11)), [spawn(2, 1)]);
+    assert_eq!(rig.results(), [(1, Outcome::Died, Begun::Unknown, Some(FailureCode::WorkerDied))]);
+    assert_eq!(rig.ready(2), [load(2), run(2, 2, true), run(2, 3, true)], "in their order");
+}
+
+#[test]
+fn unmarked_calls_may_have_begun_unannounced_and_are_not_started_twice() {
+    let mut rig = Rig::warm(1, 1_000);
+    let limited = Item::Assign(Box::new(Assign { timeout_ms: Some(1_000), ..assign(3) }));
+    let plain = |n| Item::Assign(Box::new(assign(n)));
+    let actions = rig.say([plain(1), plain(2), limited, plain(4), plain(5)]);
+    assert_eq!(actions[3], run(1, 4, true), "behind a timeout: marked");
+    rig.took();
+    assert_eq!(rig.exited(1, signalled(11)), [spawn(2, 1)]);
+    let died = |n| (n, Outcome::Died, Begun::Unknown, Some(FailureCode::WorkerDied));
+    assert_eq!(rig.results(), [died(1), died(2), died(3)], "F14 before F19");
+    assert_eq!(rig.ready(2), [load(2), run(2, 4, false), run(2, 5, false)]);
+}
+
+#[test]
+fn an_idle_death_costs_nothing() {
+    let mut rig = Rig::warm(1, 1_000);
+    assert_eq!(rig.exited(1, signalled(9)), []);
+    assert_eq!(rig.results(), []);
+    assert_eq!(rig.assign([1]), [spawn(2, 1)]);
+}
+
+#[test]
+fn rerouted_calls_keep_their_place() {
+    let mut rig = Rig::warm(1, 5_000_000);
+    rig.assign([1, 2]);
+    rig.assign([3, 4]);
+    rig.exited(1, signalled(11));
+    assert_eq!(rig.ready(2), [load(2), run(2, 2, true), run(2, 3, true)]);
+}

@@ -1,0 +1,11 @@
+//! The executor machine from outside: an event goes in, exact actions come out. One module per part of its life.
+
+mod calls;
+mod cancel;
+mod death;
+mod link;
+mod pool;
+mod rig;
+mod stop;
+mod stress;
+mod timing;

@@ -1,0 +1,195 @@
+//! Workers: made on demand, warm, never shared between users, retired; prefetch; capacity (F25, F29).
+
+use crate::rig::{Rig, assign, config, load, run, spawn, user};
+use bursa_core::executor::{Action, Event, Signal, WorkerExit};
+use bursa_core::id::{ContainerId, WorkerId};
+use bursa_core::limits;
+use bursa_core::task::{Begun, FailureCode, Outcome};
+use bursa_core::wire::{Assign, Item, Warm};
+
+fn retire(worker: u32) -> Action {
+    Action::Retire { worker: WorkerId(worker) }
+}
+
+#[test]
+fn one_worker_per_waiting_attempt_up_to_the_slots() {
+    let mut rig = Rig::up(3);
+    assert_eq!(rig.assign([1]), [spawn(1, 1)]);
+    assert_eq!(rig.assign([2, 3, 4, 5]), [spawn(2, 1), spawn(3, 1)]);
+    assert_eq!(rig.ready(2), [load(2), run(2, 1, true)], "unknown: nothing behind it");
+    assert_eq!(
+        rig.done(2, 1, 1_000),
+        [run(2, 2, false), run(2, 3, false)],
+        "two are left for the starting ones"
+    );
+    assert_eq!(rig.ready(1), [load(1), run(1, 4, false)]);
+    assert_eq!(rig.ready(3), [load(3), run(3, 5, false)]);
+}
+
+#[test]
+fn a_pipe_holds_a_millisecond_of_work() {
+    for (run_ns, piped) in
+        [(0, 64), (10_000, 64), (20_000, 51), (300_000, 5), (1_000_000, 2), (5_000_000, 2), (20_000_001, 1)]
+    {
+        let mut rig = Rig::warm(1, run_ns);
+        assert_eq!(rig.assign(1..=200).len(), piped, "mean {run_ns} ns");
+        assert!(piped <= limits::WORKER_DEPTH);
+    }
+}
+
+#[test]
+fn after_one_long_run_the_pipe_is_short_again() {
+    let mut rig = Rig::warm(1, 1_000);
+    assert_eq!(rig.assign(1..=200).len(), 64);
+    assert_eq!(rig.done(1, 1, 3_000_000), [], "63 are still there");
+    for n in 2..=64 {
+        let actions = rig.done(1, n, 3_000_000);
+        assert_eq!(actions, if n < 63 { vec![] } else { vec![run(1, n + 2, true)] }, "{n}");
+    }
+}
+
+#[test]
+fn nothing_is_put_behind_a_call_that_takes_long_against_experience() {
+    let mut rig = Rig::warm(1, 1_000);
+    assert_eq!(rig.assign([1]), [run(1, 1, false)]);
+    rig.now += 21;
+    assert_eq!(rig.assign([2]), []);
+    assert_eq!(rig.done(1, 1, 21_500_000), [run(1, 2, true)]);
+}
+
+#[test]
+fn calls_spread_over_workers_before_they_queue_up() {
+    let mut rig = Rig::up(2);
+    rig.assign([1, 2]);
+    rig.ready(1);
+    rig.ready(2);
+    rig.done(1, 1, 1_000);
+    rig.done(2, 2, 1_000);
+    let on = |actions: &[Action], id| {
+        actions.iter().filter(|action| matches!(action, Action::Run { worker, .. } if worker.0 == id)).count()
+    };
+    let actions = rig.assign(10..20);
+    assert_eq!((on(&actions, 1), on(&actions, 2)), (5, 5));
+}
+
+#[test]
+fn a_worker_never_serves_another_user() {
+    let mut rig = Rig::warm(1, 1_000);
+    assert_eq!(rig.assign_for(2, 1), [retire(1)], "idle and in the way");
+    assert_eq!(rig.exited(1, WorkerExit { exit: Some(0), ..WorkerExit::default() }), [spawn(2, 2)]);
+    assert_eq!(rig.ready(2), [load(2), run(2, 1, false)]);
+    assert_eq!(rig.results(), [], "a retired worker goes silently");
+}
+
+#[test]
+fn with_a_slot_left_nobody_is_retired() {
+    let mut rig = Rig::warm(2, 1_000);
+    assert_eq!(rig.assign_for(2, 1), [spawn(2, 2)]);
+}
+
+#[test]
+fn a_user_who_waits_longer_gets_a_slot_from_one_with_much_work() {
+    let mut rig = Rig::warm(1, 1_000);
+    assert_eq!(rig.assign(1..=64).len(), 64);
+    assert_eq!(rig.assign_for(2, 100), []);
+    assert_eq!(rig.assign(200..300), [], "full");
+    for n in 1..64 {
+        assert_eq!(rig.done(1, n, 1_000), [], "no refill: user 2 waited longer");
+    }
+    assert_eq!(rig.done(1, 64, 1_000), [retire(1)]);
+    assert_eq!(rig.exited(1, WorkerExit::default()), [spawn(2, 2)]);
+    rig.ready(2);
+    assert_eq!(rig.done(2, 100, 1_000), [retire(2)], "and back");
+    assert_eq!(rig.exited(2, WorkerExit::default()), [spawn(3, 1)]);
+}
+
+#[test]
+fn containers_are_lanes_too() {
+    let mut rig = Rig::warm(2, 1_000);
+    let container = Some(ContainerId::from_bytes([3; 16]));
+    let actions = rig.say([Item::Assign(Box::new(Assign { container, ..assign(1) }))]);
+    assert_eq!(actions, [Action::Spawn { worker: WorkerId(2), user: user(1), container }]);
+    rig.ready(2);
+    let warm = rig.capacity().unwrap().warm.clone();
+    assert_eq!(warm, [Warm { container: None, warm: 1, free: 1 }, Warm { container, warm: 1, free: 0 }]);
+}
+
+#[test]
+fn idle_workers_end_and_are_killed_if_they_do_not() {
+    let mut rig = Rig::warm(1, 1_000);
+    assert_eq!(rig.pass(60_000), [retire(1)]);
+    assert_eq!(rig.assign([1]), [], "its slot is not free yet");
+    assert_eq!(rig.pass(4_000), [Action::Signal { worker: WorkerId(1), signal: Signal::Kill }]);
+    assert_eq!(rig.exited(1, WorkerExit::default()), [spawn(2, 1)]);
+}
+
+#[test]
+fn a_worker_that_cannot_be_made_ends_what_waits_for_it() {
+    let mut rig = Rig::up(1);
+    rig.assign([1, 2]);
+    rig.took();
+    let failed =
+        |worker| Event::WorkerFailed { worker: WorkerId(worker), why: "no such file: python3".into() };
+    assert_eq!(rig.event(failed(1)).len(), 1, "a line in the log");
+    assert!(rig.capacity().unwrap().degraded.as_ref().unwrap().contains("no such file: python3"));
+    let results = rig.full_results();
+    assert_eq!(results.len(), 2);
+    for result in results {
+        let failure = result.failure.unwrap();
+        assert_eq!((result.outcome, result.begun), (Outcome::Environment, Begun::No));
+        assert_eq!(failure.code, FailureCode::EnvironmentFailed);
+        assert!(failure.message.contains("no such file: python3") && failure.message.contains("node1"));
+    }
+    assert_eq!(rig.assign([3]), [], "back-off against a storm");
+    assert_eq!(rig.pass(200), [spawn(2, 1)]);
+    rig.ready(2);
+    assert_eq!(rig.capacity().unwrap().degraded, None);
+}
+
+#[test]
+fn back_off_grows_and_no_deadline_stands_still() {
+    let mut rig = Rig::up(1);
+    let mut waits = Vec::new();
+    for worker in 1..=10 {
+        let from = rig.now;
+        rig.assign([u64::from(worker)]);
+        while rig.now < from + 60_000 && !rig.pass(10).contains(&spawn(worker, 1)) && worker > 1 {}
+        waits.push(rig.now - from);
+        rig.event(Event::WorkerFailed { worker: WorkerId(worker), why: "no".into() });
+    }
+    assert!(waits[2] < 400 && waits[9] >= 8_000 && waits[9] <= 12_100, "{waits:?}");
+}
+
+#[test]
+fn a_worker_that_dies_before_it_is_ready_is_one_that_could_not_be_made() {
+    let mut rig = Rig::up(1);
+    rig.assign([1]);
+    rig.took();
+    rig.exited(1, WorkerExit { exit: Some(1), ..WorkerExit::default() });
+    let [result] = &rig.full_results()[..] else { panic!("one result") };
+    let message = &result.failure.as_ref().unwrap().message;
+    assert!(message.contains("exit code 1") && message.contains("last words"), "{message}");
+}
+
+#[test]
+fn one_failure_among_several_ends_nothing() {
+    let mut rig = Rig::up(2);
+    assert_eq!(rig.assign([1, 2]), [spawn(1, 1), spawn(2, 1)]);
+    rig.took();
+    rig.event(Event::WorkerFailed { worker: WorkerId(1), why: "no".into() });
+    assert_eq!(rig.results(), []);
+    assert_eq!(rig.ready(2), [load(2), run(2, 1, true), spawn(3, 1)]);
+}
+
+#[test]
+fn capacity_is_absolute_and_rides_along() {
+    let mut rig = Rig::up(2);
+    rig.assign([1]);
+    assert_eq!(rig.took(), [], "nothing to say: the manager knows what it sent");
+    rig.ready(1);
+    assert_eq!(rig.capacity().unwrap().slots_free, 1);
+    rig.took();
+    rig.done(1, 1, 1_000);
+    assert_eq!(rig.capacity().unwrap().slots_free, 2);
+    assert_eq!(config(2).workers, 2);
+}

@@ -1,0 +1,290 @@
+//! An executor with a manager's session at its other end.
+
+use bursa_core::executor::{Action, Config, Event, Executor, Verdict, WorkerDone, WorkerExit};
+use bursa_core::id::{ExecutorId, Hash, TaskId, UserId, WorkerId};
+use bursa_core::task::{Begun, FailureCode, Outcome};
+use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::wire::{Assign, Attempt, Blob, Capacity, Done, Hello, Item, Message, Session};
+use bytes::Bytes;
+
+pub(crate) const BODY: &[u8] = b"c\x03\x0bdef f(): ...";
+
+pub(crate) struct Rig {
+    pub(crate) executor: Executor,
+    pub(crate) now: u64,
+    pub(crate) session: Option<Session>,
+    /// What the manager heard and no test has taken yet.
+    pub(crate) heard: Vec<Item>,
+    pub(crate) result_window: u64,
+}
+
+pub(crate) fn config(workers: u32) -> Config {
+    Config {
+        executor: ExecutorId::from_bytes([7; 16]),
+        host: "node1".into(),
+        software: "bursa 0.1.0".into(),
+        workers,
+        idle_ms: 60_000,
+        orphan_start_ms: 60_000,
+        orphan_ms: 1_800_000,
+        seed: 1,
+    }
+}
+
+pub(crate) fn task(n: u64) -> TaskId {
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&n.to_be_bytes());
+    TaskId::from_bytes(bytes)
+}
+
+pub(crate) fn user(n: u8) -> UserId {
+    UserId::from_bytes([n; 16])
+}
+
+pub(crate) fn hash() -> Hash {
+    Hash::of(BODY)
+}
+
+pub(crate) fn assign(n: u64) -> Assign {
+    Assign {
+        task: task(n),
+        attempt: Attempt(1),
+        user: user(1),
+        hash: hash(),
+        container: None,
+        args: Blob::Here(Bytes::from_static(b"p\0\0args")),
+        ttl_ms: 3_600_000,
+        timeout_ms: None,
+    }
+}
+
+pub(crate) fn function() -> Item {
+    Item::Function { hash: hash(), body: Some(Blob::Here(Bytes::from_static(BODY))) }
+}
+
+pub(crate) fn done(n: u64, run_ns: u64) -> WorkerDone {
+    WorkerDone {
+        task: task(n),
+        attempt: Attempt(1),
+        verdict: Verdict::Success,
+        run_ns,
+        payload: Bytes::from_static(b"p\0\0result"),
+        class: String::new(),
+        message: String::new(),
+        traceback: String::new(),
+        output: Bytes::new(),
+    }
+}
+
+pub(crate) fn run(worker: u32, n: u64, flush: bool) -> Action {
+    Action::Run {
+        worker: WorkerId(worker),
+        task: task(n),
+        attempt: Attempt(1),
+        hash: hash(),
+        args: Bytes::from_static(b"p\0\0args"),
+        flush,
+    }
+}
+
+pub(crate) fn load(worker: u32) -> Action {
+    Action::Load { worker: WorkerId(worker), hash: hash(), body: Bytes::from_static(BODY) }
+}
+
+pub(crate) fn spawn(worker: u32, of: u8) -> Action {
+    Action::Spawn { worker: WorkerId(worker), user: user(of), container: None }
+}
+
+pub(crate) fn signalled(signal: i32) -> WorkerExit {
+    WorkerExit { signal: Some(signal), maxrss_kb: 300 * 1024, ..WorkerExit::default() }
+}
+
+impl Rig {
+    /// Not yet connected.
+    pub(crate) fn cold(workers: u32) -> Self {
+        Self::with(config(workers))
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let executor = Executor::new(config, Now::default());
+        Self { executor, now: 0, session: None, heard: Vec::new(), result_window: 64 << 20 }
+    }
+
+    /// Connected, welcomed, and the function's body is there.
+    pub(crate) fn up(workers: u32) -> Self {
+        let mut rig = Self::cold(workers);
+        rig.connect();
+        assert_eq!(rig.say([function()]), []);
+        rig.heard.clear();
+        rig
+    }
+
+    /// As [`up`](Self::up), with one worker that has run a call of `run_ns` and is idle.
+    pub(crate) fn warm(workers: u32, run_ns: u64) -> Self {
+        let mut rig = Self::up(workers);
+        rig.assign([0]);
+        rig.ready(1);
+        rig.done(1, 0, run_ns);
+        rig.say([Item::Ack { task: task(0), attempt: Attempt(1), outcome: Outcome::Success }]);
+        rig.heard.clear();
+        rig
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: Mono(self.now), wall: Wall(0) }
+    }
+
+    /// One driver round with this event; what was sent goes to `heard`, the other actions are returned.
+    pub(crate) fn event(&mut self, event: Event) -> Vec<Action> {
+        self.round(vec![event])
+    }
+
+    pub(crate) fn round(&mut self, events: Vec<Event>) -> Vec<Action> {
+        let now = self.now();
+        let mut out = Vec::new();
+        for event in events {
+            self.executor.handle(now, event, &mut out);
+        }
+        self.executor.flush(now, &mut out);
+        let mut rest = Vec::new();
+        for action in out {
+            match action {
+                Action::Send { message } => self.hear(message),
+                other => rest.push(other),
+            }
+        }
+        rest
+    }
+
+    fn hear(&mut self, message: Message) {
+        let now = Mono(self.now);
+        let session = self.session.get_or_insert_with(|| Session::new(message.envelope.sid, now));
+        self.heard.extend(session.receive(now, message).expect("the executor's session is in order"));
+    }
+
+    /// The manager says this, in one message.
+    pub(crate) fn say(&mut self, items: impl IntoIterator<Item = Item>) -> Vec<Action> {
+        let events = self.messages(items).into_iter().map(|message| Event::FromManager { message }).collect();
+        self.round(events)
+    }
+
+    pub(crate) fn messages(&mut self, items: impl IntoIterator<Item = Item>) -> Vec<Message> {
+        let now = Mono(self.now);
+        let session = self.session.as_mut().expect("a session");
+        items.into_iter().for_each(|item| session.push(item));
+        let mut messages = Vec::new();
+        session.flush(now, |message| messages.push(message));
+        messages
+    }
+
+    pub(crate) fn welcome(&self) -> Item {
+        let result_window = self.result_window;
+        Item::Welcome { proto: 1, epoch: 3, heartbeat_ms: 2_000, threshold_ms: 6_000, result_window }
+    }
+
+    /// Ticks until a socket is asked for, connects, is welcomed; returns the `Hello`.
+    pub(crate) fn connect(&mut self) -> Hello {
+        let hello = self.greet();
+        let actions = self.say([self.welcome()]);
+        assert!(!actions.iter().any(|action| matches!(action, Action::Disconnect)), "{actions:?}");
+        hello
+    }
+
+    /// Ticks until a socket is asked for, and connects; returns the `Hello`.
+    pub(crate) fn greet(&mut self) -> Hello {
+        self.session = None;
+        self.heard.clear();
+        for _ in 0..5 {
+            if self.event(Event::Tick).contains(&Action::Connect) {
+                assert_eq!(self.event(Event::LinkUp), []);
+                return match self.heard.remove(0) {
+                    Item::Hello(hello) => *hello,
+                    other => panic!("{other:?} before Hello"),
+                };
+            }
+            self.now = self.executor.next_deadline().expect("a deadline").0;
+        }
+        panic!("no Connect");
+    }
+
+    pub(crate) fn assign(&mut self, tasks: impl IntoIterator<Item = u64>) -> Vec<Action> {
+        self.say(tasks.into_iter().map(|n| Item::Assign(Box::new(assign(n)))))
+    }
+
+    pub(crate) fn assign_for(&mut self, of: u8, n: u64) -> Vec<Action> {
+        self.say([Item::Assign(Box::new(Assign { user: user(of), ..assign(n) }))])
+    }
+
+    pub(crate) fn ack(&mut self, n: u64, outcome: Outcome) -> Vec<Action> {
+        self.say([Item::Ack { task: task(n), attempt: Attempt(1), outcome }])
+    }
+
+    pub(crate) fn ready(&mut self, worker: u32) -> Vec<Action> {
+        self.event(Event::WorkerReady { worker: WorkerId(worker), python: "3.11".into() })
+    }
+
+    pub(crate) fn started(&mut self, worker: u32, n: u64) -> Vec<Action> {
+        self.event(Event::WorkerStarted { worker: WorkerId(worker), task: task(n), attempt: Attempt(1) })
+    }
+
+    pub(crate) fn done(&mut self, worker: u32, n: u64, run_ns: u64) -> Vec<Action> {
+        self.event(Event::WorkerDone { worker: WorkerId(worker), done: done(n, run_ns) })
+    }
+
+    pub(crate) fn exited(&mut self, worker: u32, exit: WorkerExit) -> Vec<Action> {
+        let output = Bytes::from_static(b"last words");
+        self.event(Event::WorkerExited { worker: WorkerId(worker), exit, output })
+    }
+
+    pub(crate) fn cancel(&mut self, n: u64, grace_ms: u64) -> Vec<Action> {
+        self.say([Item::Cancel { task: task(n), attempt: Attempt(1), grace_ms }])
+    }
+
+    /// Time passes, with every tick that becomes due.
+    pub(crate) fn pass(&mut self, ms: u64) -> Vec<Action> {
+        let end = self.now + ms;
+        let mut actions = Vec::new();
+        while let Some(Mono(at)) = self.executor.next_deadline().filter(|at| at.0 <= end) {
+            self.now = self.now.max(at);
+            actions.extend(self.event(Event::Tick));
+            if let Some(session) = &mut self.session {
+                let message = session.ping(Mono(self.now));
+                actions.extend(self.event(Event::FromManager { message }));
+            }
+        }
+        self.now = end;
+        actions
+    }
+
+    /// The results heard since last asked, as (task, outcome, begun, code).
+    pub(crate) fn results(&mut self) -> Vec<(u64, Outcome, Begun, Option<FailureCode>)> {
+        let short = |done: &Done| {
+            (number(done.task), done.outcome, done.begun, done.failure.as_ref().map(|f| f.code))
+        };
+        self.full_results().iter().map(short).collect()
+    }
+
+    pub(crate) fn full_results(&mut self) -> Vec<Done> {
+        let results = |item: Item| match item {
+            Item::Result(done) => Some(*done),
+            _ => None,
+        };
+        std::mem::take(&mut self.heard).into_iter().filter_map(results).collect()
+    }
+
+    pub(crate) fn capacity(&self) -> Option<&Capacity> {
+        let capacity = |item| match item {
+            &Item::Capacity(ref capacity) => Some(capacity),
+            _ => None,
+        };
+        self.heard.iter().rev().find_map(capacity)
+    }
+
+    pub(crate) fn took(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.heard)
+    }
+}
+
+pub(crate) fn number(task: TaskId) -> u64 {
+    u64::from_be_bytes(task.as_bytes()[8..].try_into().expect("8 bytes"))
+}
