@@ -4,10 +4,10 @@
 //! waits is in `lane` and `pool`; why it ended is in `verdict`.
 
 use super::lane::LaneKey;
-use crate::id::{Hash, TaskId, WorkerId};
+use crate::id::{TaskId, WorkerId};
 use crate::task::Outcome;
 use crate::time::Mono;
-use crate::wire::{Attempt, Done};
+use crate::wire::{Assign, Attempt, Done};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -33,15 +33,24 @@ pub(super) enum Place {
 /// An attempt that has not ended.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) lane: LaneKey,
-    pub(super) hash: Hash,
-    pub(super) args: Bytes,
-    pub(super) timeout_ms: Option<u64>,
+    /// As it came: the table's entries stay small.
+    pub(super) assign: Box<Assign>,
     /// Not started until then: `expired` (F33).
     pub(super) expires: Mono,
     /// Place in the order of arrival, kept when it goes back from a dead worker's pipe (F19).
     pub(super) arrival: u64,
     pub(super) place: Place,
+}
+
+impl Open {
+    pub(super) fn lane(&self) -> LaneKey {
+        LaneKey { user: self.assign.user, container: self.assign.container }
+    }
+
+    /// The arguments: shared, not copied.
+    pub(super) fn args(&self) -> Bytes {
+        self.assign.args.clone().into_bytes()
+    }
 }
 
 /// An attempt that is held.
@@ -72,16 +81,15 @@ fn weight(done: &Done) -> u64 {
 }
 
 impl Attempts {
-    /// Takes an attempt in; `false` if it is held already.
-    pub(super) fn accept(&mut self, key: Key, mut open: Open) -> bool {
-        let Slot::Vacant(slot) = self.entries.entry(key) else { return false };
+    /// Takes an attempt in that waits in its lane; its arrival, or `None` if it is held already.
+    pub(super) fn accept(&mut self, now: Mono, key: Key, assign: Box<Assign>) -> Option<u64> {
+        let Slot::Vacant(slot) = self.entries.entry(key) else { return None };
         self.arrivals += 1;
-        open.arrival = self.arrivals;
-        let expires = open.expires;
-        slot.insert(Entry::Open(open));
         self.open += 1;
+        let expires = now.after(assign.ttl_ms);
+        slot.insert(Entry::Open(Open { assign, expires, arrival: self.arrivals, place: Place::Lane }));
         self.look_at(expires);
-        true
+        Some(self.arrivals)
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Entry> {

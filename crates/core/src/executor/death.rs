@@ -84,7 +84,7 @@ impl Executor {
     }
 
     /// It ran, or may have run, when its worker died. `alone`: no other call may have.
-    fn ended_with_worker(&self, call: &Call, alone: bool, death: &mut Death) -> Done {
+    fn ended_with_worker(&self, call: &Call, alone: bool, death: &mut Death) -> Box<Done> {
         let host = &self.config.host;
         let begun = begun(call.started, true);
         let (outcome, failure): (_, Failure) = match call.fate {
@@ -117,6 +117,6 @@ impl Executor {
     pub(super) fn hand_back(&mut self, key: Key) {
         let Some(open): Option<Open> = self.attempts.give_back(key) else { return };
         self.unplace(key, &open);
-        self.uplink.say(Item::Result(Box::new(verdict::ended(key, Outcome::Returned, Begun::No, None))));
+        self.uplink.say(Item::Result(verdict::ended(key, Outcome::Returned, Begun::No, None)));
     }
 }

@@ -60,7 +60,7 @@ impl Executor {
     pub(super) fn enqueue(&mut self, key: Key) {
         let Some(open) = self.attempts.open_mut(key) else { return };
         open.place = Place::Lane;
-        let (lane, arrival, expires) = (open.lane, open.arrival, open.expires);
+        let (lane, arrival, expires) = (open.lane(), open.arrival, open.expires);
         self.lanes.lane(lane).waiting.insert(arrival, key);
         self.todo.insert(lane);
         self.attempts.look_at(expires);
@@ -210,7 +210,7 @@ impl Executor {
             self.end_expired(key);
             return true;
         }
-        let mut expected = self.depths.expect(open.hash);
+        let mut expected = self.depths.expect(open.assign.hash);
         if !worker.has_room(now, expected) {
             return false;
         }
@@ -218,7 +218,7 @@ impl Executor {
         expected.flush |= worker.pipe.back().is_some_and(|before| before.timeout_ms.is_some());
         self.lanes.pop(lane);
         open.place = Place::Pipe(id);
-        let (hash, args, timeout_ms) = (open.hash, open.args.clone(), open.timeout_ms);
+        let (hash, args, timeout_ms) = (open.assign.hash, open.args(), open.assign.timeout_ms);
         if worker.load(hash)
             && let Some(body) = self.bodies.get(hash)
         {

@@ -206,9 +206,8 @@ impl Executor {
     }
 
     /// An attempt has ended: its one live result is kept until `Ack`, and said (F20).
-    fn finish(&mut self, done: Done) {
+    fn finish(&mut self, done: Box<Done>) {
         let key = Key { task: done.task, attempt: done.attempt };
-        let done = Box::new(done);
         let Some(open) = self.attempts.finish(key, done.clone()) else {
             self.ignored += 1;
             return;
@@ -219,10 +218,10 @@ impl Executor {
 
     /// Takes an attempt that ended out of where it waited.
     fn unplace(&mut self, key: Key, open: &Open) {
-        self.bodies.unpin(open.hash, key);
+        self.bodies.unpin(open.assign.hash, key);
         if open.place == Place::Lane {
-            self.lanes.remove(open.lane, open.arrival);
-            self.lanes.tidy(open.lane);
+            self.lanes.remove(open.lane(), open.arrival);
+            self.lanes.tidy(open.lane());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the manager says: items of the session, one by one.
 
-use super::attempt::{Entry, Open, Place};
+use super::attempt::{Entry, Place};
 use super::event::Action;
 use super::lane::LaneKey;
 use super::pool::{Fate, PATIENCE_MS};
@@ -58,7 +58,7 @@ impl Executor {
 
     fn work(&mut self, now: Mono, item: Item, out: &mut Vec<Action>) {
         match item {
-            Item::Assign(assign) => self.assign(now, *assign),
+            Item::Assign(assign) => self.assign(now, assign),
             Item::Ack { task, attempt, outcome } => {
                 let before = self.attempts.result_bytes();
                 self.attempts.acknowledge(Key { task, attempt }, outcome);
@@ -116,30 +116,23 @@ impl Executor {
         }
     }
 
-    fn assign(&mut self, now: Mono, assign: Assign) {
+    fn assign(&mut self, now: Mono, assign: Box<Assign>) {
         let key = Key { task: assign.task, attempt: assign.attempt };
         let lane = LaneKey { user: assign.user, container: assign.container };
         let hash = assign.hash;
-        if self.attempts.get(key).is_some() {
+        let no_room = self.drain.is_some() || self.attempts.open() >= 2 * self.credit();
+        if no_room && self.attempts.get(key).is_none() {
+            return self.uplink.say(Item::Result(verdict::ended(key, Outcome::Returned, Begun::No, None)));
+        }
+        let Some(arrival) = self.attempts.accept(now, key, assign) else {
             self.ignored += 1;
             return;
-        }
-        if self.drain.is_some() || self.attempts.open() >= 2 * self.credit() {
-            let returned = verdict::ended(key, Outcome::Returned, Begun::No, None);
-            return self.uplink.say(Item::Result(Box::new(returned)));
-        }
-        let open = Open {
-            lane,
-            hash,
-            args: assign.args.into_bytes(),
-            timeout_ms: assign.timeout_ms,
-            expires: now.after(assign.ttl_ms),
-            arrival: 0,
-            place: Place::Body,
         };
-        self.attempts.accept(key, open);
         if self.bodies.pin(hash, key) {
-            self.enqueue(key);
+            self.lanes.lane(lane).waiting.insert(arrival, key);
+            self.todo.insert(lane);
+        } else if let Some(open) = self.attempts.open_mut(key) {
+            open.place = Place::Body;
         }
     }
 
@@ -178,7 +171,7 @@ impl Executor {
             None => {
                 let failure = verdict::cancelled(Begun::No, &self.config.host);
                 let done = verdict::ended(key, Outcome::Cancelled, Begun::No, Some(failure));
-                self.uplink.say(Item::Result(Box::new(done)));
+                self.uplink.say(Item::Result(done));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::wire::{Blob, Done};
 use bytes::Bytes;
 
 /// What `done` says, within the limits.
-pub(super) fn from_worker(done: WorkerDone, host: &str) -> Done {
+pub(super) fn from_worker(done: WorkerDone, host: &str) -> Box<Done> {
     let key = Key { task: done.task, attempt: done.attempt };
     let (code, size) = (code(done.verdict), done.payload.len());
     let mut result = match code {
@@ -33,8 +33,8 @@ pub(super) fn from_worker(done: WorkerDone, host: &str) -> Done {
 }
 
 /// An end with nothing but its reason.
-pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Failure>) -> Done {
-    Done {
+pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Failure>) -> Box<Done> {
+    Box::new(Done {
         task: key.task,
         attempt: key.attempt,
         outcome,
@@ -43,7 +43,7 @@ pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Fa
         failure: failure.map(Box::new),
         output: Blob::empty(),
         run_ns: 0,
-    }
+    })
 }
 
 const fn code(verdict: Verdict) -> Option<FailureCode> {

@@ -209,7 +209,7 @@ impl Session {
     }
 
     fn next_batch(&mut self) -> Vec<Item> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(self.outbox.len().min(limits::BATCH_ITEMS));
         let mut bytes = 0;
         while let Some(item) = self.outbox.front() {
             let size = item.blob().map_or(0, Blob::len);

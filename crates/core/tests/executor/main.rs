@@ -1,4 +1,10 @@
 //! The executor machine from outside: an event goes in, exact actions come out. One module per part of its life.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests"
+)]
 
 mod calls;
 mod cancel;

@@ -273,11 +273,10 @@ impl Rig {
     }
 
     pub(crate) fn capacity(&self) -> Option<&Capacity> {
-        let capacity = |item| match item {
-            &Item::Capacity(ref capacity) => Some(capacity),
+        self.heard.iter().rev().find_map(|item| match item {
+            Item::Capacity(capacity) => Some(capacity),
             _ => None,
-        };
-        self.heard.iter().rev().find_map(capacity)
+        })
     }
 
     pub(crate) fn took(&mut self) -> Vec<Item> {

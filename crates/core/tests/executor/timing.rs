@@ -13,7 +13,14 @@ fn timing() {
     for (workers, held) in [(1, 512), (8, 4_000), (64, 20_000)] {
         let mut rig = Rig::up(workers);
         let mut rng = bursa_core::rng::Rng::new(5);
-        let tasks: Vec<TaskId> = (0..200_000).map(|_| TaskId::from_bytes(rng.uuid())).collect();
+        // As UUIDv7: time first, then random.
+        let id = |n: u64| {
+            let mut bytes = rng.uuid();
+            bytes[..6].copy_from_slice(&(n / 50).to_be_bytes()[2..]);
+            TaskId::from_bytes(bytes)
+        };
+        let tasks: Vec<TaskId> = (0..200_000).map(id).collect();
+        let model = assign(0);
         let mut spent = std::time::Duration::ZERO;
         let mut feed = tasks.iter();
         let mut out: Vec<Action> = Vec::new();
@@ -27,7 +34,7 @@ fn timing() {
                 && items.len() < 1_000
                 && let Some(task) = feed.next()
             {
-                items.push(Item::Assign(Box::new(Assign { task: *task, ..assign(0) })));
+                items.push(Item::Assign(Box::new(Assign { task: *task, ..model.clone() })));
                 open += 1;
             }
             let messages = rig.messages(items);
