@@ -40,7 +40,9 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, PathBuf)>) -> Resul
             if name != "__pycache__" && !name.starts_with('.') {
                 collect(root, &path, files)?;
             }
-        } else if Path::new(&name).extension().is_some_and(|end| end == "py") || OTHERS.contains(&name.as_str()) {
+        } else if Path::new(&name).extension().is_some_and(|end| end == "py")
+            || OTHERS.contains(&name.as_str())
+        {
             let inner = path.strip_prefix(root).map_err(Error::other)?;
             files.push((inner.to_string_lossy().into_owned(), path));
         }

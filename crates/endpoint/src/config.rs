@@ -14,30 +14,91 @@ macro_rules! key {
 }
 
 key!(WORKERS, "workers", "BURSA_WORKERS", "0", "calls that run at once on this node; 0: one per core");
-key!(PYTHON, "python", "BURSA_PYTHON", "",
-    "the Python of the workers; empty: $VIRTUAL_ENV/bin/python, else python3 on PATH");
-key!(LISTEN, "listen", "BURSA_ENDPOINT_LISTEN", "127.0.0.1:0",
-    "where the manager listens for its executors, as host:port (port 0: any free one)");
-key!(HEARTBEAT, "heartbeat_ms", "BURSA_ENDPOINT_HEARTBEAT_MS", "2000",
-    "manager and executors say something at least this often");
-key!(THRESHOLD, "threshold_ms", "BURSA_ENDPOINT_THRESHOLD_MS", "6000",
-    "an executor that is silent for this long counts as lost");
-key!(ADOPT, "adopt_ms", "BURSA_ENDPOINT_ADOPT_MS", "12000",
-    "how long a restarted manager waits for the executors of the one before");
+key!(
+    PYTHON,
+    "python",
+    "BURSA_PYTHON",
+    "",
+    "the Python of the workers; empty: $VIRTUAL_ENV/bin/python, else python3 on PATH"
+);
+key!(
+    LISTEN,
+    "listen",
+    "BURSA_ENDPOINT_LISTEN",
+    "127.0.0.1:0",
+    "where the manager listens for its executors, as host:port (port 0: any free one)"
+);
+key!(
+    HEARTBEAT,
+    "heartbeat_ms",
+    "BURSA_ENDPOINT_HEARTBEAT_MS",
+    "2000",
+    "manager and executors say something at least this often"
+);
+key!(
+    THRESHOLD,
+    "threshold_ms",
+    "BURSA_ENDPOINT_THRESHOLD_MS",
+    "6000",
+    "an executor that is silent for this long counts as lost"
+);
+key!(
+    ADOPT,
+    "adopt_ms",
+    "BURSA_ENDPOINT_ADOPT_MS",
+    "12000",
+    "how long a restarted manager waits for the executors of the one before"
+);
 key!(IDLE, "idle_ms", "BURSA_ENDPOINT_IDLE_MS", "600000", "a worker without calls ends after this");
-key!(ORPHAN_START, "orphan_start_ms", "BURSA_ENDPOINT_ORPHAN_START_MS", "60000",
-    "an executor without a manager starts no further call after this");
-key!(ORPHAN, "orphan_ms", "BURSA_ENDPOINT_ORPHAN_MS", "1800000", "an executor without a manager ends after this");
-key!(STOP_GRACE, "stop_grace_ms", "BURSA_ENDPOINT_STOP_GRACE_MS", "2000",
-    "on stop, running calls may go on for this long; then they end and are handed back");
-key!(LINK_HEARTBEAT, "link_heartbeat_ms", "BURSA_ENDPOINT_LINK_HEARTBEAT_MS", "10000",
-    "heartbeat of the connection to the service");
-key!(LINK_THRESHOLD, "link_threshold_ms", "BURSA_ENDPOINT_LINK_THRESHOLD_MS", "30000",
-    "a connection to the service that is silent for this long is closed");
+key!(
+    ORPHAN_START,
+    "orphan_start_ms",
+    "BURSA_ENDPOINT_ORPHAN_START_MS",
+    "60000",
+    "an executor without a manager starts no further call after this"
+);
+key!(
+    ORPHAN,
+    "orphan_ms",
+    "BURSA_ENDPOINT_ORPHAN_MS",
+    "1800000",
+    "an executor without a manager ends after this"
+);
+key!(
+    STOP_GRACE,
+    "stop_grace_ms",
+    "BURSA_ENDPOINT_STOP_GRACE_MS",
+    "2000",
+    "on stop, running calls may go on for this long; then they end and are handed back"
+);
+key!(
+    LINK_HEARTBEAT,
+    "link_heartbeat_ms",
+    "BURSA_ENDPOINT_LINK_HEARTBEAT_MS",
+    "10000",
+    "heartbeat of the connection to the service"
+);
+key!(
+    LINK_THRESHOLD,
+    "link_threshold_ms",
+    "BURSA_ENDPOINT_LINK_THRESHOLD_MS",
+    "30000",
+    "a connection to the service that is silent for this long is closed"
+);
 
 /// Every key of the section `endpoint`.
 pub const KEYS: &[Key] = &[
-    WORKERS, PYTHON, LISTEN, HEARTBEAT, THRESHOLD, ADOPT, IDLE, ORPHAN_START, ORPHAN, STOP_GRACE, LINK_HEARTBEAT,
+    WORKERS,
+    PYTHON,
+    LISTEN,
+    HEARTBEAT,
+    THRESHOLD,
+    ADOPT,
+    IDLE,
+    ORPHAN_START,
+    ORPHAN,
+    STOP_GRACE,
+    LINK_HEARTBEAT,
     LINK_THRESHOLD,
 ];
 
@@ -204,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_bad_value_names_its_key() {
-        for (key, value) in [(&WORKERS, "9999999"), (&THRESHOLD, "3000"), (&IDLE, "0"), (&HEARTBEAT, "soon")] {
+        for (key, value) in [(&WORKERS, "9999999"), (&THRESHOLD, "3000"), (&IDLE, "0"), (&HEARTBEAT, "soon")]
+        {
             let mut values = Values::default();
             values.offer(key, value, Source::Env);
             let error = Config::from_values(&values, Path::new("/h"), "lab").unwrap_err().to_string();

@@ -37,7 +37,10 @@ impl Error {
         match self {
             Self::Home(home::Error::Locked { .. }) => exit::LOCKED,
             Self::Home(
-                home::Error::Name(_) | home::Error::Missing { .. } | home::Error::Damaged { .. } | home::Error::Key(_),
+                home::Error::Name(_)
+                | home::Error::Missing { .. }
+                | home::Error::Damaged { .. }
+                | home::Error::Key(_),
             )
             | Self::Fabric(bursa_fabric::Error::NoCurve { .. }) => exit::REFUSED,
             _ => exit::FAILED,

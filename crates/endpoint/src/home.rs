@@ -23,7 +23,9 @@ const NAME_BYTES: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name that cannot be a directory's.
-    #[error("'{0}' cannot be an endpoint's name: use 1 to {NAME_BYTES} letters, digits, '-', '_' and '.', not beginning with '.'")]
+    #[error(
+        "'{0}' cannot be an endpoint's name: use 1 to {NAME_BYTES} letters, digits, '-', '_' and '.', not beginning with '.'"
+    )]
     Name(String),
     /// No such endpoint here.
     #[error("there is no endpoint '{name}' in {home}: run `bursa endpoint register {name}` first, or give another --home", home = .home.display())]
@@ -124,7 +126,8 @@ pub fn create(home: &Path, name: &str) -> Result<EndpointDir, Error> {
     if endpoint.file("endpoint.json").exists() {
         return Err(Error::Exists { name: name.to_owned(), home: home.to_owned() });
     }
-    for dir in [home, &home.join("endpoints"), &endpoint.dir, &endpoint.file("executors"), &home.join("logs")] {
+    for dir in [home, &home.join("endpoints"), &endpoint.dir, &endpoint.file("executors"), &home.join("logs")]
+    {
         write::private_dir(dir)?;
     }
     let key = endpoint.file("curve.key");

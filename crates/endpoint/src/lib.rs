@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod executor_driver;
 pub mod exit;

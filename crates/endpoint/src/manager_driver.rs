@@ -260,7 +260,8 @@ impl<F: FnMut()> Driver<F> {
                 if let Ok(registration) = self.dir.registration() {
                     self.registration = registration;
                 }
-                if let Err(why) = self.service.connect(&self.registration.zmq, &self.registration.service_key) {
+                if let Err(why) = self.service.connect(&self.registration.zmq, &self.registration.service_key)
+                {
                     self.inbox.push(Event::LinkDown { why });
                 }
             }

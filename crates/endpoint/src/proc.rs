@@ -1,12 +1,14 @@
 //! Processes as `/proc` shows them: who a pid is, what descends from us, and whether one of them ended.
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -72,6 +74,30 @@ pub(crate) fn descendants() -> Vec<i32> {
         }
     }
     found
+}
+
+/// The process that started this one, or took it over.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    Some(stat(pid)?.parent)
+}
+
+/// The words of a process's command line; none if it is gone.
+pub(crate) fn command_line(pid: i32) -> Vec<String> {
+    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// Blocks until the process has ended, or the time is up: whether it ended.
+pub(crate) fn wait_for_end(process: &Identity, limit: Duration) -> io::Result<bool> {
+    let fd = match PidFd::open(process.pid) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(true),
+        fd => fd?,
+    };
+    if !process.is_alive() {
+        return Ok(true);
+    }
+    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    Ok(poll(&mut [PollFd::new(fd.0.as_fd(), PollFlags::POLLIN)], timeout)? > 0)
 }
 
 /// Signals a process; one that is gone is no error.

@@ -53,7 +53,9 @@ impl Uplink {
                 State::Closed => return std::future::pending().await,
                 State::Connecting(connector) => match connector.connected().await {
                     Ok(()) => {
-                        if let State::Connecting(connector) = std::mem::replace(&mut self.state, State::Closed) {
+                        if let State::Connecting(connector) =
+                            std::mem::replace(&mut self.state, State::Closed)
+                        {
                             self.state = State::Up(connector);
                         }
                         return News::Up;

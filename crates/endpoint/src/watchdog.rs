@@ -235,7 +235,8 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return ended,
                 Ok(_) | Err(_) => continue,
             };
-            let mine = |slot: &Slot| matches!(slot.life, Life::Running { pid: now, .. } if now == pid.as_raw());
+            let mine =
+                |slot: &Slot| matches!(slot.life, Life::Running { pid: now, .. } if now == pid.as_raw());
             if let Some(index) = self.slots.iter().position(mine) {
                 self.slots[index].life = Life::Ended;
                 ended.push((index, code, how));

@@ -15,19 +15,22 @@ pub(super) fn private_dir(path: &Path) -> Result<(), Error> {
 
 /// Replaces the file at `path`, by rename, fsynced with its directory.
 pub(super) fn file(path: &Path, body: &[u8], mode: u32) -> Result<(), Error> {
-    let fresh = path.with_added_extension(format!("{}.new", std::process::id()));
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(format!(".{}.new", std::process::id()));
+    let fresh = Path::new(&fresh);
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(fresh)?;
         file.write_all(body)?;
         file.sync_all()?;
-        fs::rename(&fresh, path)?;
+        fs::rename(fresh, path)?;
         path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
     write().map_err(Error::io("write", path))
 }
 
 pub(super) fn json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::io("write", path)(error.into()))?;
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(|error| Error::io("write", path)(error.into()))?;
     text.push(b'\n');
     file(path, &text, 0o600)
 }

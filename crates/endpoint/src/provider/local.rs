@@ -89,7 +89,8 @@ impl Local {
     fn adopt(&mut self, executor: ExecutorId) -> bool {
         let Some(identity) = self.dir.executor_process(executor) else {
             let made = fs::metadata(self.dir.executor_key(executor)).and_then(|meta| meta.modified());
-            return made.is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < UNKNOWN));
+            return made
+                .is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < UNKNOWN));
         };
         // First the descriptor, then the look: whoever it is now, it stays.
         let Ok(death) = PidFd::watch(identity.pid) else { return false };
@@ -143,7 +144,8 @@ impl Local {
             dead.map_or(Poll::Pending, |(executor, _)| Poll::Ready(*executor))
         })
         .await;
-        let why = self.running.remove(&executor).map_or_else(String::new, |running| how_it_ended(running.pid));
+        let why =
+            self.running.remove(&executor).map_or_else(String::new, |running| how_it_ended(running.pid));
         self.forget(executor);
         (executor, why)
     }

@@ -5,11 +5,38 @@ use std::path::Path;
 
 /// Variables that workers inherit.
 const NAMES: &[&str] = &[
-    "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR", "TERM", "VIRTUAL_ENV",
-    "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHASHSEED", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY",
-    "HTTPS_PROXY", "NO_PROXY", "MODULEPATH", "LOADEDMODULES",
+    "PATH",
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TERM",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "PYTHONHASHSEED",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "MODULEPATH",
+    "LOADEDMODULES",
 ];
 /// Families of variables that workers inherit.
 const FAMILIES: &[&str] = &["LC_", "CONDA_", "PYENV_", "OMP_", "SLURM_", "PBS_", "KMP_", "NVIDIA_"];
@@ -37,7 +64,8 @@ pub(super) fn of_zygote(
 }
 
 fn is_allowed(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| NAMES.contains(&name) || FAMILIES.iter().any(|start| name.starts_with(start)))
+    name.to_str()
+        .is_some_and(|name| NAMES.contains(&name) || FAMILIES.iter().any(|start| name.starts_with(start)))
 }
 
 #[cfg(test)]
@@ -46,7 +74,13 @@ mod tests {
 
     #[test]
     fn secrets_stay_outside_and_our_package_comes_first() {
-        let given = [("PATH", "/bin"), ("BURSA_TOKEN", "s"), ("AWS_SECRET", "s"), ("LC_ALL", "C"), ("PYTHONPATH", "/mine")];
+        let given = [
+            ("PATH", "/bin"),
+            ("BURSA_TOKEN", "s"),
+            ("AWS_SECRET", "s"),
+            ("LC_ALL", "C"),
+            ("PYTHONPATH", "/mine"),
+        ];
         let given = given.iter().map(|(name, value)| (name.into(), value.into()));
         let env = of_zygote(given, Path::new("/lib/h"));
         let names: Vec<_> = env.iter().map(|(name, _)| name.to_str().unwrap()).collect();

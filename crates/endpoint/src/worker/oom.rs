@@ -63,7 +63,8 @@ fn number_kb(file: &std::path::Path) -> Option<u64> {
 
 fn total_kb() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }
 
 #[cfg(test)]

@@ -218,7 +218,8 @@ impl Pool {
         }
         while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.pop_first();
-            let Some(process) = self.workers.get_mut(&id).filter(|process| process.deadline == Some(at)) else {
+            let Some(process) = self.workers.get_mut(&id).filter(|process| process.deadline == Some(at))
+            else {
                 continue;
             };
             let why = if process.is_ready { "it did not end in time" } else { "it was not ready in time" };

@@ -93,7 +93,12 @@ impl Zygote {
     }
 
     /// Asks for a worker. False: not now, its socket is full or closed.
-    pub(super) fn spawn(&self, worker: u32, cwd: &Path, descriptors: [BorrowedFd<'_>; 3]) -> io::Result<bool> {
+    pub(super) fn spawn(
+        &self,
+        worker: u32,
+        cwd: &Path,
+        descriptors: [BorrowedFd<'_>; 3],
+    ) -> io::Result<bool> {
         let Some(control) = &self.control else { return Ok(false) };
         let order = serde_json::to_vec(&serde_json::json!({"spawn": worker, "cwd": cwd.to_string_lossy()}))?;
         let raw = descriptors.map(|fd| fd.as_raw_fd());
@@ -101,7 +106,9 @@ impl Zygote {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         match sendmsg::<()>(control.as_raw_fd(), &[IoSlice::new(&order)], &rights, flags, None) {
             Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::EPIPE | Errno::ECONNRESET | Errno::ENOBUFS) => Ok(false),
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::EPIPE | Errno::ECONNRESET | Errno::ENOBUFS) => {
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -193,7 +200,8 @@ mod tests {
     fn reports_are_read_as_the_protocol_writes_them() {
         let hello = serde_json::from_str(r#"{"hello": {"pid": 7, "python": [3, 11]}}"#).unwrap();
         assert_eq!(Reported::Hello { hello: Hello { pid: 7, python: (3, 11) } }, hello);
-        let exited = serde_json::from_str(r#"{"exited": 2, "pid": 9, "status": 11, "maxrss_kb": 14000}"#).unwrap();
+        let exited =
+            serde_json::from_str(r#"{"exited": 2, "pid": 9, "status": 11, "maxrss_kb": 14000}"#).unwrap();
         assert_eq!(Reported::Exited { exited: 2, pid: 9, status: 11, maxrss_kb: 14_000 }, exited);
     }
 }

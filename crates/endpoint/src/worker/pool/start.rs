@@ -110,7 +110,8 @@ impl Pool {
             self.drop_asked(&format!("the zygote ended ({how}){last}"));
             self.advance();
         } else {
-            let python = self.setup.python.as_deref().unwrap_or_else(|| "python3".as_ref()).display().to_string();
+            let python =
+                self.setup.python.as_deref().unwrap_or_else(|| "python3".as_ref()).display().to_string();
             let why = format!(
                 "the Python interpreter {python} ended before it could start workers ({how}){last}; check \
                  endpoint.python (BURSA_PYTHON)"
@@ -158,7 +159,8 @@ impl Pool {
             self.hear_zygote();
             return self.zygote_gone(exit);
         }
-        let Some((id, process)) = self.workers.iter_mut().find(|(_, process)| process.pid == Some(pid)) else {
+        let Some((id, process)) = self.workers.iter_mut().find(|(_, process)| process.pid == Some(pid))
+        else {
             return;
         };
         // Killed with its zygote: that says nothing of the worker.

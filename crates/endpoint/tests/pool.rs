@@ -1,0 +1,364 @@
+//! The worker pool with the real Python zygote, and with interpreters that fail or lie.
+//!
+//! A pool reaps every child of its process, so the cases take turns.
+
+use bursa_core::executor::{Event, Signal, Verdict, WorkerDone, WorkerExit};
+use bursa_core::id::{Hash, TaskId, WorkerId};
+use bursa_core::limits;
+use bursa_core::wire::Attempt;
+use bursa_endpoint::worker::{Pool, PoolSetup};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::time::{Instant, timeout};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+const W: WorkerId = WorkerId(1);
+const SOURCE: &str = r#"
+import os, signal, subprocess, sys, time
+def add(a, b):
+    print("adding"); return a + b
+def talk():
+    print("python"); os.write(1, b"raw\n"); subprocess.run(["echo", "child"])
+def crash():
+    print("last words"); os.write(2, b"raw last words\n"); os.kill(os.getpid(), signal.SIGSEGV)
+def leave():
+    os._exit(5)
+def nap(seconds):
+    time.sleep(seconds)
+def fork_and_die():
+    if os.fork() == 0:
+        time.sleep(73211)
+    os._exit(6)
+def size(data):
+    return data
+"#;
+
+struct Bench {
+    _turn: MutexGuard<'static, ()>,
+    dir: tempfile::TempDir,
+    pool: Pool,
+    children: Signals,
+    events: VecDeque<Event>,
+}
+
+impl Bench {
+    fn new(python: Option<PathBuf>) -> Self {
+        let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let package = bursa_endpoint::package::unpack(dir.path()).unwrap();
+        let children = signal(SignalKind::child()).unwrap();
+        let pool = Pool::new(PoolSetup { python, package, work: dir.path().join("work") }).unwrap();
+        Self { _turn: turn, dir, pool, children, events: VecDeque::new() }
+    }
+
+    fn real() -> Self {
+        Self::new(Some("python3".into()))
+    }
+
+    async fn next(&mut self) -> Event {
+        let start = Instant::now();
+        loop {
+            self.pool.flush();
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "nothing happened");
+            let deadline =
+                self.pool.next_deadline().unwrap_or_else(|| Instant::now() + Duration::from_secs(20));
+            tokio::select! {
+                () = self.pool.news() => {}
+                _ = self.children.recv() => self.pool.reap(),
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            self.pool.tick();
+            let mut out = Vec::new();
+            self.pool.pump(&mut out, limits::ROUND_EVENTS);
+            self.events.extend(out);
+        }
+    }
+
+    async fn worker(&mut self, worker: WorkerId) {
+        self.pool.spawn(worker);
+        match self.next().await {
+            Event::WorkerReady { worker: ready, python } => {
+                assert_eq!(ready, worker);
+                assert!(python.starts_with("3."), "{python}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn done(&mut self) -> WorkerDone {
+        loop {
+            match self.next().await {
+                Event::WorkerDone { done, .. } => return done,
+                Event::WorkerStarted { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn exited(&mut self) -> (WorkerExit, String) {
+        loop {
+            match self.next().await {
+                Event::WorkerExited { exit, output, .. } => {
+                    return (exit, String::from_utf8_lossy(&output).into());
+                }
+                Event::WorkerStarted { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn failed(&mut self) -> String {
+        match self.next().await {
+            Event::WorkerFailed { why, .. } => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn run(&mut self, n: u8, function: &str, args: &str) {
+        let (body, args) = payloads(self.dir.path(), function, args);
+        let hash = Hash::of(&body);
+        self.pool.load(W, hash, body);
+        self.pool.run(W, (TaskId::from_bytes([n; 16]), Attempt(n.into())), hash, args, true);
+    }
+
+    async fn close(self) {
+        let Self { pool, _turn, .. } = self;
+        pool.shutdown().await;
+        while nix::sys::wait::waitpid(None, None).is_ok() {}
+    }
+}
+
+/// The body of a function of [`SOURCE`], and its arguments.
+fn payloads(dir: &Path, function: &str, args: &str) -> (Bytes, Bytes) {
+    let source = dir.join("functions.py");
+    fs::write(&source, SOURCE).unwrap();
+    let script = format!(
+        "import sys; sys.path.insert(0, {:?}); import functions; from bursa import serialize as s; \
+         print(s.dumps_code(functions.{function}).hex()); print(s.dumps_call({args}, {{}}).hex())",
+        dir.display().to_string()
+    );
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/src");
+    let out = Command::new("python3").args(["-c", &script]).env("PYTHONPATH", package).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    let hex = |line: &str| -> Bytes {
+        (0..line.len()).step_by(2).map(|i| u8::from_str_radix(&line[i..i + 2], 16).unwrap()).collect()
+    };
+    let mut lines = text.lines();
+    (hex(lines.next().unwrap()), hex(lines.next().unwrap()))
+}
+
+fn program(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("python");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_call_runs_and_its_output_comes_with_it() {
+    let mut bench = Bench::real();
+    bench.worker(W).await;
+    bench.run(1, "add", "(20, 22)");
+    let done = bench.done().await;
+    assert_eq!(
+        (done.task, done.attempt, done.verdict),
+        (TaskId::from_bytes([1; 16]), Attempt(1), Verdict::Success)
+    );
+    assert_eq!(done.output, "adding\n");
+    assert!(!done.payload.is_empty() && done.run_ns > 0);
+    bench.run(2, "talk", "()");
+    let output = String::from_utf8(bench.done().await.output.to_vec()).unwrap();
+    assert_eq!(output, "python\nraw\nchild\n", "C-level output and children's output come after Python's");
+    bench.run(3, "add", "(1, 'x')");
+    let done = bench.done().await;
+    assert_eq!((done.verdict, done.class.as_str()), (Verdict::UserError, "TypeError"), "{done:?}");
+    bench.pool.retire(W);
+    let (exit, _) = bench.exited().await;
+    assert_eq!((exit.exit, exit.signal), (Some(0), None));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_large_payload_comes_back() {
+    let mut bench = Bench::real();
+    bench.worker(W).await;
+    bench.run(1, "size", "(b'x' * 20_000_000,)");
+    let done = bench.done().await;
+    assert_eq!(done.verdict, Verdict::Success, "{}", done.message);
+    assert!(done.payload.len() > 20_000_000);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_crash_is_told_with_its_signal_and_last_words() {
+    let mut bench = Bench::real();
+    bench.worker(W).await;
+    bench.run(1, "crash", "()");
+    let (exit, output) = bench.exited().await;
+    assert_eq!((exit.signal, exit.oom), (Some(11), false));
+    assert!(exit.maxrss_kb > 1000);
+    assert!(output.starts_with("last words\n") && output.contains("raw last words"), "{output}");
+    bench.worker(WorkerId(2)).await;
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn what_was_in_the_pipe_of_a_dead_worker_is_known_not_to_have_started() {
+    let mut bench = Bench::real();
+    bench.worker(W).await;
+    bench.run(1, "add", "(1, 1)");
+    bench.run(2, "leave", "()");
+    bench.run(3, "add", "(3, 3)");
+    let (mut started, mut done) = (Vec::new(), Vec::new());
+    let exit = loop {
+        match bench.next().await {
+            Event::WorkerStarted { attempt, .. } => started.push(attempt.0),
+            Event::WorkerDone { done: one, .. } => done.push(one.attempt.0),
+            Event::WorkerExited { exit, .. } => break exit,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(exit.exit, Some(5));
+    assert_eq!(done, [1]);
+    assert!(started.contains(&2) && !started.contains(&3), "{started:?}");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_whole_group_and_the_directory_goes() {
+    let mut bench = Bench::real();
+    bench.worker(W).await;
+    let cwd = bench.dir.path().join("work/1");
+    assert!(cwd.is_dir());
+    bench.run(1, "fork_and_die", "()");
+    assert_eq!(
+        bench.exited().await.0.exit,
+        Some(6),
+        "a forked child that holds the socket does not hide the end"
+    );
+    let start = Instant::now();
+    while cwd.exists() {
+        assert!(start.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bench.worker(WorkerId(2)).await;
+    bench.pool.signal(WorkerId(2), Signal::Term);
+    assert_eq!(bench.exited().await.0.signal, Some(15));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_zygote_that_dies_is_replaced() {
+    let mut bench = Bench::real();
+    bench.worker(W).await;
+    let zygote =
+        fs::read_to_string(format!("/proc/{}/task/{}/children", std::process::id(), nix::unistd::gettid()));
+    let zygote: i32 = zygote.unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(zygote), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let (exit, _) = bench.exited().await;
+    assert_eq!((exit.signal, exit.exit, exit.oom), (None, None, false), "the cause is not the worker's");
+    bench.worker(WorkerId(2)).await;
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn interpreters_that_do_not_start_are_named_in_one_sentence() {
+    let mut bench = Bench::new(None);
+    bench.pool.spawn(W);
+    assert!(bench.failed().await.contains("BURSA_PYTHON"));
+    bench.close().await;
+
+    let mut bench = Bench::new(Some("/no/such/python".into()));
+    bench.pool.spawn(W);
+    let why = bench.failed().await;
+    assert!(why.contains("/no/such/python cannot be started") && why.contains("No such file"), "{why}");
+    bench.close().await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let python =
+        program(dir.path(), "#!/bin/sh\necho 'first line' >&2\necho 'No module named bursa' >&2\nexit 1\n");
+    let mut bench = Bench::new(Some(python));
+    bench.pool.spawn(W);
+    bench.pool.spawn(WorkerId(2));
+    for _ in 0..2 {
+        let why = bench.failed().await;
+        assert!(why.contains("(exit code 1): No module named bursa; check"), "{why}");
+    }
+    let start = Instant::now();
+    bench.pool.spawn(W);
+    bench.failed().await;
+    assert!(start.elapsed() >= Duration::from_millis(80), "the next try backs off");
+    bench.close().await;
+}
+
+/// A zygote whose workers write garbage.
+const LIAR: &str = r#"#!/usr/bin/env python3
+import array, json, os, signal, socket, time
+control = socket.socket(fileno=int(os.environ["BURSA_ZYGOTE_FD"]))
+control.send(json.dumps({"hello": {"pid": os.getpid(), "python": [3, 11]}}).encode())
+while True:
+    packet, ancillary, _, _ = control.recvmsg(65536, 64)
+    if not packet:
+        break
+    number = json.loads(packet)["spawn"]
+    fds = array.array("i", ancillary[0][2])
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        frames = bytes([7, 0, 0, 0, 16, 1, 0, 0, 0, 3, 11])
+        os.write(fds[0], frames + (b"\xff" * 4096))
+        time.sleep(1000)
+    for fd in fds:
+        os.close(fd)
+    control.send(json.dumps({"forked": number, "pid": pid}).encode())
+    _, status, usage = os.wait4(pid, 0)
+    control.send(json.dumps({"exited": number, "pid": pid, "status": status, "maxrss_kb": usage.ru_maxrss}).encode())
+"#;
+
+#[tokio::test]
+async fn a_worker_that_sends_garbage_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::new(Some(program(dir.path(), LIAR)));
+    bench.worker(W).await;
+    let (exit, output) = bench.exited().await;
+    assert_eq!((exit.signal, exit.oom), (Some(9), false));
+    assert!(output.contains("it sent garbage: a frame of 4294967295 bytes"), "{output}");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn many_workers_and_many_calls() {
+    let mut bench = Bench::real();
+    for id in 1..=24 {
+        bench.pool.spawn(WorkerId(id));
+    }
+    for _ in 1..=24 {
+        assert!(matches!(bench.next().await, Event::WorkerReady { .. }));
+    }
+    let (body, args) = payloads(bench.dir.path(), "add", "(1, 2)");
+    let hash = Hash::of(&body);
+    for id in 1..=24 {
+        bench.pool.load(WorkerId(id), hash, body.clone());
+        for n in 0..limits::WORKER_DEPTH {
+            let task = TaskId::from_bytes([u8::try_from(n).unwrap(); 16]);
+            bench.pool.run(WorkerId(id), (task, Attempt(n as u64)), hash, args.clone(), false);
+        }
+    }
+    for _ in 0..24 * limits::WORKER_DEPTH {
+        assert_eq!(timeout(Duration::from_secs(10), bench.done()).await.unwrap().verdict, Verdict::Success);
+    }
+    bench.close().await;
+}
