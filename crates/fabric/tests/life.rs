@@ -133,6 +133,26 @@ fn nothing_is_sent_before_there_is_a_connection() {
 }
 
 #[test]
+fn once_connected_the_first_send_works() {
+    run(async {
+        let mut world = World::new();
+        for _ in 0..50 {
+            let mut ann = world.connect(&world.ann);
+            // A failed send just before: libzmq then does not look at its mailbox for a millisecond.
+            while ann.send(&text("first")).is_err() {
+                assert_eq!(world.acceptor.try_recv(), None);
+                if let Ok(fate) = tokio::time::timeout(Duration::ZERO, ann.connected()).await {
+                    fate.unwrap();
+                    ann.send(&text("first")).unwrap();
+                    break;
+                }
+            }
+            assert_eq!(world.acceptor.recv().await.frames, text("first"));
+        }
+    });
+}
+
+#[test]
 fn a_refused_port_is_told_at_once() {
     run(async {
         let world = World::new();
