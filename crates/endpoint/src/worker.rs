@@ -13,4 +13,3 @@ mod process;
 mod zygote;
 
 pub use pool::{Pool, PoolSetup};
-pub(crate) use zygote::remove_dir;

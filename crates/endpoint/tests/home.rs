@@ -1,4 +1,5 @@
 //! The endpoint's directory: files, modes, lock, generation, hints.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use bursa_core::id::{EndpointId, ExecutorId};
 use bursa_endpoint::home::{self, Error, ManagerAddress, Registration};

@@ -1,6 +1,7 @@
 //! The worker pool with the real Python zygote, and with interpreters that fail or lie.
 //!
 //! A pool reaps every child of its process, so the cases take turns.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use bursa_core::executor::{Event, Signal, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{Hash, TaskId, WorkerId};

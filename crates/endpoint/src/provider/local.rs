@@ -180,7 +180,7 @@ impl Local {
     /// Removes what an executor left behind.
     pub fn forget(&self, executor: ExecutorId) {
         self.dir.remove_executor(executor);
-        crate::worker::remove_dir(self.dir.work_dir(executor));
+        crate::scratch::remove(self.dir.work_dir(executor));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::worker::frames::FromWorker;
 use crate::worker::output;
 use crate::worker::poll::Token;
 use crate::worker::process::{exit_of, in_words};
-use crate::worker::zygote::{Reported, remove_dir};
+use crate::worker::zygote::Reported;
 use bursa_core::executor::Event;
 use bursa_core::id::WorkerId;
 use nix::errno::Errno;
@@ -174,7 +174,7 @@ impl Pool {
         };
         self.ready.push_back(event);
         process.forget(&self.poller);
-        remove_dir(process.cwd);
+        crate::scratch::remove(process.cwd);
     }
 
     /// Reaps children that have ended: call it when SIGCHLD came.

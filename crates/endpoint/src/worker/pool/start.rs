@@ -147,7 +147,7 @@ impl Pool {
     fn drop_worker(&mut self, id: u32, why: String) {
         let Some(mut process) = self.workers.remove(&id) else { return };
         process.forget(&self.poller);
-        crate::worker::zygote::remove_dir(process.cwd);
+        crate::scratch::remove(process.cwd);
         self.ready.push_back(Event::WorkerFailed { worker: WorkerId(id), why });
     }
 
