@@ -47,14 +47,19 @@ pub fn encode(mut message: Message) -> Result<Vec<Bytes>, DecodeError> {
         }
     }
     let mut frames = Vec::with_capacity(2 + payloads.len());
-    frames.push(pack(&message.envelope)?);
-    frames.push(pack(&message.items)?);
+    frames.push(pack(&message.envelope, 48)?);
+    let weight = |item: &Item| item.weight().min(limits::MESSAGE_BYTES);
+    frames.push(pack(&message.items, message.items.iter().map(weight).sum())?);
     frames.append(&mut payloads);
     Ok(frames)
 }
 
-fn pack<T: serde::Serialize>(value: &T) -> Result<Bytes, DecodeError> {
-    rmp_serde::to_vec_named(value).map(Bytes::from).map_err(|error| DecodeError::Encode(error.to_string()))
+/// `value` in msgpack with named fields; `size` is a guess that saves growing the buffer.
+fn pack<T: serde::Serialize>(value: &T, size: usize) -> Result<Bytes, DecodeError> {
+    let mut bytes = Vec::with_capacity(size);
+    rmp_serde::encode::write_named(&mut bytes, value)
+        .map_err(|error| DecodeError::Encode(error.to_string()))?;
+    Ok(bytes.into())
 }
 
 /// The message in `frames`. Small payloads are copied out, so that no frame is kept alive by one of them.

@@ -349,6 +349,28 @@ impl Item {
         matches!(self, Self::Ping | Self::Reset { .. } | Self::Bye { .. })
     }
 
+    /// About what it takes in a message, in bytes, all of its texts and lists included.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const BASE: usize = 128;
+        const HOLDING: usize = 80;
+        const HASH: usize = 34;
+        let payload = self.blob().map_or(0, Blob::len);
+        BASE + payload
+            + match self {
+                Self::Hello(hello) => hello.held.len() * HOLDING + hello.have_functions.len() * HASH,
+                Self::Held(held) => held.held.len() * HOLDING,
+                Self::Result(done) => {
+                    let texts = |failure: &Failure| {
+                        failure.message.len() + failure.traceback.as_ref().map_or(0, String::len)
+                    };
+                    done.output.len() + done.failure.as_deref().map_or(0, texts)
+                }
+                Self::Refused { text, .. } | Self::Bye { reason: text } => text.len(),
+                _ => 0,
+            }
+    }
+
     /// The item's large payload, if it can have one.
     #[must_use]
     pub fn blob(&self) -> Option<&Blob> {

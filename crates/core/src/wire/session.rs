@@ -12,6 +12,9 @@ use crate::time::Mono;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Payloads under reassembly at once: many tiny ones must cost no more than [`limits::PARTS_BYTES`].
+const STREAMS: usize = 256;
+
 /// Why a received message ends the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -102,7 +105,7 @@ impl Session {
 
     /// Takes a received message: its items with their payloads in place, or the fault that ends the session.
     ///
-    /// A `Reset` is handed on whatever its `seq`: its writer may have lost count.
+    /// A `Reset` is handed on, alone, whatever its `seq`: its writer may have lost count.
     ///
     /// # Errors
     /// See [`Fault`].
@@ -112,8 +115,8 @@ impl Session {
             return Err(Fault::OtherSession);
         }
         self.last_heard = now;
-        if items.iter().any(|item| matches!(item, Item::Reset { .. })) {
-            return Ok(items);
+        if let Some(reset) = items.iter().find(|item| matches!(item, Item::Reset { .. })) {
+            return Ok(vec![reset.clone()]);
         }
         let bare = items.iter().all(Item::is_bare);
         let expected = if bare { self.next_in.saturating_sub(1) } else { self.next_in };
@@ -136,6 +139,9 @@ impl Session {
                 self.add_part(*stream, *total, data)?;
                 continue;
             }
+            if matches!(&item, Item::Result(done) if !matches!(done.output, Blob::Here(_))) {
+                return Err(Fault::Protocol);
+            }
             if let Some(blob) = item.blob_mut() {
                 match *blob {
                     Blob::Here(_) => {}
@@ -149,19 +155,21 @@ impl Session {
     }
 
     fn add_part(&mut self, id: u64, total: u64, data: &Blob) -> Result<(), Fault> {
+        let Blob::Here(data) = data else { return Err(Fault::Protocol) };
         let total = usize::try_from(total).map_err(|_| Fault::Protocol)?;
         if !self.streams.contains_key(&id) {
             let open: usize = self.streams.values().map(|stream| stream.total).sum();
-            if total > limits::PARTS_BYTES.saturating_sub(open) {
+            if total == 0 || total > limits::PARTS_BYTES.saturating_sub(open) || self.streams.len() >= STREAMS
+            {
                 return Err(Fault::Protocol);
             }
-            self.streams.insert(id, Stream { total, data: BytesMut::new() });
+            self.streams.insert(id, Stream { total, data: BytesMut::with_capacity(total) });
         }
         let stream = self.streams.get_mut(&id).ok_or(Fault::Protocol)?;
         if stream.total != total || stream.data.len() + data.len() > total {
             return Err(Fault::Protocol);
         }
-        stream.data.extend_from_slice(data.bytes());
+        stream.data.extend_from_slice(data);
         Ok(())
     }
 
@@ -212,7 +220,7 @@ impl Session {
         let mut items = Vec::with_capacity(self.outbox.len().min(limits::BATCH_ITEMS));
         let mut bytes = 0;
         while let Some(item) = self.outbox.front() {
-            let size = item.blob().map_or(0, Blob::len);
+            let size = item.weight();
             if !items.is_empty()
                 && (items.len() >= limits::BATCH_ITEMS || bytes + size > limits::MESSAGE_BYTES)
             {

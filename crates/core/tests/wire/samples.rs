@@ -1,0 +1,155 @@
+//! One message of each item kind, with every field set to something of its own.
+
+use bursa_core::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
+use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
+use bursa_core::wire::{
+    Assign, Attempt, Blob, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer,
+    RefusedReason, ResetReason, Stage, Warm,
+};
+use bytes::Bytes;
+
+pub(crate) fn task(n: u8) -> TaskId {
+    TaskId::from_bytes([n; 16])
+}
+
+pub(crate) fn message(items: Vec<Item>) -> Message {
+    Message { envelope: Envelope { v: 1, sid: 0x0123_4567_89ab_cdef, seq: 4, ack: 300 }, items }
+}
+
+fn blob(bytes: &'static [u8]) -> Blob {
+    Blob::Here(Bytes::from_static(bytes))
+}
+
+fn holdings() -> Vec<Holding> {
+    [(1, Stage::Waiting, Begun::No), (2, Stage::Running, Begun::Yes), (3, Stage::Finished, Begun::Unknown)]
+        .into_iter()
+        .map(|(n, stage, begun)| Holding { task: task(n), attempt: Attempt::new(2, 7), stage, begun })
+        .collect()
+}
+
+fn capacity() -> Capacity {
+    let container = Some(ContainerId::from_bytes([9; 16]));
+    Capacity {
+        credit_tasks: 1026,
+        credit_bytes: 268_435_456,
+        slots_total: 2,
+        slots_free: 1,
+        warm: vec![Warm { container: None, warm: 1, free: 1 }, Warm { container, warm: 1, free: 0 }],
+        degraded: Some("workers could not be started: no such file".into()),
+    }
+}
+
+fn hello(peer: Peer) -> Item {
+    Item::Hello(Box::new(Hello {
+        proto_min: 1,
+        proto_max: 1,
+        software: "bursa 0.1.0".into(),
+        peer,
+        connection: 3,
+        host: "node1".into(),
+        python: "3.11".into(),
+        held: holdings(),
+        last: true,
+        complete: false,
+        capacity: capacity(),
+        have_functions: vec![Hash([5; 32])],
+    }))
+}
+
+fn done(outcome: Outcome, failure: Option<Box<Failure>>) -> Item {
+    let (payload, output) = (blob(b"p\0\0result"), blob(b"printed\n"));
+    let (task, attempt, begun) = (task(1), Attempt::new(2, 7), Begun::Yes);
+    Item::Result(Box::new(Done {
+        task,
+        attempt,
+        outcome,
+        begun,
+        payload,
+        failure,
+        output,
+        run_ns: 1_234_567,
+    }))
+}
+
+fn failure() -> Failure {
+    Failure {
+        class: Some("builtins.ValueError".into()),
+        traceback: Some("Traceback (most recent call last): …".into()),
+        signal: Some(11),
+        exit: Some(1),
+        oom: true,
+        host: Some("node1".into()),
+        ..Failure::new(FailureCode::WorkerDied, "The worker process crashed.")
+    }
+}
+
+fn assign() -> Item {
+    Item::Assign(Box::new(Assign {
+        task: task(1),
+        attempt: Attempt::new(2, 7),
+        user: UserId::from_bytes([6; 16]),
+        hash: Hash([5; 32]),
+        container: Some(ContainerId::from_bytes([9; 16])),
+        args: blob(b"p\0\0args"),
+        ttl_ms: 1_209_600_000,
+        timeout_ms: Some(60_000),
+    }))
+}
+
+/// By the name of their golden file.
+pub(crate) fn all() -> Vec<(&'static str, Message)> {
+    let (attempt, hash) = (Attempt::new(2, 7), Hash([5; 32]));
+    let (endpoint, manager) = (EndpointId::from_bytes([8; 16]), ManagerId::from_bytes([4; 16]));
+    let executor = ExecutorId::from_bytes([7; 16]);
+    let kinds: Vec<(&'static str, Vec<Item>)> = vec![
+        (
+            "hello",
+            vec![
+                hello(Peer::Manager { endpoint, generation: 12, manager }),
+                hello(Peer::Executor { executor }),
+            ],
+        ),
+        (
+            "welcome",
+            vec![Item::Welcome {
+                proto: 1,
+                epoch: 2,
+                heartbeat_ms: 2_000,
+                threshold_ms: 6_000,
+                result_window: 1 << 26,
+            }],
+        ),
+        (
+            "refused",
+            vec![Item::Refused {
+                reason: RefusedReason::Superseded,
+                is_final: true,
+                text: "another manager is in charge".into(),
+                other_host: Some("node2".into()),
+                seen_generation: 13,
+                live: true,
+            }],
+        ),
+        ("reset", vec![Item::Reset { reason: ResetReason::UnknownSession }]),
+        ("held", vec![Item::Held(Held { held: holdings(), complete: true, accounted: false })]),
+        ("capacity", vec![Item::Capacity(capacity()), Item::Capacity(Capacity::default())]),
+        ("assign", vec![assign()]),
+        ("started", vec![Item::Started { task: task(1), attempt, worker: WorkerId(70_000) }]),
+        ("result", vec![done(Outcome::Success, None), done(Outcome::Died, Some(Box::new(failure())))]),
+        ("ack", vec![Item::Ack { task: task(1), attempt, outcome: Outcome::Success }]),
+        ("cancel", vec![Item::Cancel { task: task(1), attempt, grace_ms: 2_000 }]),
+        ("want_function", vec![Item::WantFunction { hash }]),
+        (
+            "function",
+            vec![
+                Item::Function { hash, body: Some(Blob::Here(vec![0xc3; 5_000].into())) },
+                Item::Function { hash, body: None },
+            ],
+        ),
+        ("part", vec![Item::Part { stream: 3, total: 2_000_000, data: blob(b"a piece") }]),
+        ("ping", vec![Item::Ping]),
+        ("drain", vec![Item::Drain { grace_ms: 30_000 }]),
+        ("bye", vec![Item::Bye { reason: "drained".into() }]),
+    ];
+    kinds.into_iter().map(|(name, items)| (name, message(items))).collect()
+}
