@@ -16,6 +16,7 @@ import uuid
 from typing import Any, Callable, Iterator
 
 import msgpack
+
 from bursa import serialize
 
 TOKEN = "secret"
@@ -30,7 +31,6 @@ class FakeService:
         self.functions: dict[bytes, bytes] = {}
         self.endpoints = [{"endpoint_id": ENDPOINT, "name": "local"}]
         self.tasks: dict[bytes, dict[str, Any]] = {}
-        self.log: list[tuple[int, float, float]] = []
         self.sequence = 0
         self.connections = 0
         self.received: list[dict[str, Any]] = []  # every stream message
@@ -42,7 +42,8 @@ class FakeService:
         self._thread.start()
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # closed before
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 
@@ -78,13 +79,15 @@ class FakeService:
             while (first := file.readline()) not in (b"", b"\r\n"):
                 method, path, _ = first.decode().split()
                 headers = {}
-                while (line := file.readline().decode().strip()):
+                while line := file.readline().decode().strip():
                     name, value = line.split(": ", 1)
                     headers[name.lower()] = value
                 if path == "/api/v1/stream":
                     return self._stream(sock, file, headers)
                 body = file.read(int(headers.get("content-length", 0)))
-                self._answer(sock, method, path.removeprefix("/api/v1"), headers, json.loads(body) if body else None)
+                self._answer(
+                    sock, method, path.removeprefix("/api/v1"), headers, json.loads(body) if body else None
+                )
         self._open.discard(sock)
 
     def _answer(self, sock: socket.socket, method: str, path: str, headers: dict, body: Any) -> None:
@@ -125,13 +128,20 @@ class FakeService:
         self.connections += 1
         key = headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         proof = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
-        sock.sendall(f"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {proof}\r\n\r\n".encode())
+        sock.sendall(
+            f"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {proof}\r\n\r\n".encode()
+        )
         stream = Stream(self, sock, file)
         stream.send({"type": "welcome", "cursor": self.sequence})
         while True:
             message = stream.receive()
             self.received.append(message)
-            if message["type"] == "submit" and not self.on_submit(stream, message):
+            if message["type"] != "submit":
+                continue
+            for call in message["calls"]:
+                for start in range(0, len(call["tasks"]), 16):
+                    self.tasks[call["tasks"][start : start + 16]] = {"state": "running"}
+            if not self.on_submit(stream, message):
                 stream.accept(message)
 
 
@@ -190,12 +200,16 @@ class Stream:
             task["exception" if state else "result"] = base64.b64encode(payload).decode()
             if failure:
                 task["failure"] = failure
-            self.service.tasks[call["tasks"][16 * index:16 * index + 16]] = task
+            self.service.tasks[call["tasks"][16 * index : 16 * index + 16]] = task
         self.service.sequence += len(ends)
         return {
-            "type": "results", "cursor": self.service.sequence, "tasks": call["tasks"],
-            "states": bytes(state for state, _, _ in ends), "payloads": [payload for _, payload, _ in ends],
-            "failures": {index: failure for index, (_, _, failure) in enumerate(ends) if failure}, "outputs": {},
+            "type": "results",
+            "cursor": self.service.sequence,
+            "tasks": call["tasks"],
+            "states": bytes(state for state, _, _ in ends),
+            "payloads": [payload for _, payload, _ in ends],
+            "failures": {index: failure for index, (_, _, failure) in enumerate(ends) if failure},
+            "outputs": {},
         }
 
 

@@ -92,7 +92,7 @@ def decode(body: bytes) -> tuple[str, Any]:
     task, attempt, outcome, run_ns, *sizes = head.unpack_from(body, 1)
     at, parts = 1 + head.size, []
     for size in sizes:
-        parts.append(body[at:at + size])
+        parts.append(body[at : at + size])
         at += size
     assert at == len(body)
     payload, name, message, traceback, output = parts
@@ -112,7 +112,7 @@ class Worker(NamedTuple):
         """What the ring in the memfd holds, read as the executor does after a death."""
         data = os.pread(self.memfd, 8 + RING, 0)
         written, ring = struct.unpack_from("<Q", data)[0], data[8:]
-        return ring[:written] if written <= RING else ring[written % RING:] + ring[:written % RING]
+        return ring[:written] if written <= RING else ring[written % RING :] + ring[: written % RING]
 
 
 class Zygote:
@@ -120,7 +120,10 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {**os.environ, "BURSA_ZYGOTE_FD": str(theirs.fileno()), "PYTHONPATH": SRC}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bursa.worker"], env=env, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            [sys.executable, "-m", "bursa.worker"],
+            env=env,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
         )
         theirs.close()
         ours.settimeout(PATIENCE)

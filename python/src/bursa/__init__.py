@@ -70,8 +70,8 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from .executor import Executor
-    from .remote import Function, function
     from .future import TaskFuture
+    from .remote import Function, function
 
 
 def __getattr__(name: str) -> Any:

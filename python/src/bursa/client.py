@@ -42,8 +42,11 @@ class Client:
     """A service as one user sees it. Threads may share it; close it, or use it in a `with` statement."""
 
     def __init__(
-        self, url: str | None = None, token: str | None = None,
-        home: str | os.PathLike[str] | None = None, results: str = "any",
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        home: str | os.PathLike[str] | None = None,
+        results: str = "any",
     ) -> None:
         """`url` and `token` default to BURSA_URL and BURSA_TOKEN, then to `<home>/client.toml`.
 
@@ -51,7 +54,9 @@ class Client:
         run code here.
         """
         if results not in LOADERS:
-            raise Invalid(f"results={results!r} is unknown, since it is 'any' or 'data'; choose one of the two.")
+            raise Invalid(
+                f"results={results!r} is unknown, since it is 'any' or 'data'; choose one of the two."
+            )
         self.url, self._token = settings(url, token, home)
         self.loads = LOADERS[results]
         self._reset()
@@ -94,7 +99,9 @@ class Client:
 
     # Calling
 
-    def run(self, function: Callee, /, *args: Any, endpoint_id: str | None = None, **kwargs: Any) -> TaskFuture:
+    def run(
+        self, function: Callee, /, *args: Any, endpoint_id: str | None = None, **kwargs: Any
+    ) -> TaskFuture:
         """Call `function(*args, **kwargs)` on an endpoint: by default your only one.
 
         A function is registered at its first call; what it refers to (globals, closure) is taken along then. Use
@@ -103,17 +110,28 @@ class Client:
         return self._send(self._route(function, endpoint_id), dumps_call(args, kwargs))
 
     def submit(
-        self, function: Callee, args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None, *,
-        endpoint_id: str | None = None, retries: int | None = None, retry_on_error: bool | None = None,
-        timeout: float | None = None, deadline: float | None = None,
+        self,
+        function: Callee,
+        args: Iterable[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        endpoint_id: str | None = None,
+        retries: int | None = None,
+        retry_on_error: bool | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
     ) -> TaskFuture:
         """Like `run`, with options: `timeout` bounds one execution, `deadline` the task from submit (seconds)."""
         options = (retries, retry_on_error, timeout, deadline)
         return self._send(self._route(function, endpoint_id, options), dumps_call(tuple(args), kwargs or {}))
 
     def map(
-        self, function: Callee, iterable: Iterable[Any], *,
-        endpoint_id: str | None = None, progress: bool | None = None,
+        self,
+        function: Callee,
+        iterable: Iterable[Any],
+        *,
+        endpoint_id: str | None = None,
+        progress: bool | None = None,
     ) -> list[Any]:
         """`[function(item) for item in iterable]`, on an endpoint; the first failure in order is raised.
 
@@ -182,7 +200,9 @@ class Client:
     def _endpoint_named(self, name: str) -> bytes:
         found = [endpoint for endpoint in self.endpoints() if endpoint["name"] == name]
         if len(found) != 1:
-            raise NotFound(f"You have {len(found)} endpoints with the name {name!r}; pass endpoint_id= as an id.")
+            raise NotFound(
+                f"You have {len(found)} endpoints with the name {name!r}; pass endpoint_id= as an id."
+            )
         return to_raw(found[0]["endpoint_id"], "endpoint")
 
     # Tasks
@@ -201,7 +221,8 @@ class Client:
                 raise TaskPending(
                     f"Task {found['task_id']} has not ended within {timeout} s (it is {found['state']}); "
                     "ask for the result again later.",
-                    task_id=found["task_id"], state=found["state"],
+                    task_id=found["task_id"],
+                    state=found["state"],
                 )
 
     def task(self, task: Task, wait: float = 0) -> dict[str, Any]:
@@ -216,7 +237,7 @@ class Client:
         self._accepted([task for task in given if isinstance(task, TaskFuture)])
         found: list[dict[str, Any]] = []
         for start in range(0, len(given), _LIST):
-            ids = [_task_id(task) for task in given[start:start + _LIST]]
+            ids = [_task_id(task) for task in given[start : start + _LIST]]
             request = {"task_ids": ids, "wait": wait or None}
             found += [decoded(task) for task in self._rest.post("/tasks/get", request)["tasks"]]
         return found
@@ -231,7 +252,7 @@ class Client:
         self._accepted(list(futures.values()))
         states: list[str] = []
         for start in range(0, len(tasks), _LIST):
-            ids = [_task_id(task) for task in tasks[start:start + _LIST]]
+            ids = [_task_id(task) for task in tasks[start : start + _LIST]]
             for answer in self._rest.post("/tasks/cancel", {"task_ids": ids})["tasks"]:
                 states.append(answer["state"])
                 future = futures.get(answer["task_id"])
@@ -252,7 +273,9 @@ class Client:
 
     # Functions and endpoints
 
-    def register(self, function: Callable[..., Any], name: str | None = None, description: str | None = None) -> str:
+    def register(
+        self, function: Callable[..., Any], name: str | None = None, description: str | None = None
+    ) -> str:
         """Register a function; its id, for `run`. (`run` registers by itself what it is given.)"""
         return self._registry.register(name or name_of(function), body_of(function), description)
 

@@ -17,7 +17,9 @@ class Settings(NamedTuple):
     token: str
 
 
-def settings(url: str | None = None, token: str | None = None, home: str | os.PathLike[str] | None = None) -> Settings:
+def settings(
+    url: str | None = None, token: str | None = None, home: str | os.PathLike[str] | None = None
+) -> Settings:
     """Raises Unauthorized when url or token is nowhere to be found."""
     url = url or os.environ.get("BURSA_URL")
     token = token or os.environ.get("BURSA_TOKEN")

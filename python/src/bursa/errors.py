@@ -105,8 +105,13 @@ class TaskFailed(BursaError):
     code = "failed"
 
     def __init__(
-        self, message: str, *, code: str | None = None, failure: dict[str, Any] | None = None,
-        output: str = "", task_id: str = "",
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        failure: dict[str, Any] | None = None,
+        output: str = "",
+        task_id: str = "",
     ) -> None:
         super().__init__(message, code=code)
         self.failure = failure or {}

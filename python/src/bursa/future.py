@@ -179,8 +179,12 @@ def _state_of(outcome: Outcome) -> str:
 
 
 def end_all(
-    pending: dict[bytes, TaskFuture], tasks: bytes, states: bytes, payloads: Iterable[bytes],
-    failures: dict[int, dict[str, Any]], outputs: dict[int, bytes],
+    pending: dict[bytes, TaskFuture],
+    tasks: bytes,
+    states: bytes,
+    payloads: Iterable[bytes],
+    failures: dict[int, dict[str, Any]],
+    outputs: dict[int, bytes],
 ) -> None:
     """End the futures of one `results` message and take them out of `pending`; others' ids are skipped."""
     aloud: list[tuple[TaskFuture, Outcome]] = []

@@ -44,4 +44,6 @@ def to_raw(text: str | uuid.UUID, what: str) -> bytes:
     try:
         return uuid.UUID(str(text)).bytes
     except ValueError:
-        raise Invalid(f"{text!r} is no {what} id, since ids are UUIDs; copy it from where it was printed.") from None
+        raise Invalid(
+            f"{text!r} is no {what} id, since ids are UUIDs; copy it from where it was printed."
+        ) from None

@@ -39,7 +39,9 @@ def _load_result(payload: bytes, raw: bytes, loads: Loads) -> Any:
         ) from error
 
 
-def _error(payload: bytes, failure: dict[str, Any], output: bytes, task_id: str, loads: Loads) -> BaseException:
+def _error(
+    payload: bytes, failure: dict[str, Any], output: bytes, task_id: str, loads: Loads
+) -> BaseException:
     text, code = output.decode("utf-8", "replace"), str(failure.get("code", "failed"))
     remote = failure.get("traceback")
     cause = RemoteTraceback(remote, task_id=task_id, output=text) if remote else None

@@ -73,7 +73,11 @@ def function(
 
 
 def function(
-    wrapped: Any = None, *, name: str | None = None, endpoint_id: str | None = None, client: Client | None = None
+    wrapped: Any = None,
+    *,
+    name: str | None = None,
+    endpoint_id: str | None = None,
+    client: Client | None = None,
 ) -> Any:
     """`@function` or `@function(name=…, endpoint_id=…)`. Without `client`: the settings of the first remote call."""
     if wrapped is None:

@@ -105,7 +105,9 @@ def _answer(status: int, data: bytes) -> Any:
     try:
         value = json.loads(data) if data else None
     except ValueError:
-        raise BursaError(f"The service answered {status} with something that is no JSON; check the url.") from None
+        raise BursaError(
+            f"The service answered {status} with something that is no JSON; check the url."
+        ) from None
     if status < 400:
         return value
     error = value.get("error") if isinstance(value, dict) else None

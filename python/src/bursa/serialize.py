@@ -30,8 +30,15 @@ LIMIT = 64 << 20
 
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _LEAVES = (
-    complex, range, slice, datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
-    datetime.timezone, decimal.Decimal,
+    complex,
+    range,
+    slice,
+    datetime.date,
+    datetime.datetime,
+    datetime.time,
+    datetime.timedelta,
+    datetime.timezone,
+    decimal.Decimal,
 )
 _LEAF_SET = frozenset(_LEAVES)
 _NONE = PLAIN + pickle.dumps(None, PROTOCOL)
@@ -121,15 +128,15 @@ def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
 
 
 def _blame(args: tuple[Any, ...], kwargs: dict[str, Any]) -> SerializationError | None:
-    named: list[tuple[str, Any]] = [(f"Argument {i + 1}", value) for i, value in enumerate(args)]
-    named += [(f"Argument {name!r}", value) for name, value in kwargs.items()]
+    named = [(f"argument {index} (counted from 0)", value) for index, value in enumerate(args)]
+    named += [(f"argument {name}", value) for name, value in kwargs.items()]
     for name, value in named:
         try:
             dumps(value)
         except SerializationError as error:
             reason = str(error.__cause__) or type(error.__cause__).__name__
             return SerializationError(
-                f"{name} (a {type(value).__name__}) cannot be sent: {reason}; pass plain data, "
+                f"The {name}, a {type(value).__name__}, cannot be sent: {reason}; pass plain data, "
                 "or make the object inside the function."
             )
     return None
@@ -141,8 +148,8 @@ def loads(payload: bytes | bytearray, at: int = 0) -> Any:
     Raises DeserializeMismatch, before anything is unpickled, when another Python minor made it.
     """
     if payload.startswith(PLAIN, at) or payload.startswith(CODE, at):
-        return pickle.loads(memoryview(payload)[at + 3:])
-    raise _refusal(bytes(payload[at:at + 3]))
+        return pickle.loads(memoryview(payload)[at + 3 :])
+    raise _refusal(bytes(payload[at : at + 3]))
 
 
 def loads_data(payload: bytes | bytearray) -> Any:
@@ -171,7 +178,20 @@ _NUMPY_MODULES = frozenset(
     {"numpy"} | {f"numpy.{core}.{part}" for core in ("core", "_core") for part in ("multiarray", "numeric")}
 )
 _DATA_BUILTINS: tuple[type, ...] = (
-    bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, slice,
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bytearray,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+    range,
+    slice,
 )
 _DATA_CLASSES = {(cls.__module__, cls.__name__): cls for cls in (*_DATA_BUILTINS, *_LEAVES)}
 

@@ -103,7 +103,8 @@ class Stream:
         with self._changed:
             self._changed.wait_for(
                 lambda: (len(self._queue) < QUEUE_TASKS and self._large <= QUEUE_BYTES)
-                or not self._queue or self._over is not None
+                or not self._queue
+                or self._over is not None
             )
 
     @property
@@ -121,7 +122,9 @@ class Stream:
     def wait_accepted(self, futures: list[TaskFuture], timeout: float) -> bool:
         """Wait until the service knows these tasks (or has refused them). False when time is up."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._over is not None or not self._unsent(futures), timeout)
+            return self._changed.wait_for(
+                lambda: self._over is not None or not self._unsent(futures), timeout
+            )
 
     def _unsent(self, futures: list[TaskFuture]) -> bool:
         submit = self._unanswered
@@ -196,10 +199,17 @@ class Stream:
                 with self._changed:
                     self._large -= len(args)
         self._number += 1
-        message = msgpack.packb({
-            "type": "submit", "id": self._number, "group": self._group,
-            "calls": [{**route.fields, "tasks": b"".join(ids), "args": args} for route, (ids, args) in calls.items()],
-        })
+        message = msgpack.packb(
+            {
+                "type": "submit",
+                "id": self._number,
+                "group": self._group,
+                "calls": [
+                    {**route.fields, "tasks": b"".join(ids), "args": args}
+                    for route, (ids, args) in calls.items()
+                ],
+            }
+        )
         return _Submit(self._number, message, tasks, time.monotonic())
 
     # Reading, in the reader thread
@@ -208,9 +218,11 @@ class Stream:
         while True:
             broken = self._read()
             if self._closing.is_set():
-                return self._end(Unavailable(
-                    "The client was closed while the task went on; ask a new client for its result by its id."
-                ))
+                return self._end(
+                    Unavailable(
+                        "The client was closed while the task went on; ask a new client for its result by its id."
+                    )
+                )
             try:
                 self._reconnect(broken)
             except BursaError as error:
@@ -236,8 +248,12 @@ class Stream:
         kind = message.get("type")
         if kind == "results":
             end_all(
-                self._pending, message["tasks"], message["states"], message["payloads"],
-                message.get("failures") or {}, message.get("outputs") or {},
+                self._pending,
+                message["tasks"],
+                message["states"],
+                message["payloads"],
+                message.get("failures") or {},
+                message.get("outputs") or {},
             )
             self._cursor = message["cursor"]
         elif kind == "accepted":

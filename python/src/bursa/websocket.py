@@ -62,7 +62,7 @@ class WebSocket:
         while (end := self._in.find(b"\r\n\r\n")) < 0:
             self._fill()
         head = bytes(self._in[:end]).decode("latin-1").split("\r\n")
-        del self._in[:end + 4]
+        del self._in[: end + 4]
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
         status = head[0].split(" ")[1]
         if status != "101":
@@ -115,8 +115,8 @@ class WebSocket:
             size = int.from_bytes(self._in[2:start], "big")
         self._have(start + size)
         with memoryview(self._in) as view:
-            data = bytes(view[start:start + size])
-        del self._in[:start + size]
+            data = bytes(view[start : start + size])
+        del self._in[: start + size]
         return first & 0x0F, bool(first & 0x80), data
 
     def _have(self, count: int) -> None:
@@ -143,7 +143,7 @@ class WebSocket:
         view = memoryview(data)
         while view:
             try:
-                view = view[self._sock.send(view, socket.MSG_DONTWAIT):]
+                view = view[self._sock.send(view, socket.MSG_DONTWAIT) :]
             except BlockingIOError:
                 self._wait_writable()
 

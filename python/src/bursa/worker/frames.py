@@ -41,8 +41,15 @@ def need(body_hash: bytes) -> bytes:
 
 
 def done(
-    task: bytes, attempt: int, outcome: int, run_ns: int, payload: bytes = b"", name: bytes = b"",
-    message: bytes = b"", traceback: bytes = b"", output: bytes = b"",
+    task: bytes,
+    attempt: int,
+    outcome: int,
+    run_ns: int,
+    payload: bytes = b"",
+    name: bytes = b"",
+    message: bytes = b"",
+    traceback: bytes = b"",
+    output: bytes = b"",
 ) -> bytes:
     """A `done` frame; the text sections are UTF-8."""
     sizes = len(payload), len(name), len(message), len(traceback), len(output)
@@ -65,7 +72,7 @@ class Inbox:
 
         Raises EOFError when the executor is gone, BlockingIOError with MSG_DONTWAIT when nothing is there.
         """
-        room = memoryview(self._buffer)[self._held:]
+        room = memoryview(self._buffer)[self._held :]
         count = self._sock.recv_into(room, 0, flags)
         room.release()
         if count == 0:
@@ -81,7 +88,7 @@ class Inbox:
             if stop > end:
                 self._make_room(at, stop - at)
                 return frames
-            frames.append(buffer[at + 4:stop])
+            frames.append(buffer[at + 4 : stop])
             at = stop
         self._make_room(at, BUFFER)
         return frames
@@ -92,8 +99,8 @@ class Inbox:
         size = len(self._buffer)
         if wanted > size or (size > KEEP and wanted <= BUFFER):
             fresh = bytearray(max(wanted, BUFFER))
-            fresh[:rest] = self._buffer[at:self._held]
+            fresh[:rest] = self._buffer[at : self._held]
             self._buffer = fresh
         elif at:
-            self._buffer[:rest] = self._buffer[at:self._held]
+            self._buffer[:rest] = self._buffer[at : self._held]
         self._held = rest

@@ -77,7 +77,7 @@ class Worker:
                 _, flags, task, attempt, body_hash = RUN_HEAD.unpack_from(frame)
                 append((flags, task, attempt, body_hash, frame))
             elif kind == LOAD:
-                self._functions.add(LOAD_HEAD.unpack_from(frame)[1], bytes(frame[LOAD_HEAD.size:]))
+                self._functions.add(LOAD_HEAD.unpack_from(frame)[1], bytes(frame[LOAD_HEAD.size :]))
             elif kind == STOP:
                 self._stopping = True
 

@@ -37,7 +37,7 @@ class Tail:
         size = len(data)
         start = self.written % RING
         if start + size <= RING:
-            self._map[HEAD + start:HEAD + start + size] = data
+            self._map[HEAD + start : HEAD + start + size] = data
         else:
             self._wrap(memoryview(data)[-RING:], self.written + size)
         self.written += size
@@ -47,15 +47,15 @@ class Tail:
     def _wrap(self, data: memoryview, end: int) -> None:
         start = (end - len(data)) % RING
         first = min(len(data), RING - start)
-        self._map[HEAD + start:HEAD + start + first] = data[:first]
-        self._map[HEAD:HEAD + len(data) - first] = data[first:]
+        self._map[HEAD + start : HEAD + start + first] = data[:first]
+        self._map[HEAD : HEAD + len(data) - first] = data[first:]
 
     def read(self) -> bytes:
         """The last RING bytes (or fewer), in order."""
         if self.written <= RING:
-            return self._map[HEAD:HEAD + self.written]
+            return self._map[HEAD : HEAD + self.written]
         split = HEAD + self.written % RING
-        return self._map[split:HEAD + RING] + self._map[HEAD:split]
+        return self._map[split : HEAD + RING] + self._map[HEAD:split]
 
 
 class _TailFile(io.RawIOBase):
@@ -111,6 +111,7 @@ class Capture:
 def _print_to_descriptors() -> None:
     """In a child of the user's code: the ring has one writer, so children print to the pipe on fd 1 and 2."""
     sys.stdout, sys.stderr = (
-        open(fd, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False) for fd in (1, 2)
+        open(fd, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+        for fd in (1, 2)
     )
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]

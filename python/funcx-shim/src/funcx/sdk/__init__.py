@@ -1,0 +1,1 @@
+"""funcX's package of its client."""

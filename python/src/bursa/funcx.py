@@ -1,0 +1,168 @@
+"""`FuncXClient`: programs written for funcX run against Bursa."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Callable, Iterable, NamedTuple
+
+from .client import Client
+from .errors import BursaError
+from .future import TaskFuture
+from .ids import to_raw
+from .outcome import ENDED, of_task, value_of
+
+DEFAULT_WAIT = 60.0
+"""Seconds that `get_result` waits by default, so that a script may ask right after `run`. 0: do not wait."""
+
+
+class FuncXClient:
+    """funcX's client. `client` is the Bursa client behind it; by default one with the usual settings."""
+
+    def __init__(
+        self,
+        *args: Any,
+        funcx_service_address: str | None = None,
+        client: Client | None = None,
+        **ignored: Any,
+    ) -> None:
+        """`funcx_service_address` is this service's url (a path such as `/v2` is dropped); login options of
+        funcX are taken and ignored, since Bursa has tokens."""
+        self.client = client if client is not None else Client(_base(funcx_service_address))
+        self._futures: dict[str, TaskFuture] = {}
+
+    # Functions
+
+    def register_function(
+        self,
+        function: Callable[..., Any],
+        function_name: str | None = None,
+        container_uuid: str | None = None,
+        description: str | None = None,
+        public: bool = False,
+        group: str | None = None,
+        searchable: bool = True,
+    ) -> str:
+        """Register a function; its id. It is yours alone: sharing and containers come with a later release."""
+        if container_uuid is not None:
+            raise _later("Containers")
+        if public or group is not None:
+            warnings.warn(
+                "This release of Bursa shares no functions: only you can run this one.", stacklevel=2
+            )
+        return self.client.register(function, name=function_name, description=description)
+
+    def search_function(
+        self, q: str, offset: int = 0, limit: int = 10, **ignored: Any
+    ) -> list[dict[str, Any]]:
+        """Your functions whose name or description has `q`."""
+        return self.client.functions(search=q)[offset : offset + limit]
+
+    # Calls
+
+    def run(self, *args: Any, endpoint_id: str | None = None, function_id: str, **kwargs: Any) -> str:
+        """Call a registered function; the task's id."""
+        return self._keep(self.client.submit(function_id, args, kwargs, endpoint_id=endpoint_id))
+
+    def create_batch(self, task_group_id: str | None = None) -> Batch:
+        """An empty batch, for `batch_run`."""
+        return Batch()
+
+    def batch_run(self, batch: Batch) -> list[str]:
+        """Submit a batch; the tasks' ids in order."""
+        calls = [call._asdict() for call in batch.calls]
+        return [self._keep(self.client.submit(call.pop("function"), **call)) for call in calls]
+
+    def map_run(
+        self, *args: Any, endpoint_id: str | None = None, function_id: str, **kwargs: Any
+    ) -> list[str]:
+        """Call a function once for each item of the iterable `args[0]`; the tasks' ids in order."""
+        (items,) = args
+        return [self.run(item, endpoint_id=endpoint_id, function_id=function_id, **kwargs) for item in items]
+
+    # Results
+
+    def get_task(self, task_id: str) -> dict[str, Any]:
+        """`{"task_id", "pending", "status"}`, and `result` or `exception` once it has ended."""
+        return self._seen(self.client.task(self._futures.get(str(task_id), task_id)))
+
+    def get_result(self, task_id: str, timeout: float = DEFAULT_WAIT) -> Any:
+        """The value; the user's exception is raised with its remote traceback.
+
+        Waits up to `timeout` seconds, then raises TaskPending.
+        """
+        future = self._futures.get(str(task_id))
+        if future is None:
+            return self.client.result(task_id, timeout)
+        value = future.result(timeout)
+        del self._futures[str(task_id)]
+        return value
+
+    def get_batch_result(self, task_id_list: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What `get_task` says of each task, by id."""
+        ids = [str(task_id) for task_id in task_id_list]
+        tasks = self.client.tasks([self._futures.get(task_id, task_id) for task_id in ids])
+        return {task_id: self._seen(task) for task_id, task in zip(ids, tasks)}
+
+    get_batch_status = get_batch_result
+
+    def _keep(self, future: TaskFuture) -> str:
+        task_id = future.task_id
+        self._futures[task_id] = future
+        return task_id
+
+    def _seen(self, task: dict[str, Any]) -> dict[str, Any]:
+        pending = task["state"] not in ENDED
+        seen = {"task_id": task["task_id"], "pending": pending, "status": task["state"]}
+        if pending:
+            return seen
+        seen["completion_t"] = task.get("ended_at")
+        try:
+            seen["result"] = value_of(of_task(task), to_raw(task["task_id"], "task"), self.client.loads)
+        except Exception as error:
+            seen["exception"] = error
+        return seen
+
+    # Endpoints and containers
+
+    def get_endpoint_status(self, endpoint_uuid: str) -> dict[str, Any]:
+        """`status` (online or offline) and its newest report as `logs`."""
+        status = self.client.endpoint_status(endpoint_uuid)
+        return {**status, "logs": [status]}
+
+    def register_container(self, *args: Any, **kwargs: Any) -> str:
+        raise _later("Containers")
+
+    def get_container(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        raise _later("Containers")
+
+
+class _Call(NamedTuple):
+    function: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    endpoint_id: str | None
+
+
+class Batch:
+    """Calls for `FuncXClient.batch_run`."""
+
+    def __init__(self) -> None:
+        self.calls: list[_Call] = []
+
+    def add(self, *args: Any, endpoint_id: str | None = None, function_id: str, **kwargs: Any) -> None:
+        """Add one call of a registered function."""
+        self.calls.append(_Call(str(function_id), args, kwargs, endpoint_id))
+
+
+def _base(address: str | None) -> str | None:
+    """The service's url without the API version that funcX programs write behind it."""
+    if address is None:
+        return None
+    head, _, last = address.rstrip("/").rpartition("/")
+    return head if last in ("v1", "v2", "v3") else address
+
+
+def _later(what: str) -> BursaError:
+    return BursaError(
+        f"{what} are not supported by this release of Bursa; leave them out.", code="unsupported"
+    )

@@ -1,0 +1,344 @@
+"""The client against a small service on loopback."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_service import ENDPOINT, TOKEN, FakeService, Stream, error, fake_service
+
+import bursa
+from bursa import serialize, stream
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with fake_service() as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: FakeService) -> Iterator[bursa.Client]:
+    with bursa.Client(service.url, TOKEN) as made:
+        yield made
+
+
+def submits(service: FakeService) -> list[dict]:
+    return [message for message in service.received if message["type"] == "submit"]
+
+
+def test_run_map_batch(client: bursa.Client, service: FakeService) -> None:
+    offset = 3
+    assert client.run(lambda x, y=0: x + y + offset, 1, y=2).result(10) == 6
+    assert client.map(len, ["", "a", "bb"]) == [0, 1, 2]
+    batch = client.batch(ENDPOINT)
+    batch.add(len, "abc")
+    batch.add(sum, [1, 2])
+    assert [future.result(10) for future in batch.submit()] == [3, 3]
+    assert len(batch) == 0
+    registered = [body["name"] for method, path, body in service.requests if path == "/functions"]
+    assert registered == ["<lambda>", "len", "sum"], "each function once"
+
+
+def test_ids_names_and_options(client: bursa.Client, service: FakeService) -> None:
+    function = client.register(len, name="length", description="counts")
+    assert client.run(function, "ab", endpoint_id="local").result(10) == 2
+    assert client.submit(function, ["abc"], retries=2, timeout=1.5).result(10) == 3
+    call = submits(service)[-1]["calls"][0]
+    assert (call["retries"], call["timeout"], "deadline" in call) == (2, 1.5, False)
+    with pytest.raises(bursa.Invalid, match="function id"):
+        client.run("nonsense", 1)
+
+
+def test_the_users_exception_is_raised(client: bursa.Client) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        client.run(lambda: 1 / 0).result(10)
+    assert "Traceback (remote)" in str(caught.value.__cause__)
+
+
+def test_as_completed_and_many_threads(client: bursa.Client) -> None:
+    futures: list[bursa.TaskFuture] = []
+
+    def submit() -> None:
+        futures.extend(client.run(len, "x" * size) for size in range(300))
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = concurrent.futures.as_completed(futures, 20)
+    assert sum(future.result() for future in done) == 4 * sum(range(300))
+
+
+def test_results_may_come_before_accepted(client: bursa.Client, service: FakeService) -> None:
+    def first(stream: Stream, message: dict) -> bool:
+        stream.accept(message, results_first=True)
+        return True
+
+    service.on_submit = first
+    assert client.map(len, ["a"] * 50) == [1] * 50
+
+
+def test_submits_collect_while_one_is_unanswered(client: bursa.Client, service: FakeService) -> None:
+    held: list[tuple[Stream, dict]] = []
+    first, go = threading.Event(), threading.Event()
+
+    def hold(stream: Stream, message: dict) -> bool:
+        if not held:
+            held.append((stream, message))
+            first.set()
+            go.wait(10)
+        return False
+
+    service.on_submit = hold
+    futures = [client.run(len, "a")]
+    assert first.wait(10)
+    futures += [client.run(len, "a") for _ in range(500)]
+    go.set()
+    assert sum(future.result(10) for future in futures) == 501
+    assert [sum(len(call["tasks"]) // 16 for call in message["calls"]) for message in submits(service)] == [
+        1,
+        500,
+    ]
+
+
+def test_large_arguments_go_in_messages_of_their_own(client: bursa.Client, service: FakeService) -> None:
+    data = [os.urandom(700_000) for _ in range(12)]
+    assert client.map(lambda d: d, data) == data
+    assert max(sum(len(c["args"]) for c in m["calls"]) for m in submits(service)) == 1
+
+
+def test_a_broken_connection_is_made_again_and_nothing_is_lost(
+    client: bursa.Client, service: FakeService
+) -> None:
+    seen: list[dict] = []
+
+    def drop_first(stream: Stream, message: dict) -> bool:
+        seen.append(message)
+        if len(seen) == 1:
+            service.cut()  # before it is answered
+            return True
+        return False
+
+    service.on_submit = drop_first
+    assert client.run(len, "abc").result(20) == 3
+    assert seen[0] == seen[1], "the same submit again"
+    assert service.connections == 2
+    subscribe = next(message for message in service.received if message["type"] == "subscribe")
+    assert (subscribe["groups"], subscribe["cursor"]) == ([seen[0]["group"]], 0)
+    service.cut()
+    assert client.run(len, "abcd").result(20) == 4
+
+
+def test_an_error_fails_the_tasks_of_its_submit_only(client: bursa.Client, service: FakeService) -> None:
+    def refuse(stream: Stream, message: dict) -> bool:
+        if message["id"] == 1:
+            stream.send({"type": "error", "id": 1, **error("not-found", "There is no function like that.")})
+            return True
+        return False
+
+    service.on_submit = refuse
+    with pytest.raises(bursa.NotFound, match="no function"):
+        client.run(len, "a").result(10)
+    assert client.run(len, "a").result(10) == 1
+
+
+def test_busy_is_sent_again(
+    client: bursa.Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LONGEST_PAUSE", 0.01)
+    times: list[int] = []
+
+    def busy_twice(stream: Stream, message: dict) -> bool:
+        times.append(message["id"])
+        if len(times) <= 2:
+            stream.send({"type": "error", "id": message["id"], **error("busy", "Later, please.")})
+        return len(times) <= 2
+
+    service.on_submit = busy_twice
+    assert client.run(len, "a").result(10) == 1
+    assert times == [1, 1, 1]
+
+
+def test_pings_are_answered_and_fragments_joined(client: bursa.Client, service: FakeService) -> None:
+    import msgpack
+
+    def fragments(stream: Stream, message: dict) -> bool:
+        stream.frame(0x9, b"are you there")
+        data = msgpack.packb(stream.results(message["calls"][0]))
+        stream.frame(0x2, data[:10], final=False)
+        stream.frame(0x9, b"in between")
+        stream.frame(0x0, data[10:])
+        stream.send({"type": "accepted", "id": message["id"]})
+        return True
+
+    service.on_submit = fragments
+    assert client.run(len, "abc").result(10) == 3
+    assert client.run(len, "abc").result(10) == 3
+    pongs = [message["data"] for message in service.received if message["type"] == "control"]
+    assert {b"are you there", b"in between"} <= set(pongs)
+
+
+def test_two_full_pipes_do_not_wait_for_each_other(client: bursa.Client, service: FakeService) -> None:
+    """The service sends results without reading, while the reader thread sends the next batch."""
+    big = serialize.dumps(b"r" * 8_000_000)
+    service.run = lambda function, args: (0, big, None)
+    futures = [client.run(len, b"a" * 4_000_000) for _ in range(8)]
+    assert all(len(future.result(30)) == 8_000_000 for future in futures)
+
+
+def test_giving_up(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "GIVE_UP", 0.2)
+    with bursa.Client(service.url, TOKEN) as client:
+        service.on_submit = lambda stream, message: True
+        future = client.run(len, "a")
+        service.close()
+        with pytest.raises(bursa.Unavailable, match="may still run"):
+            future.result(20)
+
+
+def test_closing_waits_for_accepted(service: FakeService) -> None:
+    def accept_only(stream: Stream, message: dict) -> bool:
+        stream.send({"type": "accepted", "id": message["id"]})
+        return True
+
+    service.on_submit = accept_only
+    with bursa.Client(service.url, TOKEN) as client:
+        futures = [client.run(len, "a") for _ in range(20_000)]
+    assert sum(len(c["tasks"]) // 16 for m in submits(service) for c in m["calls"]) == 20_000
+    with pytest.raises(bursa.Unavailable, match="closed"):
+        futures[-1].result(0)
+    with pytest.raises(bursa.Unavailable, match="closed"):
+        client.run(len, "a")
+
+
+def test_cancel(client: bursa.Client, service: FakeService) -> None:
+    def accept_only(stream: Stream, message: dict) -> bool:
+        stream.send({"type": "accepted", "id": message["id"]})
+        return True
+
+    service.on_submit = accept_only
+    future = client.run(len, "a")
+    assert future.cancel()
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.result()
+    with bursa.Executor(client=client) as executor:
+        futures = [executor.submit(len, "a") for _ in range(5)]
+        executor.shutdown(cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
+
+
+def test_result_of_a_task_by_its_id(client: bursa.Client) -> None:
+    future = client.run(len, "abc")
+    assert future.result(10) == 3
+    assert client.result(future.task_id) == 3
+    assert client.status(future) == "success"
+    assert client.task(future)["result"] == serialize.dumps(3)
+    nobody = "00000000-0000-7000-8000-000000000000"
+    with pytest.raises(bursa.NotFound, match=nobody):
+        client.result(nobody)
+
+
+def test_the_executor(client: bursa.Client) -> None:
+    with bursa.Executor(client=client) as executor:
+        assert list(executor.map(pow, range(5), range(5))) == [x**x for x in range(5)]
+        assert executor.submit(dict, a=1).result(10) == {"a": 1}
+        many = [executor.submit(len, "ab") for _ in range(3000)]
+        assert sum(future.result(10) for future in many) == 6000
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(len, "a")
+
+
+def test_the_decorator(client: bursa.Client) -> None:
+    @bursa.function(client=client)
+    def fact(n: int) -> int:
+        return 1 if n < 2 else n * fact(n - 1)
+
+    assert (fact(4), fact.local(4), fact.remote(5).result(10), fact.map([1, 2, 3])) == (
+        24,
+        24,
+        120,
+        [1, 2, 6],
+    )
+
+
+def test_which_endpoint(client: bursa.Client, service: FakeService) -> None:
+    service.endpoints = []
+    with pytest.raises(bursa.NotFound, match="no endpoint"):
+        client.run(len, "a")
+    service.endpoints = [
+        {"endpoint_id": ENDPOINT, "name": "one"},
+        {"endpoint_id": ENDPOINT[:-1] + "2", "name": "two"},
+    ]
+    with pytest.raises(bursa.NotFound, match="one.*two"):
+        client.run(len, "a")
+    assert client.run(len, "a", endpoint_id="two").result(10) == 1
+
+
+def test_refusals_before_sending(client: bursa.Client) -> None:
+    with pytest.raises(bursa.TooLarge, match=str(64 << 20)):
+        client.run(len, bytes(65 << 20))
+    with pytest.raises(bursa.SerializationError, match="argument 0"):
+        client.run(len, (x for x in ()))
+    lock = threading.Lock()
+    with pytest.raises(bursa.SerializationError, match="function"):
+        client.run(lambda: lock)
+
+
+def test_a_wrong_token_and_no_service(service: FakeService) -> None:
+    with bursa.Client(service.url, "wrong") as client:
+        with pytest.raises(bursa.Unauthorized):
+            client.endpoints()
+        with pytest.raises(bursa.Unauthorized):
+            client.run(ENDPOINT, endpoint_id=ENDPOINT)
+    service.close()
+    with bursa.Client(service.url, TOKEN) as client, pytest.raises(bursa.Unavailable, match="bursa up"):
+        client.endpoints()
+
+
+def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BURSA_URL", "BURSA_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BURSA_HOME", str(tmp_path))
+    with pytest.raises(bursa.Unauthorized, match="bursa up"):
+        bursa.Client()
+    (tmp_path / "client.toml").write_text('url = "http://127.0.0.1:5000"\ntoken = "abc"\n')
+    assert bursa.Client().url == "http://127.0.0.1:5000"
+    monkeypatch.setenv("BURSA_URL", "https://elsewhere.example")
+    assert bursa.Client().url == "https://elsewhere.example"
+    with pytest.raises(bursa.Invalid, match="results="):
+        bursa.Client(results="everything")
+
+
+def test_data_only_results(service: FakeService) -> None:
+    with bursa.Client(service.url, TOKEN, results="data") as client:
+        assert client.run(lambda: {"a": [1]}).result(10) == {"a": [1]}
+        with pytest.raises(bursa.SerializationError, match="results='data'"):
+            client.run(lambda: lambda: 1).result(10)
+
+
+def test_a_script_that_only_submits_ends_by_itself_and_a_fork_is_its_own_client(service: FakeService) -> None:
+    program = textwrap.dedent(f"""\
+        import os, bursa
+        client = bursa.Client({service.url!r}, {TOKEN!r})
+        assert client.run(len, "abc").result(10) == 3
+        pid = os.fork()
+        if pid == 0:
+            assert client.run(len, "abcd").result(10) == 4
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert client.run(len, "ab").result(10) == 2
+        for size in range(1000):
+            client.run(len, "x" * size)
+        """)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert sum(len(c["tasks"]) // 16 for m in submits(service) for c in m["calls"]) == 1003
+    assert service.connections == 2

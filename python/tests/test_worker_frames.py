@@ -1,0 +1,48 @@
+"""The worker's frames are those of the golden file, and it reads the executor's."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from write_worker_frames import GOLDEN, golden
+from zygote import decode
+
+from bursa.worker.frames import Inbox
+
+
+def test_the_golden_file_is_current() -> None:
+    assert json.loads(GOLDEN.read_text()) == golden(), (
+        "run python/tests/write_worker_frames.py, and tell the Rust side"
+    )
+
+
+def test_frames_from_the_worker_decode_to_their_fields() -> None:
+    for entry in golden():
+        if entry["kind"] not in ("ready", "started", "need", "done"):
+            continue
+        kind, fields = decode(bytes.fromhex(entry["frame"])[4:])
+        values = [fields] if isinstance(fields, bytes) else list(fields)
+        shown = [v.hex() if isinstance(v, bytes) else v for v in values]
+        expected = list(entry["fields"].values())
+        if kind == "done":  # text sections are decoded there
+            expected[5:8] = [bytes.fromhex(section).decode() for section in expected[5:8]]
+        assert (kind, shown) == (entry["kind"], expected), entry["name"]
+
+
+def test_frames_are_found_however_they_are_cut() -> None:
+    frames = [bytes.fromhex(entry["frame"]) for entry in golden()]
+    frames.append((200_000).to_bytes(4, "little") + b"\x01" + bytes(199_999))
+    data = b"".join(frames)
+    for step in (7, 64, 4096, len(data)):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            inbox, found = Inbox(theirs), []
+            for start in range(0, len(data), step):
+                part = memoryview(data)[start : start + step]
+                while part:
+                    part = part[ours.send(part) :]
+                    found += inbox.read()
+            while len(found) < len(frames):
+                found += inbox.read()
+        assert [bytes(frame) for frame in found] == [frame[4:] for frame in frames]

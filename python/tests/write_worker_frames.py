@@ -1,0 +1,87 @@
+"""Writes tests/wire/worker_frames.json: golden frames of the worker socket, which Rust's tests read as well.
+
+python python/tests/write_worker_frames.py
+
+Each entry has a name, the whole frame in hex (length included) and its decoded fields; bytes are hex text.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from bursa.worker import frames
+
+GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "wire" / "worker_frames.json"
+TASK, HASH = bytes(range(16)), bytes(range(32, 64))
+ATTEMPT, RUN_NS = 0x0102030405060708, 1_234_567_890
+
+
+def _to_worker(kind: int, fields: bytes = b"") -> bytes:
+    return struct.pack("<IB", 1 + len(fields), kind) + fields
+
+
+def _run(flags: int, args: bytes) -> tuple[bytes, dict[str, Any]]:
+    head = frames.RUN_HEAD.pack(frames.RUN, flags, TASK, ATTEMPT, HASH)
+    fields = {"flags": flags, "task": TASK, "attempt": ATTEMPT, "hash": HASH, "args": args}
+    return struct.pack("<I", len(head) + len(args)) + head + args, fields
+
+
+def _done(outcome: int, *sections: bytes) -> tuple[bytes, dict[str, Any]]:
+    names = ("payload", "class", "message", "traceback", "output")
+    fields = {"task": TASK, "attempt": ATTEMPT, "outcome": outcome, "run_ns": RUN_NS}
+    padded = (*sections, *(b"",) * (5 - len(sections)))
+    return frames.done(TASK, ATTEMPT, outcome, RUN_NS, *padded), {**fields, **dict(zip(names, padded))}
+
+
+def golden() -> list[dict[str, Any]]:
+    """All entries, in order."""
+    entries: dict[str, tuple[str, tuple[bytes, dict[str, Any]]]] = {
+        "load": ("load", (_to_worker(frames.LOAD, HASH + b"body"), {"hash": HASH, "body": b"body"})),
+        "load-empty": ("load", (_to_worker(frames.LOAD, HASH), {"hash": HASH, "body": b""})),
+        "run": ("run", _run(0, b"args")),
+        "run-flush-first": ("run", _run(frames.FLUSH_FIRST, b"")),
+        "stop": ("stop", (_to_worker(frames.STOP), {})),
+        "ready": ("ready", (frames.ready(4321, 3, 11), {"pid": 4321, "major": 3, "minor": 11})),
+        "started": ("started", (frames.started(TASK, ATTEMPT), {"task": TASK, "attempt": ATTEMPT})),
+        "need": ("need", (frames.need(HASH), {"hash": HASH})),
+        "done-success": ("done", _done(frames.SUCCESS, b"p\0\0\x80\x05N.")),
+        "done-success-with-output": (
+            "done",
+            _done(frames.SUCCESS, b"p\0\0\x80\x05N.", b"", b"", b"", b"line\n"),
+        ),
+        "done-user-error": (
+            "done",
+            _done(frames.USER_ERROR, b"p\0\0x", b"ValueError", "sch\u00f6n".encode(), b"Traceback\n", b"out"),
+        ),
+        "done-user-error-without-message": (
+            "done",
+            _done(frames.USER_ERROR, b"", b"ValueError", b"", b"Traceback\n"),
+        ),
+        "done-load-failed": ("done", _done(frames.LOAD_FAILED, b"", b"ModuleNotFoundError", b"m", b"t")),
+        "done-mismatch": ("done", _done(frames.MISMATCH, b"", b"DeserializeMismatch", b"3.9 and 3.11")),
+        "done-too-large": ("done", _done(frames.TOO_LARGE, b"", b"", b"too large")),
+    }
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "frame": frame.hex(),
+            "fields": {key: _shown(f) for key, f in fields.items()},
+        }
+        for name, (kind, (frame, fields)) in entries.items()
+    ]
+
+
+def _shown(field: Any) -> Any:
+    return field.hex() if isinstance(field, bytes) else field
+
+
+def text() -> str:
+    return json.dumps(golden(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(text())
