@@ -278,7 +278,7 @@ def test_which_endpoint(client: bursa.Client, service: FakeService) -> None:
         {"endpoint_id": ENDPOINT, "name": "one"},
         {"endpoint_id": ENDPOINT[:-1] + "2", "name": "two"},
     ]
-    with pytest.raises(bursa.NotFound, match="one.*two"):
+    with pytest.raises(bursa.NotFound, match=r"one.*two"):
         client.run(len, "a")
     assert client.run(len, "a", endpoint_id="two").result(10) == 1
 

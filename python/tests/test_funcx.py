@@ -86,7 +86,8 @@ def test_what_comes_later_is_said(fxc: FuncXClient) -> None:
 
 def test_the_import_names_of_funcx(service: FakeService, tmp_path: Path) -> None:
     program = (
-        "from funcx.sdk.client import FuncXClient\nfrom funcx import FuncXClient as same\nassert same is FuncXClient\n"
+        "from funcx.sdk.client import FuncXClient\n"
+        "from funcx import FuncXClient as same\nassert same is FuncXClient\n"
         f"fxc = FuncXClient(funcx_service_address={service.url + '/v2'!r})\n"
         f"task = fxc.run([1, 2], endpoint_id={ENDPOINT!r}, function_id=fxc.register_function(sum))\n"
         "assert fxc.get_result(task) == 3\n"

@@ -67,7 +67,7 @@ def test_an_exception_that_cannot_be_raised_is_told(payload: bytes) -> None:
     future = pending()
     failure = {"code": "user-error", "class": "mine.Odd", "message": "odd", "traceback": "remote"}
     future.end((payload, failure, b""))
-    with pytest.raises(errors.TaskFailed, match="mine.Odd: odd") as caught:
+    with pytest.raises(errors.TaskFailed, match=r"mine\.Odd: odd") as caught:
         future.result()
     assert "remote" in str(caught.value.__cause__)
 

@@ -50,8 +50,8 @@ class Client:
     ) -> None:
         """`url` and `token` default to BURSA_URL and BURSA_TOKEN, then to `<home>/client.toml`.
 
-        `results="data"` reads builtins and numpy arrays only, so that an endpoint that you do not trust cannot
-        run code here.
+        `results="data"` reads builtins and numpy arrays only, so that an endpoint that you do not trust
+        cannot run code here.
         """
         if results not in LOADERS:
             raise Invalid(
@@ -104,8 +104,8 @@ class Client:
     ) -> TaskFuture:
         """Call `function(*args, **kwargs)` on an endpoint: by default your only one.
 
-        A function is registered at its first call; what it refers to (globals, closure) is taken along then. Use
-        `submit` for a function with a parameter named `endpoint_id`, and for options.
+        A function is registered at its first call; what it refers to (globals, closure) is taken along then.
+        Use `submit` for a function with a parameter named `endpoint_id`, and for options.
         """
         return self._send(self._route(function, endpoint_id), dumps_call(args, kwargs))
 
@@ -121,7 +121,7 @@ class Client:
         timeout: float | None = None,
         deadline: float | None = None,
     ) -> TaskFuture:
-        """Like `run`, with options: `timeout` bounds one execution, `deadline` the task from submit (seconds)."""
+        """Like `run`, with options: `timeout` bounds one execution, `deadline` the whole task (seconds)."""
         options = (retries, retry_on_error, timeout, deadline)
         return self._send(self._route(function, endpoint_id, options), dumps_call(tuple(args), kwargs or {}))
 
@@ -226,7 +226,10 @@ class Client:
                 )
 
     def task(self, task: Task, wait: float = 0) -> dict[str, Any]:
-        """Everything known about a task; payloads and `output` as bytes. `wait`: seconds (50 at most) for its end."""
+        """Everything known about a task; payloads and `output` as bytes.
+
+        `wait`: how many seconds (50 at most) to wait for its end.
+        """
         if isinstance(task, TaskFuture):
             self._accepted([task])
         return decoded(self._rest.get(f"/tasks/{_task_id(task)}", wait=wait or None))

@@ -42,7 +42,7 @@ class FuncXClient:
         group: str | None = None,
         searchable: bool = True,
     ) -> str:
-        """Register a function; its id. It is yours alone: sharing and containers come with a later release."""
+        """Register a function; its id. It is yours alone: sharing and containers come later."""
         if container_uuid is not None:
             raise _later("Containers")
         if public or group is not None:

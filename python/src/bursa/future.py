@@ -36,7 +36,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
-    """One task. `result()`, `exception()` and `done()` as usual; `await` works; `task_id` is its UUID as text."""
+    """One task. `result()`, `exception()`, `done()` as usual; `await` works; `task_id` is its UUID as text."""
 
     # Defaults live on the class: a pending future stores two attributes.
     _state = PENDING
@@ -80,7 +80,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         return False
 
     def cancel(self) -> bool:
-        """Ask the service to cancel the task. True once it is cancelled, False when it has ended otherwise."""
+        """Ask the service to cancel the task. True once it is cancelled, False when it ended otherwise."""
         if self._state != PENDING:
             return self.cancelled()
         return self._client.cancel_one(self)
@@ -129,7 +129,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
                 condition.wait(timeout)
         if self._state == PENDING:
             raise TaskPending(
-                f"Task {self.task_id} has not ended within {timeout} s; it goes on, ask for the result again later.",
+                f"Task {self.task_id} has not ended within {timeout} s; it goes on, so ask again later.",
                 task_id=self.task_id,
             )
 

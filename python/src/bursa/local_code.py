@@ -27,7 +27,7 @@ def carry_by_value(obj: Any) -> None:
 
 
 def is_local(name: str) -> bool:
-    """Whether the loaded top-level module `name` is a file of the user: not installed, not of Python itself."""
+    """Whether the loaded top-level module `name` is a file of the user: not installed, not Python's own."""
     module = sys.modules.get(name)
     if module is None or name in ("__main__", "bursa"):  # cloudpickle sends __main__ by value anyway
         return False

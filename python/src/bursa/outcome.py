@@ -58,7 +58,7 @@ def _error(
 
 
 def _users_exception(payload: bytes, loads: Loads) -> Exception | None:
-    """The exception itself; None when it cannot be read, or would end this program (SystemExit and the like)."""
+    """The exception itself; None when it cannot be read, or would end this program (as SystemExit)."""
     try:
         error = loads(payload)
     except Exception:  # its class is not here, or its __init__ wants other arguments

@@ -79,7 +79,7 @@ def function(
     endpoint_id: str | None = None,
     client: Client | None = None,
 ) -> Any:
-    """`@function` or `@function(name=…, endpoint_id=…)`. Without `client`: the settings of the first remote call."""
+    """`@function` or `@function(name=…, endpoint_id=…)`. Without `client`: one with the usual settings."""
     if wrapped is None:
         return lambda later: Function(later, name, endpoint_id, client)
     return Function(wrapped, name, endpoint_id, client)

@@ -67,7 +67,7 @@ class Rest:
             self._idle.pop().close()
 
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
-        """Sends again while a service that was there before is away: every request of ours may be repeated."""
+        """Sends again while a service that was there before is away: all our requests may be repeated."""
         until = time.monotonic() + GIVE_UP
         pause = FIRST_PAUSE
         while True:

@@ -72,7 +72,7 @@ def _is_plain_class(cls: type) -> bool:
 
 
 class _CodePickler(cloudpickle.Pickler):
-    """cloudpickle that also carries code of the user's own modules, which a worker elsewhere has no copy of."""
+    """cloudpickle that also carries code of the user's own modules: a worker elsewhere has no copy."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, (types.FunctionType, types.ModuleType, type)):
@@ -197,7 +197,7 @@ _DATA_CLASSES = {(cls.__module__, cls.__name__): cls for cls in (*_DATA_BUILTINS
 
 
 class _DataUnpickler(pickle.Unpickler):
-    """Resolves names of builtin data types, builtin exceptions and numpy's array constructors; nothing else."""
+    """Resolves the names of builtin data types and exceptions and of numpy's arrays; nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         cls = _DATA_CLASSES.get((module, name))

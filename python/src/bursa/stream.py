@@ -1,8 +1,8 @@
 """The task path: one WebSocket that carries submits and results.
 
-`submit` appends to a queue; whoever gets the sending lock sends what is there, while one message is unanswered
-the queue collects, and the reader thread sends the next batch when the answer comes. There is no sender
-thread and no timer on this path. After a broken connection everything unanswered is sent again.
+`submit` appends to a queue; whoever gets the sending lock sends what is there. While one message is unanswered
+the queue collects, and the reader thread sends the next batch when the answer comes. There is no sender thread
+and no timer on this path. After a broken connection everything unanswered is sent again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Submit(NamedTuple):
 
 
 class Stream:
-    """One connection at a time, followed by a daemon thread, until `close` or until the service is gone for good."""
+    """One connection at a time, read by a daemon thread, until `close` or until the service is gone for good."""
 
     def __init__(self, url: str, token: str, group: bytes) -> None:
         """Connects. Raises Unavailable, or what the service says (Unauthorized)."""
@@ -154,8 +154,10 @@ class Stream:
     # Sending, by whoever holds the lock
 
     def _pump(self) -> None:
-        """Send while there is something to send and nobody else sends. Looks again after each release, so that
-        what was queued while the lock was held is never left behind."""
+        """Send while there is something to send and nobody else sends.
+
+        Looks again after each release, so that what was queued while the lock was held is not left behind.
+        """
         while self._has_work() and self._sending.acquire(blocking=False):
             try:
                 self._send_next()
@@ -220,7 +222,7 @@ class Stream:
             if self._closing.is_set():
                 return self._end(
                     Unavailable(
-                        "The client was closed while the task went on; ask a new client for its result by its id."
+                        "The client was closed while the task went on; ask a new client for it by its id."
                     )
                 )
             try:
@@ -328,7 +330,7 @@ class Stream:
                 broken = error
             if time.monotonic() >= until:
                 raise Unavailable(
-                    f"The service at {self._url} has been out of reach for {GIVE_UP:.0f} s ({broken}), while the "
+                    f"The service at {self._url} was out of reach for {GIVE_UP:.0f} s ({broken}), while the "
                     "task may still run; ask for its result by its id when the service is back."
                 )
             if self._closing.wait(random.uniform(0.5, 1.0) * pause):

@@ -1,7 +1,7 @@
 """A WebSocket client over one raw socket: binary messages, no extensions, TLS for https.
 
-One thread reads. One thread at a time writes (the caller sees to that); when that is the reader itself, it keeps
-reading while the peer does not take its bytes, so that two full pipes can never wait for each other.
+One thread reads. One thread at a time writes (the caller sees to that); when that is the reader itself, it
+keeps reading while the peer does not take its bytes, so that two full pipes can never wait for each other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import ssl
 import struct
 import threading
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from .errors import BursaError, Unavailable, from_service
@@ -31,7 +32,7 @@ _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
 
 
 class WebSocket:
-    """Raises ConnectionError (also ConnectionRefusedError and so on) for anything wrong with the connection."""
+    """Raises OSError (ConnectionError and so on) for anything wrong with the connection."""
 
     def __init__(self, url: str, token: str) -> None:
         """Connects and shakes hands. Raises OSError, or a BursaError that the service answered with."""
@@ -158,10 +159,8 @@ class WebSocket:
 
     def shut(self) -> None:
         """Ends the connection; a blocked reader or writer of it gets an error."""
-        try:
+        with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def close(self) -> None:
         self._sock.close()

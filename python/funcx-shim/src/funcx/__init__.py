@@ -1,4 +1,4 @@
-"""The import names of funcX, served by Bursa: `from funcx import FuncXClient` runs against your own service."""
+"""The import names of funcX, served by Bursa: `from funcx import FuncXClient` uses your own service."""
 
 from __future__ import annotations
 

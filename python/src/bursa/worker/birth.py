@@ -63,7 +63,7 @@ def _adopt(descriptors: List[int]) -> tuple[socket.socket, Capture]:
     os.close(pipe)
     capture = Capture(Tail(memfd))
     os.close(memfd)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
     faulthandler.enable(2)
     # The user's code sees an empty __main__, as in a fresh interpreter.
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -111,7 +111,7 @@ class Capture:
 def _print_to_descriptors() -> None:
     """In a child of the user's code: the ring has one writer, so children print to the pipe on fd 1 and 2."""
     sys.stdout, sys.stderr = (
-        open(fd, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+        open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
         for fd in (1, 2)
     )
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
