@@ -50,6 +50,7 @@ pub async fn run_executor(config: Config, executor: ExecutorId) -> Result<String
     let mut children = signal(SignalKind::child()).map_err(Error::io("listen for signals"))?;
     let subreaper = nix::sys::prctl::set_child_subreaper(true).map_err(Into::into);
     subreaper.map_err(Error::io("become a child subreaper"))?;
+    crate::rlimit::raise();
     let mut driver = Driver::new(&config, executor)?;
     driver.inbox.push(Event::Tick);
     loop {
@@ -71,7 +72,7 @@ impl Driver {
         let keys = KeyPair::load(&dir.executor_key(executor)).map_err(home::Error::from)?;
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         if let Some(identity) = Identity::of(me) {
-            dir.save_executor_process(executor, identity)?;
+            dir.save_executor_process(executor, &identity)?;
         }
         let package = package::unpack(&config.home)?;
         let setup = PoolSetup { python: config.python.clone(), package, work: dir.work_dir(executor) };

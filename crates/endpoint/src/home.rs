@@ -331,8 +331,12 @@ impl EndpointDir {
     }
 
     /// Stores which process an executor is.
-    pub(crate) fn save_executor_process(&self, executor: ExecutorId, process: Identity) -> Result<(), Error> {
-        write::json(&self.executor_json(executor), &process)
+    pub(crate) fn save_executor_process(
+        &self,
+        executor: ExecutorId,
+        process: &Identity,
+    ) -> Result<(), Error> {
+        write::json(&self.executor_json(executor), process)
     }
 
     /// Forgets an executor that is gone: its key opens nothing any more.

@@ -15,6 +15,7 @@ pub mod manager_driver;
 pub mod package;
 mod proc;
 pub mod provider;
+mod rlimit;
 mod scratch;
 mod uplink;
 pub mod watchdog;

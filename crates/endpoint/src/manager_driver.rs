@@ -79,6 +79,7 @@ enum Wake {
 pub async fn run_manager(config: Config, on_ready: impl FnMut()) -> Result<ManagerExit, Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
+    crate::rlimit::raise();
     let mut driver = Driver::new(config, on_ready)?;
     loop {
         driver.round();

@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Looks for what is left of a session: more than one, since what is being ended may fork.
+const SWEEPS: u32 = 3;
+
 /// A process that cannot be mistaken for a later one with the same pid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -32,6 +35,23 @@ impl Identity {
     pub(crate) fn is_alive(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.zombie) && boot() == self.boot
     }
+
+    /// Ends what is left of the session that this process led, after its end: programs of users that outlived
+    /// their worker.
+    pub(crate) fn end_session(&self) {
+        if boot() != self.boot {
+            return;
+        }
+        for _ in 0..SWEEPS {
+            let left: Vec<_> =
+                all().filter(|(_, stat)| stat.session == self.pid).map(|(pid, _)| pid).collect();
+            // With a process of that number there, the session is another one.
+            if left.is_empty() || left.contains(&self.pid) {
+                return;
+            }
+            left.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+        }
+    }
 }
 
 fn boot() -> String {
@@ -40,6 +60,7 @@ fn boot() -> String {
 
 struct Stat {
     parent: i32,
+    session: i32,
     start: u64,
     zombie: bool,
 }
@@ -50,20 +71,26 @@ fn stat(pid: i32) -> Option<Stat> {
     let text = String::from_utf8_lossy(&text);
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
     Some(Stat {
-        zombie: matches!(*fields.first()?, "Z" | "X"),
+        // A first thread that ended while others run looks like a zombie too.
+        zombie: matches!(*fields.first()?, "Z" | "X") && fields.get(17).is_none_or(|threads| *threads < "2"),
         parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
     })
+}
+
+/// All processes, zombies left out.
+fn all() -> impl Iterator<Item = (i32, Stat)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !stat.zombie)
 }
 
 /// All processes below this one, zombies left out.
 pub(crate) fn descendants() -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-        if let Some(stat) = stat(pid).filter(|stat| !stat.zombie) {
-            children.entry(stat.parent).or_default().push(pid);
-        }
+    for (pid, stat) in all() {
+        children.entry(stat.parent).or_default().push(pid);
     }
     let mut found = Vec::new();
     let mut look = vec![i32::try_from(std::process::id()).unwrap_or(0)];
@@ -134,6 +161,15 @@ impl PidFd {
     /// Watches the process with this pid.
     pub(crate) fn watch(pid: i32) -> io::Result<AsyncFd<Self>> {
         watch(Self::open(pid)?)
+    }
+
+    /// Signals it: never another process that got its number later.
+    #[expect(unsafe_code, reason = "neither std nor nix has pidfd_send_signal")]
+    pub(crate) fn signal(&self, signal: Signal) {
+        let (fd, signal, none) = (self.0.as_raw_fd(), signal as i32, std::ptr::null::<u8>());
+        // SAFETY: the descriptor is open, and the call reads nothing through a null pointer. One that is gone is
+        // no error.
+        let _ = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_send_signal, fd, signal, none, 0) };
     }
 
     #[expect(unsafe_code, reason = "neither std nor nix has pidfd_open")]

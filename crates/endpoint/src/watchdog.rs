@@ -65,7 +65,7 @@ pub enum Report<'a> {
 /// A watch that ended in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// By SIGTERM or SIGINT.
+    /// By SIGTERM, SIGINT, or the end of its terminal.
     Stopped,
 }
 
@@ -124,6 +124,7 @@ struct Watchdog<F> {
     deaths: Signal,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     readers: JoinSet<()>,
     say: mpsc::Sender<(usize, i32, String)>,
     lines: mpsc::Receiver<(usize, i32, String)>,
@@ -147,6 +148,7 @@ pub async fn watch(
         deaths: signal(SignalKind::child())?,
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
         readers: JoinSet::new(),
         say,
         lines,
@@ -165,6 +167,7 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
                 biased;
                 _ = self.terminate.recv() => return Ok(Ended::Stopped),
                 _ = self.interrupt.recv() => return Ok(Ended::Stopped),
+                _ = self.hangup.recv() => return Ok(Ended::Stopped),
                 Some((index, pid, line)) = self.lines.recv() => self.heard(index, pid, &line)?,
                 _ = self.deaths.recv() => self.bury()?,
                 () = crate::executor_driver::sleep_until(wake) => {}

@@ -1,7 +1,13 @@
 //! Manager and executor as real processes, with real links and real Python, under a service played by the test.
 //!
 //! The processes are this test binary again, with `CASE` set.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::exit,
+    clippy::await_holding_lock,
+    reason = "tests"
+)]
 
 use bursa_core::config::{Source, Values};
 use bursa_core::id::{EndpointId, Hash, TaskId, UserId};
@@ -99,7 +105,10 @@ impl World {
         );
         fs::write(dir.path().join("bursa"), script).unwrap();
         fs::set_permissions(dir.path().join("bursa"), fs::Permissions::from_mode(0o755)).unwrap();
-        let body = python("s.dumps_code(lambda seconds: (time.sleep(seconds), print('slept'))[0])");
+        let body = python(
+            "s.dumps_code(lambda seconds: (seconds == 60 and bool(subprocess.Popen(['sleep', '73321'])), \
+             time.sleep(seconds), print('slept'))[1])",
+        );
         Self {
             dir,
             acceptor,
@@ -248,7 +257,8 @@ fn task(n: u8) -> TaskId {
 }
 
 fn python(expression: &str) -> Bytes {
-    let script = format!("import time; from bursa import serialize as s; print(({expression}).hex())");
+    let script =
+        format!("import subprocess, time; from bursa import serialize as s; print(({expression}).hex())");
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/src");
     let out = Command::new("python3").args(["-c", &script]).env("PYTHONPATH", package).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -259,6 +269,11 @@ fn python(expression: &str) -> Bytes {
 
 fn alive(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Whether the program that the third call starts is running.
+fn has_sleeper() -> bool {
+    Command::new("pgrep").args(["-fx", "sleep 73321"]).output().unwrap().status.success()
 }
 
 /// The test itself reaps what its dead managers leave.
@@ -285,11 +300,7 @@ async fn work_survives_its_manager_and_a_dead_executor_is_replaced() {
     world.assign(1, "0.01");
     world.until("the first result", |world| world.result(1).is_some()).await;
     let done = world.result(1).unwrap();
-    assert_eq!(
-        (done.outcome, done.output.bytes().as_ref()),
-        (Outcome::Success, b"slept\n".as_ref()),
-        "{done:?}"
-    );
+    assert_eq!((done.outcome, done.output.bytes()), (Outcome::Success, b"slept\n".as_ref()), "{done:?}");
 
     // A manager that dies while a call runs: the call goes on, and its result comes through the next manager.
     let executor = world.executors()[0];
@@ -307,10 +318,12 @@ async fn work_survives_its_manager_and_a_dead_executor_is_replaced() {
     world.until("ready again", |world| ready(world, pid)).await;
     world.assign(3, "60");
     world.until("the third start", |world| world.started.contains(&task(3))).await;
+    world.until("the user's program", |_| has_sleeper()).await;
     kill(Pid::from_raw(executor), Signal::SIGKILL).unwrap();
     reap();
     world.until("the loss", |world| world.result(3).is_some()).await;
     assert_eq!(world.result(3).unwrap().outcome, Outcome::Lost);
+    assert!(!has_sleeper(), "a user's program outlived its executor");
     world
         .until("another executor", |world| world.executors().first().is_some_and(|pid| *pid != executor))
         .await;

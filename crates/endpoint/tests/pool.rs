@@ -1,7 +1,13 @@
 //! The worker pool with the real Python zygote, and with interpreters that fail or lie.
 //!
 //! A pool reaps every child of its process, so the cases take turns.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::exit,
+    clippy::await_holding_lock,
+    reason = "tests"
+)]
 
 use bursa_core::executor::{Event, Signal, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{Hash, TaskId, WorkerId};

@@ -1,6 +1,12 @@
 //! The watchdog. It reaps and kills everything below its process, so each case runs in a process of its own: this
 //! test binary again, with `CASE` set.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::exit,
+    clippy::await_holding_lock,
+    reason = "tests"
+)]
 
 use bursa_endpoint::watchdog::{Child, Error, Report, Role, watch};
 use std::cell::RefCell;

@@ -41,7 +41,7 @@ pub enum Error {
 
 #[derive(Debug)]
 struct Running {
-    pid: i32,
+    identity: Identity,
     death: AsyncFd<PidFd>,
 }
 
@@ -96,7 +96,9 @@ impl Local {
         let Ok(death) = PidFd::watch(identity.pid) else { return false };
         let alive = identity.is_alive();
         if alive {
-            self.running.insert(executor, Running { pid: identity.pid, death });
+            self.running.insert(executor, Running { identity, death });
+        } else {
+            identity.end_session();
         }
         alive
     }
@@ -130,10 +132,19 @@ impl Local {
         in_own_session(&mut command);
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        if let Some(identity) = Identity::of(pid) {
-            self.dir.save_executor_process(executor, identity)?;
+        let watched = self.watch(executor, pid);
+        if watched.is_err() {
+            // One that cannot be watched may not run. It is our child, so the number is still its own.
+            proc::signal(pid, Signal::SIGKILL);
         }
-        self.running.insert(executor, Running { pid, death: PidFd::watch(pid)? });
+        watched
+    }
+
+    fn watch(&mut self, executor: ExecutorId, pid: i32) -> Result<(), Error> {
+        let death = PidFd::watch(pid)?;
+        let identity = Identity::of(pid).ok_or_else(|| io::Error::other("it ended at once"))?;
+        self.dir.save_executor_process(executor, &identity)?;
+        self.running.insert(executor, Running { identity, death });
         Ok(())
     }
 
@@ -144,8 +155,11 @@ impl Local {
             dead.map_or(Poll::Pending, |(executor, _)| Poll::Ready(*executor))
         })
         .await;
-        let why =
-            self.running.remove(&executor).map_or_else(String::new, |running| how_it_ended(running.pid));
+        let mut why = String::new();
+        if let Some(Running { identity, .. }) = self.running.remove(&executor) {
+            why = how_it_ended(identity.pid);
+            identity.end_session();
+        }
         self.forget(executor);
         (executor, why)
     }
@@ -153,21 +167,21 @@ impl Local {
     /// Ends an executor; its workers see its end and end too.
     pub fn kill(&self, executor: ExecutorId) {
         if let Some(running) = self.running.get(&executor) {
-            proc::signal(running.pid, Signal::SIGKILL);
+            running.death.get_ref().signal(Signal::SIGKILL);
         }
     }
 
     /// Asks every executor to end.
     pub fn terminate_all(&self) {
         for running in self.running.values() {
-            proc::signal(running.pid, Signal::SIGTERM);
+            running.death.get_ref().signal(Signal::SIGTERM);
         }
     }
 
     /// Ends every executor.
     pub fn kill_all(&self) {
         for running in self.running.values() {
-            proc::signal(running.pid, Signal::SIGKILL);
+            running.death.get_ref().signal(Signal::SIGKILL);
         }
     }
 
@@ -180,6 +194,11 @@ impl Local {
     /// Removes what an executor left behind.
     pub fn forget(&self, executor: ExecutorId) {
         self.dir.remove_executor(executor);
+        let log = self.dir.executor_log(executor);
+        if fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
+            // One that said nothing leaves nothing.
+            let _ = fs::remove_file(log);
+        }
         crate::scratch::remove(self.dir.work_dir(executor));
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct Process {
     pub(super) is_closed: bool,
     pub(super) exit: Option<WorkerExit>,
     pub(super) killed: bool,
+    /// Sent before its process was known.
+    early: Option<Signal>,
     /// Why we ended it, if we had to.
     pub(super) fault: Option<String>,
     /// When it is killed unless something happens before.
@@ -95,6 +97,7 @@ impl Process {
             is_closed: false,
             exit: None,
             killed: false,
+            early: None,
             fault: None,
             deadline: None,
             cwd,
@@ -221,14 +224,24 @@ impl Process {
         }
     }
 
-    /// Signals its process group, if it has one yet.
-    pub(super) fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid.filter(|_| self.exit.is_none()) {
-            proc::signal_group(pid, signal);
+    /// Signals its process group; as soon as it has one.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        match self.pid {
+            Some(pid) if self.exit.is_none() => proc::signal_group(pid, signal),
+            Some(_) => {}
+            None => self.early = Some(signal),
         }
     }
 
-    /// Ends it; at once, or as soon as its process is known.
+    /// The zygote says which process it is.
+    pub(super) fn forked(&mut self, pid: i32) {
+        self.pid = Some(pid);
+        if let Some(signal) = self.early.take() {
+            self.signal(signal);
+        }
+    }
+
+    /// Ends it.
     pub(super) fn kill(&mut self) {
         self.killed = true;
         self.signal(Signal::SIGKILL);

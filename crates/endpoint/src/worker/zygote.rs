@@ -79,8 +79,14 @@ impl Zygote {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let socket = theirs.as_raw_fd();
-        // SAFETY: the closure runs in the child after fork and only makes two async-signal-safe calls.
-        unsafe { command.pre_exec(move || inherit_as(socket, CONTROL_FD)) };
+        let files = crate::rlimit::of_children();
+        // SAFETY: the closure runs in the child after fork and only makes async-signal-safe calls.
+        unsafe {
+            command.pre_exec(move || {
+                files.apply()?;
+                inherit_as(socket, CONTROL_FD)
+            })
+        };
         let mut child = command.spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));

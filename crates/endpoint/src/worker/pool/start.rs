@@ -82,10 +82,7 @@ impl Pool {
     pub(super) fn forked(&mut self, id: u32, pid: i32) {
         self.forking.remove(&id);
         if let Some(process) = self.workers.get_mut(&id) {
-            process.pid = Some(pid);
-            if process.killed {
-                process.kill();
-            }
+            process.forked(pid);
         }
         self.ask();
     }
