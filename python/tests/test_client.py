@@ -236,6 +236,17 @@ def test_cancel(client: bursa.Client, service: FakeService) -> None:
     assert all(future.cancelled() for future in futures)
 
 
+def test_a_map_that_fails_cancels_the_rest_at_once(client: bursa.Client, service: FakeService) -> None:
+    def only_first(stream: Stream, message: dict) -> bool:
+        return message["id"] > 1 and not stream.send({"type": "accepted", "id": message["id"]})
+
+    service.on_submit = only_first
+    with bursa.Executor(client=client) as executor, pytest.raises(ZeroDivisionError):
+        list(executor.map(lambda x: 1 / x, range(2000)))
+    cancels = [body for _, path, body in service.requests if path == "/tasks/cancel"]
+    assert len(cancels) <= 2
+
+
 def test_result_of_a_task_by_its_id(client: bursa.Client) -> None:
     future = client.run(len, "abc")
     assert future.result(10) == 3

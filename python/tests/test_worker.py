@@ -114,6 +114,18 @@ def test_a_marked_call_is_announced_after_what_is_finished(worker: Worker) -> No
     assert order.index(("done", 1)) < order.index(("started", 2)) < order.index(("done", 2))
 
 
+def test_the_first_call_after_a_pause_is_announced(worker: Worker) -> None:
+    assert value(call(worker, time.sleep, 0)) is None
+    time.sleep(0.01)
+    worker.wire.load(HASH, serialize.dumps_code(time.sleep))
+    frames = b""
+    for number in (1, 2, 3):
+        frame = worker.wire.run_frame(bytes([number]) * 16, HASH, serialize.dumps_call((0,), {}))
+        frames += struct.pack("<I", len(frame)) + frame
+    worker.wire.sock.sendall(frames)
+    assert worker.wire.frame() == ("started", (b"\1" * 16, 1))
+
+
 def test_large_payloads(worker: Worker) -> None:
     data = os.urandom(20_000_000)
     assert value(call(worker, lambda d: d[::-1], data)) == data[::-1]

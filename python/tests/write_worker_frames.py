@@ -33,7 +33,10 @@ def _done(outcome: int, *sections: bytes) -> tuple[bytes, dict[str, Any]]:
     names = ("payload", "class", "message", "traceback", "output")
     fields = {"task": TASK, "attempt": ATTEMPT, "outcome": outcome, "run_ns": RUN_NS}
     padded = (*sections, *(b"",) * (5 - len(sections)))
-    return frames.done(TASK, ATTEMPT, outcome, RUN_NS, *padded), {**fields, **dict(zip(names, padded))}
+    frame = frames.done(TASK, ATTEMPT, outcome, RUN_NS, *padded)
+    if outcome == frames.SUCCESS:
+        assert frame == frames.success(TASK, ATTEMPT, RUN_NS, padded[0], padded[4])
+    return frame, {**fields, **dict(zip(names, padded))}
 
 
 def golden() -> list[dict[str, Any]]:

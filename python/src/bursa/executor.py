@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from typing import Any, Callable
+import time
+from typing import Any, Callable, Iterable, Iterator
 
 from .client import Client
 from .future import TaskFuture
@@ -32,6 +33,27 @@ class Executor(concurrent.futures.Executor):
         if len(self._futures) >= self._prune_at:
             self._prune()
         return future
+
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """Results in order. Submits at once; tasks left when the iterator ends early are cancelled."""
+        futures = [self.submit(fn, *args) for args in zip(*iterables)]
+        return self._results(futures, None if timeout is None else time.monotonic() + timeout)
+
+    def _results(self, futures: list[TaskFuture], until: float | None) -> Iterator[Any]:
+        futures.reverse()
+        try:
+            while futures:
+                yield futures.pop().result(None if until is None else until - time.monotonic())
+        finally:
+            left = [future for future in futures if not future.done()]
+            if left:
+                self._client.cancel(*left)
 
     def _prune(self) -> None:
         with self._lock:

@@ -14,6 +14,9 @@ from .outcome import ENDED, of_task, value_of
 DEFAULT_WAIT = 60.0
 """Seconds that `get_result` waits by default, so that a script may ask right after `run`. 0: do not wait."""
 
+FUTURES = 100_000
+"""How many tasks whose results were not asked for are followed."""
+
 
 class FuncXClient:
     """funcX's client. `client` is the Bursa client behind it; by default one with the usual settings."""
@@ -106,7 +109,10 @@ class FuncXClient:
     get_batch_status = get_batch_result
 
     def _keep(self, future: TaskFuture) -> str:
+        """Results of recent tasks come by the stream; of older ones by asking the service."""
         task_id = future.task_id
+        if len(self._futures) >= FUTURES:
+            self._futures.pop(next(iter(self._futures)))
         self._futures[task_id] = future
         return task_id
 

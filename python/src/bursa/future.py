@@ -36,7 +36,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
-    """One task. `result()`, `exception()`, `done()` as usual; `await` works; `task_id` is its UUID as text."""
+    """One task. `result()`, `exception()`, `done()` as usual; `await` works; `task_id` is a UUID as text."""
 
     # Defaults live on the class: a pending future stores two attributes.
     _state = PENDING

@@ -52,7 +52,7 @@ def body_of(function: Callable[..., Any]) -> bytes:
         ) from error.__cause__
     if len(body) > LIMIT:
         raise TooLarge(
-            f"The function {name_of(function)} is {len(body)} bytes with what it refers to, which is over the "
+            f"The function {name_of(function)} is {len(body)} bytes with what it refers to, over the "
             f"limit of {LIMIT}; pass large data as an argument or by a file."
         )
     return body

@@ -1,8 +1,8 @@
 """The task path: one WebSocket that carries submits and results.
 
-`submit` appends to a queue; whoever gets the sending lock sends what is there. While one message is unanswered
-the queue collects, and the reader thread sends the next batch when the answer comes. There is no sender thread
-and no timer on this path. After a broken connection everything unanswered is sent again.
+`submit` appends to a queue; whoever gets the sending lock sends what is there. While one message is
+unanswered the queue collects, and the reader thread sends the next batch when the answer comes. There is no
+sender thread and no timer on this path. After a broken connection everything unanswered is sent again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Submit(NamedTuple):
 
 
 class Stream:
-    """One connection at a time, read by a daemon thread, until `close` or until the service is gone for good."""
+    """One connection at a time, read by a daemon thread, until `close` or until the service is gone."""
 
     def __init__(self, url: str, token: str, group: bytes) -> None:
         """Connects. Raises Unavailable, or what the service says (Unauthorized)."""

@@ -27,6 +27,7 @@ class Functions:
     def __init__(self) -> None:
         self._bodies: OrderedDict[bytes, bytes] = OrderedDict()
         self._loaded: dict[bytes, Callable[..., Any]] = {}
+        self._newest = b""
 
     def add(self, body_hash: bytes, body: bytes) -> None:
         """Keeps the body only: loading can fail, and that belongs to the first call."""
@@ -41,7 +42,9 @@ class Functions:
     def get(self, body_hash: bytes) -> Callable[..., Any]:
         """The function, loaded now if need be; whatever loading raises is raised here."""
         function = self._loaded.get(body_hash)
-        self._bodies.move_to_end(body_hash)
+        if body_hash != self._newest:
+            self._newest = body_hash
+            self._bodies.move_to_end(body_hash)
         if function is None:
             function = self._loaded[body_hash] = loads(self._bodies[body_hash])
         return function

@@ -21,6 +21,7 @@ RUN_HEAD = struct.Struct("<BB16sQ32s")
 _READY = struct.Struct("<IBIBB")
 _STARTED = struct.Struct("<IB16sQ")
 _DONE = struct.Struct("<IB16sQBQ5I")
+_DONE_SIZE = _DONE.size - 4
 _NEED = struct.Struct("<IB32s")
 
 BUFFER = 1 << 16
@@ -53,10 +54,15 @@ def done(
 ) -> bytes:
     """A `done` frame; the text sections are UTF-8."""
     sizes = len(payload), len(name), len(message), len(traceback), len(output)
-    head = _DONE.pack(_DONE.size - 4 + sum(sizes), DONE, task, attempt, outcome, run_ns, *sizes)
-    if not (name or message):  # a success: the frame that is written most
-        return head + payload + output
+    head = _DONE.pack(_DONE_SIZE + sum(sizes), DONE, task, attempt, outcome, run_ns, *sizes)
     return b"".join((head, payload, name, message, traceback, output))
+
+
+def success(task: bytes, attempt: int, run_ns: int, payload: bytes, output: bytes) -> bytes:
+    """`done` with the outcome SUCCESS: the frame that is written most."""
+    size, tail = len(payload), len(output)
+    head = _DONE.pack(_DONE_SIZE + size + tail, DONE, task, attempt, SUCCESS, run_ns, size, 0, 0, 0, tail)
+    return head + payload + output
 
 
 class Inbox:

@@ -12,7 +12,7 @@ from typing import Deque, List, Tuple
 
 from . import frames
 from .calls import Functions, Runner
-from .frames import FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, Inbox
+from .frames import FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, SUCCESS, Inbox
 from .output import Capture
 
 QUIET_NS = 1_000_000
@@ -36,28 +36,28 @@ class Worker:
         self._calls: Deque[Call] = deque()
         self._out: List[bytes] = []
         self._sent_at = 0
+        self._now = 0  # when the last call ended, or the wait for the next
         self._stopping = False
 
     def serve(self, pid: int) -> None:
         """Until `stop` (all calls before it are finished) or until the executor closes the socket."""
         try:
             self._send(frames.ready(pid, *sys.version_info[:2]))
-            while self._next():
-                call = self._calls.popleft()
-                if call[3] not in self._functions:
-                    self._fetch(call[3])
-                self._run(call)
+            calls, run = self._calls, self._run
+            while len(calls) > 1 or self._next():
+                run(calls.popleft())
         except (EOFError, ConnectionError):
             return
 
     def _next(self) -> bool:
         """Have a call at hand, and know whether another waits behind it. False: the work is over."""
         calls = self._calls
-        if len(calls) < 2 and not self._stopping:
+        if not self._stopping:
             self._look()
             while not calls and not self._stopping:
                 self._flush()
                 self._take(self._inbox.read())
+                self._now = perf_counter_ns()
         if not calls:
             self._flush()
         return bool(calls)
@@ -90,15 +90,22 @@ class Worker:
 
     def _run(self, call: Call) -> None:
         flags, task, attempt, body_hash, frame = call
-        if flags & FLUSH_FIRST or not self._calls or perf_counter_ns() - self._sent_at >= QUIET_NS:
+        if body_hash not in self._functions:
+            self._fetch(body_hash)
+        if not self._calls or flags & FLUSH_FIRST or self._now - self._sent_at >= QUIET_NS:
             self._out.append(frames.started(task, attempt))
             self._flush()
         self._capture.begin()
         outcome, took, sections = self._runner.run(body_hash, frame)
         if getsignal(signal.SIGALRM) != _DEFAULT:
             _end_alarm()
-        self._out.append(frames.done(task, attempt, outcome, took, *sections, self._capture.end()))
-        if perf_counter_ns() - self._sent_at >= QUIET_NS:
+        output = self._capture.end()
+        if outcome == SUCCESS:
+            self._out.append(frames.success(task, attempt, took, sections[0], output))
+        else:
+            self._out.append(frames.done(task, attempt, outcome, took, *sections, output))
+        self._now = perf_counter_ns()
+        if self._now - self._sent_at >= QUIET_NS:
             self._flush()
 
     def _flush(self) -> None:

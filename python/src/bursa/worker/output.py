@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 import sys
+import threading
 from typing import Any
 
 RING = 1 << 16
@@ -25,6 +26,7 @@ class Tail:
         if os.fstat(descriptor).st_size < HEAD + RING:
             os.ftruncate(descriptor, HEAD + RING)
         self._map = mmap.mmap(descriptor, HEAD + RING)
+        self._lock = threading.RLock()  # threads print; so may a signal handler amid a print
         self.written = 0
         self.reset()
 
@@ -34,14 +36,15 @@ class Tail:
         _WRITTEN.pack_into(self._map, 0, 0)
 
     def write(self, data: Any) -> int:
-        size = len(data)
-        start = self.written % RING
-        if start + size <= RING:
-            self._map[HEAD + start : HEAD + start + size] = data
-        else:
-            self._wrap(memoryview(data)[-RING:], self.written + size)
-        self.written += size
-        _WRITTEN.pack_into(self._map, 0, self.written)
+        with self._lock:
+            size = len(data)
+            start = self.written % RING
+            if start + size <= RING:
+                self._map[HEAD + start : HEAD + start + size] = data
+            else:
+                self._wrap(memoryview(data)[-RING:], self.written + size)
+            self.written += size
+            _WRITTEN.pack_into(self._map, 0, self.written)
         return size
 
     def _wrap(self, data: memoryview, end: int) -> None:
@@ -99,7 +102,8 @@ class Capture:
 
     def begin(self) -> None:
         """Before each task."""
-        sys.stdout, sys.stderr = self.out, self.err
+        if sys.stdout is not self.out or sys.stderr is not self.err:
+            sys.stdout, sys.stderr = self.out, self.err
         if self.tail.written:
             self.tail.reset()
 

@@ -107,7 +107,8 @@ def _noted(signum: int, frame: Any) -> None:
 def _receive(control: socket.socket) -> Tuple[bytes, List[int]]:
     """One packet and the descriptors that came with it. (`socket.recv_fds` is newer than Python 3.8.)"""
     numbers = array.array("i")
-    packet, ancillary, _, _ = control.recvmsg(PACKET, socket.CMSG_SPACE(DESCRIPTORS * numbers.itemsize))
+    space = socket.CMSG_SPACE(DESCRIPTORS * numbers.itemsize)
+    packet, ancillary, _, _ = control.recvmsg(PACKET, space, socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
