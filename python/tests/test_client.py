@@ -151,10 +151,7 @@ def test_an_error_fails_the_tasks_of_its_submit_only(client: bursa.Client, servi
     assert client.run(len, "a").result(10) == 1
 
 
-def test_busy_is_sent_again(
-    client: bursa.Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "LONGEST_PAUSE", 0.01)
+def test_busy_is_sent_again(client: bursa.Client, service: FakeService) -> None:
     times: list[int] = []
 
     def busy_twice(stream: Stream, message: dict) -> bool:

@@ -116,7 +116,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
 
             def wake(_: Any) -> None:
                 with suppress(RuntimeError):  # the loop was closed meanwhile
-                    loop.call_soon_threadsafe(lambda: woken.done() or woken.set_result(None))
+                    loop.call_soon_threadsafe(_set, woken)
 
             self.add_done_callback(wake)
             yield from woken
@@ -171,6 +171,11 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
                 callback(self)
             except Exception:
                 LOGGER.exception("a callback of %r failed", self)
+
+
+def _set(woken: asyncio.Future[None]) -> None:
+    if not woken.done():  # the coroutine may have been cancelled
+        woken.set_result(None)
 
 
 def _state_of(outcome: Outcome) -> str:

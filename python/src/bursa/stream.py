@@ -277,9 +277,10 @@ class Stream:
         submit = self._unanswered
         if number is None or submit is None or submit.number != number:
             return
-        lasting = time.monotonic() - submit.born > GIVE_UP
-        if error.code == "busy" or (error.code == "unavailable" and not lasting):
-            later = threading.Timer(random.uniform(0.5, 1.0) * LONGEST_PAUSE, self._resend, (submit,))
+        age = time.monotonic() - submit.born
+        if error.code == "busy" or (error.code == "unavailable" and age < GIVE_UP):
+            pause = random.uniform(0.5, 1.0) * min(max(age, FIRST_PAUSE), LONGEST_PAUSE)
+            later = threading.Timer(pause, self._resend, (submit,))
             later.daemon = True
             return later.start()
         for raw in submit.tasks:

@@ -87,7 +87,8 @@ class Inbox:
         return self._split()
 
     def _split(self) -> List[bytearray]:
-        buffer, end, at, frames = self._buffer, self._held, 0, []
+        buffer, end, at = self._buffer, self._held, 0
+        frames: List[bytearray] = []
         size = LENGTH.unpack_from
         while end - at >= 4:
             stop = at + 4 + size(buffer, at)[0]
