@@ -1,7 +1,7 @@
 //! The worker socket's frames: round trips, garbage, and the golden frames that the Python side writes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use bursa_core::executor::Verdict;
+use bursa_core::executor::{Verdict, WorkerDone};
 use bursa_core::id::{Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::wire::Attempt;
@@ -94,10 +94,83 @@ fn a_small_result_does_not_keep_its_read_buffer() {
     assert!(!range.contains(&(done.payload.as_ptr() as usize)));
 }
 
-/// `tests/wire/worker_frames.json`: `[{"name", "hex", …fields}]`, written by the Python side.
+fn unhex(text: &serde_json::Value) -> Bytes {
+    let text = text.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+fn number<T: TryFrom<u64>>(field: &serde_json::Value) -> T {
+    T::try_from(field.as_u64().unwrap()).ok().unwrap()
+}
+
+/// A frame to the worker with these fields, as this side writes it.
+fn written(kind: &str, fields: &serde_json::Value) -> BytesMut {
+    let hash = || Hash(unhex(&fields["hash"])[..].try_into().unwrap());
+    let (mut frame, payload) = match kind {
+        "load" => {
+            let body = unhex(&fields["body"]);
+            (frames::load(hash(), body.len()), body)
+        }
+        "run" => {
+            let task = TaskId::from_bytes(unhex(&fields["task"])[..].try_into().unwrap());
+            let (attempt, args) = (Attempt(number(&fields["attempt"])), unhex(&fields["args"]));
+            (frames::run(fields["flags"] == 1, task, attempt, hash(), args.len()), args)
+        }
+        "stop" => (frames::stop(), Bytes::new()),
+        other => panic!("{other}"),
+    };
+    frame.extend_from_slice(&payload);
+    frame
+}
+
+/// What a frame of a worker with these fields says.
+fn expected(kind: &str, fields: &serde_json::Value) -> FromWorker {
+    let task = || TaskId::from_bytes(unhex(&fields["task"])[..].try_into().unwrap());
+    let attempt = || Attempt(number(&fields["attempt"]));
+    let text = |name: &str| String::from_utf8(unhex(&fields[name]).to_vec()).unwrap();
+    match kind {
+        "ready" => FromWorker::Ready {
+            pid: number(&fields["pid"]),
+            python: (number(&fields["major"]), number(&fields["minor"])),
+        },
+        "started" => FromWorker::Started { task: task(), attempt: attempt() },
+        "need" => FromWorker::Need { hash: Hash(unhex(&fields["hash"])[..].try_into().unwrap()) },
+        "done" => FromWorker::Done(WorkerDone {
+            task: task(),
+            attempt: attempt(),
+            verdict: [
+                Verdict::Success,
+                Verdict::UserError,
+                Verdict::LoadFailed,
+                Verdict::DeserializeMismatch,
+                Verdict::ResultTooLarge,
+            ][number::<usize>(&fields["outcome"])],
+            run_ns: number(&fields["run_ns"]),
+            payload: unhex(&fields["payload"]),
+            class: text("class"),
+            message: text("message"),
+            traceback: text("traceback"),
+            output: unhex(&fields["output"]),
+        }),
+        other => panic!("{other}"),
+    }
+}
+
+/// `tests/wire/worker_frames.json`, written by the Python side (`python/tests/write_worker_frames.py`).
 #[test]
 fn golden_frames_of_the_python_side() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/wire/worker_frames.json");
-    let Ok(text) = std::fs::read_to_string(&path) else { return };
-    eprintln!("{}", &text[..text.len().min(2000)]);
+    let entries: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(entries.len() > 10);
+    for entry in entries {
+        let (name, kind) = (&entry["name"], entry["kind"].as_str().unwrap());
+        let mut frame = BytesMut::from(&unhex(&entry["frame"])[..]);
+        if matches!(kind, "load" | "run" | "stop") {
+            assert_eq!(written(kind, &entry["fields"]), frame, "{name}");
+        } else {
+            let read = frames::take(&mut frame).unwrap().unwrap();
+            assert_eq!(read, expected(kind, &entry["fields"]), "{name}");
+            assert!(frame.is_empty(), "{name}");
+        }
+    }
 }

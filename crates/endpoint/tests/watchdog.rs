@@ -188,6 +188,20 @@ fn managers_end_before_the_service() {
 }
 
 #[test]
+fn children_of_a_watchdog_that_is_killed_end_in_their_own_way() {
+    let mut case = Case::start("order");
+    case.wait_for("all ready");
+    case.process.kill().unwrap();
+    case.end();
+    let start = Instant::now();
+    let order = case.dir.path().join("order");
+    while fs::read_to_string(&order).map_or(0, |text| text.lines().count()) < 2 {
+        assert!(start.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn nothing_is_left_five_seconds_after_the_signal() {
     let mut case = Case::start("stops");
     case.wait_for("all ready");
