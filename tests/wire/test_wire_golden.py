@@ -1,6 +1,6 @@
 """The golden frames of the link protocol, read as any msgpack reader would: names and values of all fields.
 
-The files are written by `crates/core/tests/wire/golden.rs`; `worker_frames.json` (the worker socket) is none of them.
+The files are written by `crates/core/tests/wire/golden.rs`; `worker_frames.json` is the worker socket.
 """
 
 import json

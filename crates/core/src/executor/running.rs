@@ -18,7 +18,12 @@ impl Executor {
         let key = worker.lane;
         let lane = self.lanes.lane(key);
         lane.starting = lane.starting.saturating_sub(1);
-        self.todo.insert(key);
+        if lane.waiting.is_empty() {
+            // What it was made for is gone: another lane may want its slot.
+            self.wake_all();
+        } else {
+            self.todo.insert(key);
+        }
         self.python = python;
         self.spawning.worked();
         self.capacity_news = true;

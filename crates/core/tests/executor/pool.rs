@@ -104,6 +104,16 @@ fn a_user_who_waits_longer_gets_a_slot_from_one_with_much_work() {
 }
 
 #[test]
+fn a_worker_whose_work_is_gone_when_it_is_ready_makes_room() {
+    let mut rig = Rig::up(1);
+    assert_eq!(rig.assign([1]), [spawn(1, 1)]);
+    assert_eq!(rig.assign_for(2, 2), []);
+    rig.cancel(1, 0);
+    assert_eq!(rig.ready(1), [retire(1)]);
+    assert_eq!(rig.exited(1, WorkerExit::default()), [spawn(2, 2)]);
+}
+
+#[test]
 fn containers_are_lanes_too() {
     let mut rig = Rig::warm(2, 1_000);
     let container = Some(ContainerId::from_bytes([3; 16]));
