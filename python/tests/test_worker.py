@@ -247,7 +247,6 @@ def test_a_million_lines_leave_the_last_64_kib(worker: Worker) -> None:
     done = call(worker, loud)
     expected = "".join(f"{number}\n" for number in range(980_000, 1_000_000)).encode()[-65536:]
     assert done.output == expected == worker.tail()
-    assert done.run_ns < 15e9
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 200_000])
