@@ -1,1 +1,89 @@
-//! Placeholder.
+//! Bursa's central service: REST and stream, registry, durable task store, forwarder.
+//!
+//! One tokio current-thread runtime carries all of it: [`run`] is the driver loop around the pure hub, beside it the
+//! tasks of the HTTP server. The store has one thread for large transactions and one for checkpoints. What runs user
+//! code, starts processes or asks a scheduler is not here and cannot be reached from here.
+
+mod auth;
+mod bell;
+mod bootstrap;
+mod clock;
+mod command;
+pub mod config;
+mod driver;
+mod forwarder;
+mod handle;
+mod home;
+mod http;
+mod load;
+mod metrics;
+mod policy;
+mod start;
+mod store;
+
+pub use config::Config;
+pub use http::openapi_json;
+pub use start::run;
+pub use store::Error as StoreError;
+
+use bursa_core::id::EndpointId;
+
+/// Where the service listens, once it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// The REST API's root, as `http://address:port`.
+    pub url: String,
+    /// Where endpoints connect, as `host:port`.
+    pub zmq: String,
+    /// The key that endpoints must find there (Z85).
+    pub service_key: String,
+}
+
+/// Why the service did not start, or ended: one sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The home directory cannot be used.
+    #[error("cannot use the home directory: {path}: {why}; choose another with --home or BURSA_HOME")]
+    Home {
+        /// The file or directory in it.
+        path: String,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// Another service has the home.
+    #[error("another service (process {pid}) uses {home}; stop it, or choose another home with --home")]
+    Locked {
+        /// The home.
+        home: String,
+        /// The other process.
+        pid: String,
+    },
+    /// The REST API cannot listen.
+    #[error(
+        "cannot listen on {address} for HTTP: {why}; stop the other process or choose another port with --http"
+    )]
+    Http {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// The HTTP server ended by itself.
+    #[error("the HTTP server failed: {0}")]
+    Server(String),
+    /// The forwarder cannot listen.
+    #[error("{0}")]
+    Link(#[from] bursa_fabric::Error),
+    /// The service's key cannot be used.
+    #[error("{0}")]
+    KeyFile(#[from] bursa_fabric::KeyFileError),
+    /// A registered key is not a key.
+    #[error("the stored key of endpoint {0} is not a key")]
+    Key(EndpointId),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    /// No random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(std::io::Error),
+}

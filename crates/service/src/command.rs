@@ -1,0 +1,46 @@
+//! What http asks of the driver.
+
+use crate::metrics::Gauges;
+use crate::store::{Change, Changed};
+use bursa_core::hub::{EndpointStatus, Reply};
+use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
+use bursa_core::task::{TaskSpec, TaskState};
+use tokio::sync::{mpsc, oneshot};
+
+/// One request to the driver. Who does not wait for the answer any more drops its receiver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept these tasks.
+    Submit { user: UserId, group: GroupId, tasks: Vec<TaskSpec>, answer: ReplyTo },
+    /// End these tasks.
+    Cancel { tasks: Vec<TaskId>, answer: ReplyTo },
+    /// Delete an endpoint.
+    DeleteEndpoint { endpoint: EndpointId, answer: ReplyTo },
+    /// Change the registry.
+    Change(Change, oneshot::Sender<Result<Changed, String>>),
+    /// Where live tasks stand.
+    States(Vec<TaskId>, oneshot::Sender<Vec<Option<TaskState>>>),
+    /// How endpoints are.
+    Endpoints(Vec<EndpointId>, oneshot::Sender<Vec<Option<EndpointStatus>>>),
+    /// Numbers for a scrape.
+    Gauges(oneshot::Sender<Gauges>),
+}
+
+/// Where a reply of the hub goes.
+#[derive(Debug)]
+pub(crate) enum ReplyTo {
+    /// To one request.
+    One(oneshot::Sender<Reply>),
+    /// To a stream, with the number of its submit. The stream has room for as many as it has open.
+    Stream(u64, mpsc::Sender<(u64, Reply)>),
+}
+
+impl ReplyTo {
+    /// Gives the reply to who waits for it, if anybody still does.
+    pub(crate) fn send(self, reply: Reply) {
+        match self {
+            Self::One(waits) => drop(waits.send(reply)),
+            Self::Stream(number, waits) => drop(waits.try_send((number, reply))),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the service is configured with: the keys, and their values with types.
+//!
+//! Finding the values (flag, environment, file) is the command's business.
+
+use bursa_core::config::{ConfigError, Key, Source, Values};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+macro_rules! key {
+    ($const:ident, $name:literal, $env:literal, $default:literal, $about:literal) => {
+        const $const: Key =
+            Key { name: concat!("service.", $name), env: $env, default: $default, about: $about };
+    };
+}
+
+key!(
+    HTTP,
+    "http",
+    "BURSA_HTTP",
+    "127.0.0.1:5000",
+    "where the REST API listens, as address:port (port 0: any free one)"
+);
+key!(
+    ZMQ,
+    "zmq",
+    "BURSA_ZMQ",
+    "127.0.0.1:55001",
+    "where endpoints connect, as address:port (port 0: any free one; unset while the REST API's port is 0: the same)"
+);
+key!(
+    PUBLIC_ZMQ,
+    "public_zmq",
+    "BURSA_PUBLIC_ZMQ",
+    "",
+    "the address of `zmq` as endpoints elsewhere reach it, as host:port; empty: the one it listens on"
+);
+key!(
+    HEARTBEAT,
+    "heartbeat_ms",
+    "BURSA_SERVICE_HEARTBEAT_MS",
+    "10000",
+    "service and managers say something at least this often"
+);
+key!(
+    THRESHOLD,
+    "threshold_ms",
+    "BURSA_SERVICE_THRESHOLD_MS",
+    "30000",
+    "an endpoint that is silent for this long is shown offline"
+);
+
+/// Every key of the section `service`.
+pub const KEYS: &[Key] = &[HTTP, ZMQ, PUBLIC_ZMQ, HEARTBEAT, THRESHOLD];
+
+/// The values, with types, and where the service lives.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The home directory, `~/.bursa` by default.
+    pub home: PathBuf,
+    /// Where the REST API listens.
+    pub http: SocketAddr,
+    /// Where endpoints connect.
+    pub zmq: String,
+    /// What endpoints are told instead, if anything.
+    pub public_zmq: Option<String>,
+    /// Say something at least this often.
+    pub heartbeat_ms: u64,
+    /// Silence beyond this ends a session.
+    pub threshold_ms: u64,
+}
+
+impl Config {
+    /// The configuration of the service in `home`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first value that is not what its key must be.
+    pub fn from_values(values: &Values, home: &Path) -> Result<Self, ConfigError> {
+        let http: SocketAddr = values.parse(&HTTP)?;
+        let zmq = match values.get(&ZMQ) {
+            (_, Source::Default) if http.port() == 0 => "127.0.0.1:0".to_owned(),
+            _ => address(values, &ZMQ)?,
+        };
+        let public_zmq = match values.get(&PUBLIC_ZMQ).0 {
+            "" => None,
+            _ => Some(address(values, &PUBLIC_ZMQ)?),
+        };
+        let heartbeat_ms = positive(values, &HEARTBEAT)?;
+        let threshold_ms = positive(values, &THRESHOLD)?;
+        if threshold_ms < 2 * heartbeat_ms {
+            let why = format!("it must be at least twice {} ({heartbeat_ms})", HEARTBEAT.name);
+            return Err(wrong(values, &THRESHOLD, why));
+        }
+        Ok(Self { home: home.to_owned(), http, zmq, public_zmq, heartbeat_ms, threshold_ms })
+    }
+}
+
+fn wrong(values: &Values, key: &Key, why: String) -> ConfigError {
+    let (value, from) = values.get(key);
+    ConfigError { key: key.name, value: value.to_owned(), from, why, about: key.about }
+}
+
+fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
+    match values.parse::<u64>(key)? {
+        0 => Err(wrong(values, key, "it must be above 0".into())),
+        value => Ok(value),
+    }
+}
+
+fn address(values: &Values, key: &Key) -> Result<String, ConfigError> {
+    let text = values.get(key).0;
+    let valid =
+        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if valid { Ok(text.to_owned()) } else { Err(wrong(values, key, "expected host:port".into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(set: &[(&Key, &str)]) -> Result<Config, ConfigError> {
+        let mut values = Values::default();
+        for (key, value) in set {
+            values.offer(key, *value, Source::Env);
+        }
+        Config::from_values(&values, Path::new("/h"))
+    }
+
+    #[test]
+    fn a_free_http_port_means_a_free_zmq_port_unless_that_is_set() {
+        assert_eq!(config(&[]).unwrap().zmq, "127.0.0.1:55001");
+        assert_eq!(config(&[(&HTTP, "127.0.0.1:0")]).unwrap().zmq, "127.0.0.1:0");
+        assert_eq!(config(&[(&HTTP, "127.0.0.1:0"), (&ZMQ, "127.0.0.1:7")]).unwrap().zmq, "127.0.0.1:7");
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key() {
+        for (key, value) in [(&HTTP, "localhost"), (&ZMQ, "here"), (&PUBLIC_ZMQ, ":1"), (&THRESHOLD, "19999")]
+        {
+            let error = config(&[(key, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{} = '{value}' (from environment)", key.name)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The one loop of the service: every reason to wake is an arm of its `select!`, every decision is the hub's.
+//!
+//! A round: take one event, drain what else waits (up to `limits::ROUND_EVENTS`), write once, then act.
+
+use crate::bell::Bells;
+use crate::clock::Clock;
+use crate::command::{Command, ReplyTo};
+use crate::forwarder::{Forwarder, Received};
+use crate::load::{Load, Loads};
+use crate::metrics::{Gauges, Metrics};
+use crate::store::{Added, Change, Changed, Done, Write, Writer};
+use bursa_core::hub::{Action, Event, Hub, RequestId, Submit};
+use bursa_core::id::EndpointId;
+use bursa_core::limits;
+use bursa_core::time::Now;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Rows waiting for the writer beyond which nothing new is taken in: a slow store slows its clients.
+const BACKLOG_ROWS: usize = 8 * limits::BATCH_TASKS;
+
+/// Owner of the hub and of all that it acts through.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) hub: Hub,
+    pub(crate) clock: Clock,
+    pub(crate) writer: Writer,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) loads: Loads,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) bells: Arc<Bells>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) endpoints: Vec<EndpointId>,
+    pub(crate) waits: Waits,
+    pub(crate) out: Vec<Action>,
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    last: u64,
+    replies: HashMap<RequestId, ReplyTo>,
+    changes: HashMap<RequestId, oneshot::Sender<Result<Changed, String>>>,
+}
+
+impl Waits {
+    const fn next(&mut self) -> RequestId {
+        self.last += 1;
+        RequestId(self.last)
+    }
+
+    fn reply(&mut self, answer: ReplyTo) -> RequestId {
+        let request = self.next();
+        self.replies.insert(request, answer);
+        request
+    }
+}
+
+impl Driver {
+    /// Runs until `shutdown`, then writes what waits and closes.
+    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        loop {
+            let open = self.writer.waiting() < BACKLOG_ROWS;
+            let due = self.hub.next_deadline().map(|at| self.clock.instant(at));
+            tokio::select! {
+                () = &mut shutdown => break,
+                done = self.writer.done() => self.stored(self.clock.now(), done),
+                received = self.forwarder.recv(), if open => self.received(self.clock.now(), received),
+                Some(command) = self.commands.recv(), if open => self.command(self.clock.now(), command),
+                event = self.loads.next() => self.hub.handle(self.clock.now(), event, &mut self.out),
+                () = sleep_until(due) => {}
+            }
+            let now = self.clock.now();
+            self.drain(now, open);
+            self.settle(now);
+        }
+        self.writer.close().await;
+    }
+
+    /// Takes what else waits, so that it shares the round's transaction and messages.
+    fn drain(&mut self, now: Now, open: bool) {
+        if let Some(done) = self.writer.try_done() {
+            self.stored(now, done);
+        }
+        let mut taken = 0;
+        while open && taken < limits::ROUND_EVENTS && self.writer.waiting() < BACKLOG_ROWS {
+            let before = taken;
+            if let Ok(command) = self.commands.try_recv() {
+                self.command(now, command);
+                taken += 1;
+            }
+            if let Some(received) = self.forwarder.try_recv() {
+                self.received(now, received);
+                taken += 1;
+            }
+            if taken == before {
+                break;
+            }
+        }
+        if self.hub.next_deadline().is_some_and(|at| at <= now.mono) {
+            self.hub.handle(now, Event::Tick, &mut self.out);
+        }
+    }
+
+    /// Writes and acts until nothing more can be done now. Promises leave last: what they need is on disk then.
+    fn settle(&mut self, now: Now) {
+        let mut acts = Vec::new();
+        loop {
+            self.stores(now, &mut acts);
+            while let Some(done) = self.writer.commit() {
+                self.stored(now, done);
+                self.stores(now, &mut acts);
+            }
+            self.hub.flush(now, &mut self.out);
+            self.stores(now, &mut acts);
+            for action in acts.drain(..) {
+                perform(
+                    action,
+                    now,
+                    &mut self.hub,
+                    &mut self.out,
+                    &mut Hands {
+                        forwarder: &mut self.forwarder,
+                        waits: &mut self.waits,
+                        bells: &self.bells,
+                        metrics: &self.metrics,
+                    },
+                );
+            }
+            if self.out.is_empty() && !self.writer.is_ready() {
+                return;
+            }
+        }
+    }
+
+    /// Sorts the hub's actions: writes to the writer, reads to the readers (their events at once), the rest to `acts`.
+    fn stores(&mut self, now: Now, acts: &mut Vec<Action>) {
+        while !self.out.is_empty() {
+            for action in std::mem::take(&mut self.out) {
+                let load = match action {
+                    Action::Store { token, op } => {
+                        self.writer.push(Write::Hub(token, op));
+                        continue;
+                    }
+                    Action::LoadBody { hash } => Load::Body(hash),
+                    Action::LoadArgs { task } => Load::Args(task),
+                    action => {
+                        acts.push(action);
+                        continue;
+                    }
+                };
+                if let Some(event) = self.loads.begin(load) {
+                    self.hub.handle(now, event, &mut self.out);
+                }
+            }
+        }
+    }
+
+    fn stored(&mut self, now: Now, done: Vec<Done>) {
+        for done in done {
+            match done {
+                Done::Hub(token, Ok(answer)) => {
+                    self.hub.handle(now, Event::Stored { token, answer }, &mut self.out);
+                }
+                Done::Hub(token, Err(why)) => {
+                    self.hub.handle(now, Event::StoreFailed { token, why }, &mut self.out);
+                }
+                Done::Registry(request, result) => self.changed(now, request, result),
+            }
+        }
+    }
+
+    fn changed(&mut self, now: Now, request: RequestId, result: Result<Changed, String>) {
+        if let Ok(Changed::Endpoint(Added::New { endpoint, public_key })) = &result {
+            if let Err(error) = self.forwarder.allow(*endpoint, public_key) {
+                tracing::error!(%endpoint, %error, "a registered key is not one");
+            }
+            self.endpoints.push(*endpoint);
+            self.hub.handle(now, Event::EndpointAdded { endpoint: *endpoint }, &mut self.out);
+        }
+        if let Some(waits) = self.waits.changes.remove(&request) {
+            let _ = waits.send(result);
+        }
+    }
+
+    fn received(&mut self, now: Now, received: Received) {
+        let Received { conn, endpoint, message } = received;
+        self.hub.handle(now, Event::Message { conn, endpoint, message }, &mut self.out);
+    }
+
+    fn command(&mut self, now: Now, command: Command) {
+        let event = match command {
+            Command::Submit { user, group, tasks, answer } => {
+                Event::Submit(Submit { request: self.waits.reply(answer), user, group, tasks })
+            }
+            Command::Cancel { tasks, answer } => Event::Cancel { request: self.waits.reply(answer), tasks },
+            Command::DeleteEndpoint { endpoint, answer } => {
+                Event::DeleteEndpoint { request: self.waits.reply(answer), endpoint }
+            }
+            Command::Change(change, answer) => return self.change(change, answer),
+            Command::States(tasks, answer) => {
+                let _ = answer.send(tasks.iter().map(|task| self.hub.state(task)).collect());
+                return;
+            }
+            Command::Endpoints(endpoints, answer) => {
+                let _ = answer.send(endpoints.iter().map(|id| self.hub.endpoint(id)).collect());
+                return;
+            }
+            Command::Gauges(answer) => {
+                let _ = answer.send(self.gauges());
+                return;
+            }
+        };
+        self.hub.handle(now, event, &mut self.out);
+    }
+
+    fn change(&mut self, change: Change, answer: oneshot::Sender<Result<Changed, String>>) {
+        let request = self.waits.next();
+        self.waits.changes.insert(request, answer);
+        self.writer.push(Write::Registry(request, change));
+    }
+
+    fn gauges(&self) -> Gauges {
+        let (connections, fabric) = self.forwarder.counters();
+        let mut gauges = Gauges {
+            endpoints: self.endpoints.len(),
+            connections,
+            fabric,
+            waiting_rows: self.writer.waiting(),
+            open_requests: self.waits.replies.len() + self.waits.changes.len(),
+            ..Gauges::default()
+        };
+        for status in self.endpoints.iter().filter_map(|endpoint| self.hub.endpoint(endpoint)) {
+            gauges.online += usize::from(status.online);
+            gauges.queued += status.queued;
+            gauges.held += status.held;
+            gauges.slots_total += u64::from(status.slots_total);
+            gauges.slots_free += u64::from(status.slots_free);
+        }
+        gauges
+    }
+}
+
+/// What actions are performed with.
+struct Hands<'d> {
+    forwarder: &'d mut Forwarder,
+    waits: &'d mut Waits,
+    bells: &'d Bells,
+    metrics: &'d Metrics,
+}
+
+fn perform(action: Action, now: Now, hub: &mut Hub, out: &mut Vec<Action>, hands: &mut Hands<'_>) {
+    match action {
+        Action::Send { conn, message } => {
+            if !hands.forwarder.send(conn, message) {
+                hub.handle(now, Event::Unreachable { conn }, out);
+            }
+        }
+        Action::Close { conn } => hands.forwarder.forget(conn),
+        Action::Reply { request, reply } => {
+            if let Some(waits) = hands.waits.replies.remove(&request) {
+                waits.send(reply);
+            }
+        }
+        Action::Bell { user } => hands.bells.ring(&user),
+        Action::Count { counter, by } => hands.metrics.count(counter, by),
+        Action::Log { endpoint, text } => tracing::info!(%endpoint, "{text}"),
+        // Taken out before: see `stores`.
+        Action::Store { .. } | Action::LoadBody { .. } | Action::LoadArgs { .. } => out.push(action),
+    }
+}
+
+async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,109 @@
+//! The service's end of the links to endpoints: frames to messages, keys to endpoints. No decision is taken here.
+
+use crate::Error;
+use bursa_core::id::{ConnId, EndpointId};
+use bursa_core::wire::{self, Message};
+use bursa_fabric::{Acceptor, Incoming, PublicKey};
+
+/// A message, and the endpoint that the key of its connection owns (F2).
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) conn: ConnId,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) message: Message,
+}
+
+/// The acceptor, its allow-list fed from the registry.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    acceptor: Acceptor,
+    undecodable: u64,
+    unsent: u64,
+}
+
+impl Forwarder {
+    pub(crate) const fn new(acceptor: Acceptor) -> Self {
+        Self { acceptor, undecodable: 0, unsent: 0 }
+    }
+
+    /// Where it listens.
+    pub(crate) fn local_addr(&self) -> &str {
+        self.acceptor.local_addr()
+    }
+
+    /// Lets an endpoint's key in.
+    ///
+    /// # Errors
+    /// The stored key is not one.
+    pub(crate) fn allow(&mut self, endpoint: EndpointId, key: &str) -> Result<(), Error> {
+        let key: PublicKey = key.parse().map_err(|_| Error::Key(endpoint))?;
+        self.acceptor.allow(key, endpoint.to_string());
+        Ok(())
+    }
+
+    /// The next message. Cancel-safe.
+    pub(crate) async fn recv(&mut self) -> Received {
+        loop {
+            let incoming = self.acceptor.recv().await;
+            if let Some(received) = self.decode(incoming) {
+                return received;
+            }
+        }
+    }
+
+    /// The next message, if there is one now.
+    pub(crate) fn try_recv(&mut self) -> Option<Received> {
+        while let Some(incoming) = self.acceptor.try_recv() {
+            if let Some(received) = self.decode(incoming) {
+                return Some(received);
+            }
+        }
+        None
+    }
+
+    fn decode(&mut self, incoming: Incoming) -> Option<Received> {
+        let endpoint: EndpointId = incoming.user.parse().ok()?;
+        match wire::decode(&incoming.frames) {
+            Ok(message) => Some(Received { conn: incoming.conn, endpoint, message }),
+            Err(error) => {
+                self.undecodable += 1;
+                tracing::debug!(%endpoint, %error, "a message was dropped");
+                None
+            }
+        }
+    }
+
+    /// Sends a message; false: the session is over.
+    pub(crate) fn send(&mut self, conn: ConnId, message: Message) -> bool {
+        let sent = match wire::encode(message) {
+            Ok(frames) => self.acceptor.send(conn, &frames).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = &sent {
+            self.unsent += 1;
+            tracing::debug!(conn = conn.0, %error, "a message could not be sent");
+        }
+        sent.is_ok()
+    }
+
+    /// This connection will not be spoken to again.
+    pub(crate) fn forget(&mut self, conn: ConnId) {
+        self.acceptor.forget(conn);
+    }
+
+    /// Connections now, and what was refused or dropped so far.
+    pub(crate) fn counters(&self) -> (usize, Vec<(&'static str, u64)>) {
+        let fabric = self.acceptor.counters();
+        let counters = vec![
+            ("refused_keys", fabric.refused_keys),
+            ("failed_handshakes", fabric.failed_handshakes),
+            ("malformed", fabric.malformed),
+            ("oversized", fabric.oversized),
+            ("revoked_dropped", fabric.revoked_dropped),
+            ("evicted", fabric.evicted),
+            ("undecodable", self.undecodable),
+            ("unsent", self.unsent),
+        ];
+        (self.acceptor.connections(), counters)
+    }
+}

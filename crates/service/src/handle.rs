@@ -1,0 +1,144 @@
+//! The cheap, clonable handle through which http reaches everything else: driver, readers, tokens, bells, counters.
+
+use crate::auth::Tokens;
+use crate::bell::Bells;
+use crate::command::{Command, ReplyTo};
+use crate::metrics::{Gauges, Metrics};
+use crate::store::{Change, Changed, Error, Reader};
+use bursa_core::hub::{EndpointStatus, Reply};
+use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::task::{TaskSpec, TaskState};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Entries of each lookup cache; a full one is emptied.
+const CACHED: usize = 100_000;
+
+/// Everything http needs.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// Reads of a few rows, made in place.
+    pub(crate) reader: Arc<Reader>,
+    /// Reads that may take long, made on a thread.
+    pub(crate) slow_reader: Arc<Reader>,
+    pub(crate) tokens: Tokens,
+    pub(crate) bells: Arc<Bells>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) about: About,
+    pub(crate) callable: Callable,
+}
+
+/// What endpoints are told about this service.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) service_key: String,
+    pub(crate) zmq: String,
+}
+
+/// Owners (and hashes) of functions and endpoints, so that a submit reads no row for each of its tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Callable {
+    functions: Mutex<HashMap<FunctionId, (i64, Hash)>>,
+    endpoints: Mutex<HashMap<EndpointId, i64>>,
+}
+
+/// The driver is gone: the service stops.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopping;
+
+impl Handle {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Stopping> {
+        let (answer, waits) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| Stopping)?;
+        waits.await.map_err(|_| Stopping)
+    }
+
+    pub(crate) async fn submit(
+        &self,
+        user: UserId,
+        group: GroupId,
+        tasks: Vec<TaskSpec>,
+    ) -> Result<Reply, Stopping> {
+        self.ask(|answer| Command::Submit { user, group, tasks, answer: ReplyTo::One(answer) }).await
+    }
+
+    pub(crate) async fn cancel(&self, tasks: Vec<TaskId>) -> Result<Reply, Stopping> {
+        self.ask(|answer| Command::Cancel { tasks, answer: ReplyTo::One(answer) }).await
+    }
+
+    pub(crate) async fn delete_endpoint(&self, endpoint: EndpointId) -> Result<Reply, Stopping> {
+        let reply =
+            self.ask(|answer| Command::DeleteEndpoint { endpoint, answer: ReplyTo::One(answer) }).await;
+        lock(&self.callable.endpoints).remove(&endpoint);
+        reply
+    }
+
+    /// Changes the registry; the inner error is why the store could not be written.
+    pub(crate) async fn change(&self, change: Change) -> Result<Result<Changed, String>, Stopping> {
+        let function = match &change {
+            Change::DeleteFunction { function, .. } => Some(*function),
+            _ => None,
+        };
+        let changed = self.ask(|answer| Command::Change(change, answer)).await;
+        if let Some(function) = function {
+            lock(&self.callable.functions).remove(&function);
+        }
+        changed
+    }
+
+    pub(crate) async fn states(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<TaskState>>, Stopping> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(|answer| Command::States(tasks, answer)).await
+    }
+
+    pub(crate) async fn endpoints(
+        &self,
+        endpoints: Vec<EndpointId>,
+    ) -> Result<Vec<Option<EndpointStatus>>, Stopping> {
+        self.ask(|answer| Command::Endpoints(endpoints, answer)).await
+    }
+
+    pub(crate) async fn gauges(&self) -> Result<Gauges, Stopping> {
+        self.ask(Command::Gauges).await
+    }
+
+    /// Owner and body of a function; `None`: there is none.
+    pub(crate) fn function(&self, function: &FunctionId) -> Result<Option<(i64, Hash)>, Error> {
+        cached(&self.callable.functions, function, || {
+            Ok(self.reader.function(function)?.map(|row| (row.user_no, row.hash)))
+        })
+    }
+
+    /// Owner of an endpoint; `None`: there is none.
+    pub(crate) fn endpoint(&self, endpoint: &EndpointId) -> Result<Option<i64>, Error> {
+        cached(&self.callable.endpoints, endpoint, || {
+            Ok(self.reader.endpoint(endpoint)?.map(|row| row.user_no))
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads and keeps under one lock: a deletion that follows finds what it must remove.
+fn cached<K: Eq + std::hash::Hash + Copy, V: Copy>(
+    cache: &Mutex<HashMap<K, V>>,
+    key: &K,
+    read: impl FnOnce() -> Result<Option<V>, Error>,
+) -> Result<Option<V>, Error> {
+    let mut cache = lock(cache);
+    if let Some(value) = cache.get(key) {
+        return Ok(Some(*value));
+    }
+    let Some(value) = read()? else { return Ok(None) };
+    if cache.len() >= CACHED {
+        cache.clear();
+    }
+    cache.insert(*key, value);
+    Ok(Some(value))
+}

@@ -1,0 +1,170 @@
+//! Endpoints: register, look at, delete.
+
+use super::App;
+use super::body::{Format, Input};
+use super::error::{ApiError, ErrorBody};
+use super::extract::{Params, PathId, User};
+use super::functions::check_text;
+use super::types::{Endpoint, EndpointMade, EndpointState, Endpoints, NewEndpoint};
+use super::value::{Text, Time};
+use super::{changed, page, reply_error};
+use crate::store::EndpointRow;
+use crate::store::{Added, Change, Changed};
+use crate::{clock, policy};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bursa_core::hub::{EndpointStatus, Reply};
+use bursa_core::id::EndpointId;
+use bursa_core::limits;
+use bursa_fabric::PublicKey;
+use std::sync::Arc;
+
+/// Registers an endpoint: its key may connect from then on. The same id, owner and key again is no news.
+#[utoipa::path(post, path = "/api/v1/endpoints", tag = "endpoints", request_body = NewEndpoint, responses(
+    (status = 201, body = EndpointMade), (status = 200, body = EndpointMade, description = "It was registered before"),
+    (status = "default", body = ErrorBody)))]
+pub(crate) async fn register(
+    user: User,
+    State(app): State<App>,
+    format: Format,
+    Input(new): Input<NewEndpoint>,
+) -> Result<Response, ApiError> {
+    if new.name.is_empty() {
+        return Err(ApiError::bad("name", "it is empty"));
+    }
+    let description = new.description.unwrap_or_default();
+    check_text("name", &new.name, limits::NAME_BYTES)?;
+    check_text("description", &description, limits::TEXT_BYTES)?;
+    new.public_key.parse::<PublicKey>().map_err(|why| ApiError::bad("public_key", why.to_string()))?;
+    let endpoint = match new.endpoint_id {
+        Some(id) => id,
+        None => EndpointId::from_bytes(clock::new_id()?),
+    };
+    let (user_no, name, public_key, now) = (user.no, new.name, new.public_key, clock::wall());
+    let change = Change::AddEndpoint { endpoint, user_no, name, description, public_key, now };
+    let status = match changed(&app, change).await? {
+        Changed::Endpoint(Added::Same) => StatusCode::OK,
+        Changed::Endpoint(Added::IdTaken) => {
+            return Err(taken(endpoint, "this id belongs to another key or user"));
+        }
+        Changed::Endpoint(Added::Deleted) => return Err(taken(endpoint, "this endpoint was deleted")),
+        Changed::Endpoint(Added::KeyTaken) => {
+            return Err(taken(endpoint, "its key belongs to another endpoint"));
+        }
+        _ => StatusCode::CREATED,
+    };
+    let about = &app.handle.about;
+    let made = EndpointMade { endpoint_id: Text(endpoint), service_key: &about.service_key, zmq: &about.zmq };
+    Ok(format.answer(status, &made))
+}
+
+fn taken(endpoint: EndpointId, why: &str) -> ApiError {
+    let what = format!("the endpoint {endpoint} cannot be registered");
+    ApiError::conflict(what, why, "register with a new id and a new key")
+}
+
+fn word(status: Option<&EndpointStatus>) -> &'static str {
+    if status.is_some_and(|status| status.online) { "online" } else { "offline" }
+}
+
+fn shown(row: EndpointRow, status: Option<&EndpointStatus>) -> Endpoint {
+    Endpoint {
+        endpoint_id: Text(row.endpoint),
+        name: row.name,
+        description: row.description,
+        registered_at: Time(row.registered),
+        status: word(status),
+    }
+}
+
+/// The user's endpoints, newest first.
+#[utoipa::path(get, path = "/api/v1/endpoints", tag = "endpoints", params(
+    ("limit" = Option<usize>, Query, description = "Rows, at most 1,000; default 100"),
+    ("after" = Option<String>, Query, description = "`next` of the page before")),
+    responses((status = 200, body = Endpoints), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list(
+    user: User,
+    State(app): State<App>,
+    format: Format,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let page = page::take(&mut params)?;
+    params.done()?;
+    let (reader, no) = (Arc::clone(&app.handle.slow_reader), user.no);
+    let rows = tokio::task::spawn_blocking(move || reader.endpoints(no, page)).await??;
+    let next = page::next(page, rows.len(), rows.last().map(|row| row.no.cast_unsigned()));
+    let states = app.handle.endpoints(rows.iter().map(|row| row.endpoint).collect()).await?;
+    let endpoints = rows.into_iter().zip(&states).map(|(row, status)| shown(row, status.as_ref())).collect();
+    Ok(format.ok(&Endpoints { endpoints, next }))
+}
+
+fn find(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
+    let row = app.handle.reader.endpoint(id)?.filter(|row| policy::may_see(user, row.user_no));
+    row.ok_or_else(|| ApiError::not_found("endpoint", id))
+}
+
+async fn status_of(app: &App, id: EndpointId) -> Result<Option<EndpointStatus>, ApiError> {
+    Ok(app.handle.endpoints(vec![id]).await?.pop().flatten())
+}
+
+/// What is known of an endpoint.
+#[utoipa::path(get, path = "/api/v1/endpoints/{id}", tag = "endpoints",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 200, body = Endpoint), (status = "default", body = ErrorBody)))]
+pub(crate) async fn get(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<EndpointId>,
+    format: Format,
+) -> Result<Response, ApiError> {
+    let row = find(&app, &user, &id)?;
+    let status = status_of(&app, id).await?;
+    Ok(format.ok(&shown(row, status.as_ref())))
+}
+
+/// How an endpoint is now.
+#[utoipa::path(get, path = "/api/v1/endpoints/{id}/status", tag = "endpoints",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 200, body = EndpointState), (status = "default", body = ErrorBody)))]
+pub(crate) async fn status(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<EndpointId>,
+    format: Format,
+) -> Result<Response, ApiError> {
+    find(&app, &user, &id)?;
+    let status = status_of(&app, id).await?;
+    let word = word(status.as_ref());
+    let now = status.unwrap_or_default();
+    Ok(format.ok(&EndpointState {
+        status: word,
+        since: now.since.map(Time),
+        host: now.host,
+        software: now.software,
+        python: now.python,
+        slots_total: now.slots_total,
+        slots_free: now.slots_free,
+        queued: now.queued,
+        held: now.held,
+    }))
+}
+
+/// Deletes an endpoint: its live tasks end as `endpoint-deleted` first, its manager is told to stop.
+#[utoipa::path(delete, path = "/api/v1/endpoints/{id}", tag = "endpoints",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(crate) async fn delete(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<EndpointId>,
+) -> Result<Response, ApiError> {
+    let row = find(&app, &user, &id)?;
+    if !policy::may_change(&user, row.user_no) {
+        return Err(ApiError::not_found("endpoint", id));
+    }
+    match app.handle.delete_endpoint(id).await? {
+        Reply::Deleted => Ok(StatusCode::NO_CONTENT.into_response()),
+        reply => Err(reply_error(reply)),
+    }
+}

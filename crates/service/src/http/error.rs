@@ -1,0 +1,195 @@
+//! Errors as REST tells them: what happened, why, and what to do next. One shape for all.
+
+use crate::handle::Stopping;
+use crate::{clock, store};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An error on its way to the client; the outermost layer gives it its request id and writes it.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) what: String,
+    pub(crate) why: String,
+    pub(crate) next: String,
+}
+
+/// The body of every answer that is an error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorBody<'a> {
+    #[schema(inline)]
+    error: ErrorDetail<'a>,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorDetail<'a> {
+    /// Stable: `unauthorized`, `not-found`, `invalid`, `conflict`, `too-large`, `unavailable`, `busy`, `internal`.
+    code: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What, why and what to do next, as one text.
+    message: String,
+    /// What happened.
+    what: &'a str,
+    /// Why.
+    why: &'a str,
+    /// What to do next.
+    next: &'a str,
+    /// Names the request in the service's log.
+    request_id: &'a str,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
+        Self { status, code, what: what.into(), why: why.into(), next: next.into() }
+    }
+
+    pub(crate) fn body<'a>(&'a self, request_id: &'a str) -> ErrorBody<'a> {
+        ErrorBody { error: self.detail(request_id) }
+    }
+
+    pub(crate) fn detail<'a>(&'a self, request_id: &'a str) -> ErrorDetail<'a> {
+        let message = format!("{}: {}; {}", self.what, self.why, self.next);
+        let (code, status) = (self.code, self.status.as_u16());
+        let (what, why, next) = (&self.what, &self.why, &self.next);
+        ErrorDetail { code, status, message, what, why, next, request_id }
+    }
+
+    pub(crate) fn unauthorized(why: &str) -> Self {
+        let next = "send 'Authorization: Bearer TOKEN'; `bursa token show` prints the token of this machine";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the request is not authorized", why, next)
+    }
+
+    /// There is none, or it is someone else's: the same answer for both.
+    pub(crate) fn not_found(kind: &str, id: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            format!("there is no {kind} {id}"),
+            format!("no {kind} of yours has this id"),
+            format!("check the id, or list your {kind}s with GET /api/v1/{kind}s"),
+        )
+    }
+
+    /// A value that its field cannot have. `status` is 400, or 422 for a missing field or a wrong type.
+    pub(crate) fn invalid(status: StatusCode, field: &str, why: impl Into<String>) -> Self {
+        let what = match field {
+            "" => "the request is not valid".to_owned(),
+            field => format!("the field '{field}' is not valid"),
+        };
+        Self::new(status, "invalid", what, why, "correct the request; /api/v1/openapi.json describes it")
+    }
+
+    pub(crate) fn bad(field: &str, why: impl Into<String>) -> Self {
+        Self::invalid(StatusCode::BAD_REQUEST, field, why)
+    }
+
+    pub(crate) fn conflict(what: impl Into<String>, why: &str, next: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", what, why, next)
+    }
+
+    pub(crate) fn too_large(what: &str, found: impl std::fmt::Display, limit: usize, unit: &str) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            format!("{what} is too large"),
+            format!("it has {found} {unit}, the limit is {limit}"),
+            "send less at once, or pass large data by a file or URL",
+        )
+    }
+
+    pub(crate) fn unavailable(why: impl Into<String>) -> Self {
+        let next = "try again; `bursa` logs the cause, a full disk is the usual one";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the service cannot do this now", why, next)
+    }
+
+    pub(crate) fn busy(limit: usize) -> Self {
+        let why = format!("it holds {limit} tasks that have not ended, and that is its limit");
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "busy",
+            "the service takes no more tasks now",
+            why,
+            "try again later",
+        )
+    }
+
+    /// A bug or a broken machine. The cause goes to the log, not to the client.
+    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the service failed",
+            "its log has the cause",
+            "look for the request_id in the log, and report it",
+        )
+    }
+}
+
+impl From<store::Error> for ApiError {
+    fn from(error: store::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<Stopping> for ApiError {
+    fn from(_: Stopping) -> Self {
+        Self::unavailable("the service is stopping")
+    }
+}
+
+impl From<tokio::task::JoinError> for ApiError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"bursa\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// A request's name in log and errors: unique in this life of the service, and hard to confuse with another's.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    life: u32,
+    last: std::sync::atomic::AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        let mut life = [0; 4];
+        // Without random bytes the start has failed already; 0 would do as well.
+        let _ = clock::random(&mut life);
+        Self { life: u32::from_le_bytes(life), last: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    pub(crate) fn next(&self) -> String {
+        let n = self.last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        format!("{:08x}-{n:x}", self.life)
+    }
+}

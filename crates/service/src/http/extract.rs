@@ -1,0 +1,109 @@
+//! What handlers take from a request's head: the user, ids in the path, parameters of the query.
+
+use super::App;
+use super::error::ApiError;
+use crate::auth;
+use crate::store::UserRow;
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::header;
+use axum::http::request::Parts;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Who asks. Taken before anything else of a request is looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) row: Arc<UserRow>,
+    pub(crate) token_hash: [u8; 32],
+}
+
+impl std::ops::Deref for User {
+    type Target = UserRow;
+
+    fn deref(&self) -> &UserRow {
+        &self.row
+    }
+}
+
+impl FromRequestParts<App> for User {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let value = value.ok_or_else(|| ApiError::unauthorized("it has no Authorization header"))?;
+        let token = match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => return Err(ApiError::unauthorized("its Authorization header is not 'Bearer TOKEN'")),
+        };
+        let token_hash = auth::hash(token);
+        let row = app.handle.tokens.user(&token_hash)?;
+        let row =
+            row.ok_or_else(|| ApiError::unauthorized("its token is not known; it may have been revoked"))?;
+        Ok(Self { row, token_hash })
+    }
+}
+
+/// The id in the path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PathId<T>(pub(crate) T);
+
+impl<S: Send + Sync, T> FromRequestParts<S> for PathId<T>
+where
+    T: FromStr + Send,
+    T::Err: Display,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ApiError::bad("id", error.to_string()))?;
+        text.parse().map(Self).map_err(|error: T::Err| {
+            let why = error.to_string();
+            let shown: String = text.chars().take(64).collect();
+            ApiError::bad("id", if why.contains(&shown) { why } else { format!("'{shown}': {why}") })
+        })
+    }
+}
+
+/// The query's parameters; what nobody takes is refused.
+#[derive(Debug)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ApiError::bad("query", error.to_string()))?;
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// Takes the parameter `name`; an empty one counts as not given.
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        let place = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.swap_remove(place).1).filter(|value| !value.is_empty())
+    }
+
+    /// Takes the parameter `name` as a `T`.
+    pub(crate) fn parse<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, ApiError>
+    where
+        T::Err: Display,
+    {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let parsed = text.parse().map_err(|error: T::Err| ApiError::bad(name, format!("'{text}': {error}")));
+        parsed.map(Some)
+    }
+
+    /// Refuses what was not taken.
+    pub(crate) fn done(self) -> Result<(), ApiError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(ApiError::bad(name, "this route has no such parameter")),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Functions: register, look at, fetch the body, delete.
+
+use super::App;
+use super::body::{Format, Input};
+use super::error::{ApiError, ErrorBody};
+use super::extract::{Params, PathId, User};
+use super::types::{Function, Functions, NewFunction, Registered};
+use super::value::{Text, Time};
+use super::{changed, page};
+use crate::store::FunctionRow;
+use crate::store::{Change, Changed};
+use crate::{clock, policy};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bursa_core::id::{FunctionId, Hash};
+use bursa_core::limits;
+use std::sync::Arc;
+
+/// Registers a function. The same body again gets another id and is stored once.
+#[utoipa::path(post, path = "/api/v1/functions", tag = "functions", request_body = NewFunction,
+    responses((status = 201, body = Registered), (status = "default", body = ErrorBody)))]
+pub(crate) async fn register(
+    user: User,
+    State(app): State<App>,
+    format: Format,
+    Input(new): Input<NewFunction>,
+) -> Result<Response, ApiError> {
+    check_text("name", &new.name, limits::NAME_BYTES)?;
+    let description = new.description.unwrap_or_default();
+    let python = new.python.unwrap_or_default();
+    if new.name.is_empty() {
+        return Err(ApiError::bad("name", "it is empty"));
+    }
+    check_text("description", &description, limits::TEXT_BYTES)?;
+    check_text("python", &python, limits::NAME_BYTES)?;
+    let body = new.body.0;
+    if body.is_empty() {
+        return Err(ApiError::bad("body", "it is empty"));
+    }
+    if body.len() > limits::FUNCTION_BYTES {
+        return Err(ApiError::too_large("the function's body", body.len(), limits::FUNCTION_BYTES, "bytes"));
+    }
+    let (function, hash) = (FunctionId::from_bytes(clock::new_id()?), Hash::of(&body));
+    let (user_no, now, name) = (user.no, clock::wall(), new.name);
+    let change = Change::AddFunction { function, user_no, name, description, python, hash, body, now };
+    changed(&app, change).await?;
+    Ok(format.answer(StatusCode::CREATED, &Registered { function_id: Text(function), hash: Text(hash) }))
+}
+
+/// Refuses a text that is too long.
+pub(super) fn check_text(field: &str, text: &str, limit: usize) -> Result<(), ApiError> {
+    if text.len() > limit {
+        return Err(ApiError::too_large(&format!("the field '{field}'"), text.len(), limit, "bytes"));
+    }
+    Ok(())
+}
+
+/// The user's functions, newest first. `search` matches name and description.
+#[utoipa::path(get, path = "/api/v1/functions", tag = "functions", params(
+    ("search" = Option<String>, Query, description = "Part of name or description"),
+    ("limit" = Option<usize>, Query, description = "Rows, at most 1,000; default 100"),
+    ("after" = Option<String>, Query, description = "`next` of the page before")),
+    responses((status = 200, body = Functions), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list(
+    user: User,
+    State(app): State<App>,
+    format: Format,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let (page, search) = (page::take(&mut params)?, params.text("search"));
+    params.done()?;
+    let (reader, no) = (Arc::clone(&app.handle.slow_reader), user.no);
+    let rows = tokio::task::spawn_blocking(move || reader.functions(no, search.as_deref(), page)).await??;
+    let next = page::next(page, rows.len(), rows.last().map(|row| row.no.cast_unsigned()));
+    Ok(format.ok(&Functions { functions: rows.into_iter().map(shown).collect(), next }))
+}
+
+fn shown(row: FunctionRow) -> Function {
+    Function {
+        function_id: Text(row.function),
+        name: row.name,
+        description: row.description,
+        python: row.python,
+        hash: Text(row.hash),
+        size: row.size,
+        registered_at: Time(row.registered),
+    }
+}
+
+fn find(app: &App, user: &User, id: &FunctionId) -> Result<FunctionRow, ApiError> {
+    let row = app.handle.reader.function(id)?.filter(|row| policy::may_see(user, row.user_no));
+    row.ok_or_else(|| ApiError::not_found("function", id))
+}
+
+/// What is known of a function.
+#[utoipa::path(get, path = "/api/v1/functions/{id}", tag = "functions",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 200, body = Function), (status = "default", body = ErrorBody)))]
+pub(crate) async fn get(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<FunctionId>,
+    format: Format,
+) -> Result<Response, ApiError> {
+    Ok(format.ok(&shown(find(&app, &user, &id)?)))
+}
+
+/// A function's body.
+#[utoipa::path(get, path = "/api/v1/functions/{id}/body", tag = "functions",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = "default", body = ErrorBody)))]
+pub(crate) async fn body(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<FunctionId>,
+) -> Result<Response, ApiError> {
+    let hash = find(&app, &user, &id)?.hash;
+    let reader = Arc::clone(&app.handle.slow_reader);
+    let body = tokio::task::spawn_blocking(move || {
+        reader.body(&hash)?.map(|content| reader.load(content)).transpose()
+    });
+    let body = body.await??.ok_or_else(|| ApiError::internal(format!("the body of {id} is gone")))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+}
+
+/// Deletes a function. Tasks already accepted keep its body.
+#[utoipa::path(delete, path = "/api/v1/functions/{id}", tag = "functions",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(crate) async fn delete(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<FunctionId>,
+) -> Result<Response, ApiError> {
+    match changed(&app, Change::DeleteFunction { function: id, user_no: user.no }).await? {
+        Changed::NotFound => Err(ApiError::not_found("function", id)),
+        _ => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}

@@ -1,0 +1,181 @@
+//! The REST API and the stream: routes, and the layer around them that names, counts, logs and renders errors.
+//!
+//! Owns shapes of requests and answers. Decides nothing: what is asked goes to the driver, what is read comes from
+//! the store's readers, who may do what is `policy`'s word.
+
+mod about;
+mod body;
+mod endpoints;
+mod error;
+mod extract;
+mod functions;
+mod listing;
+mod page;
+mod push;
+mod stream;
+mod stream_types;
+mod submit;
+mod tasks;
+mod tokens;
+mod types;
+mod value;
+
+use crate::handle::Handle;
+use crate::store::{Change, Changed};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt as _;
+use body::Format;
+use bursa_core::limits;
+use error::{ApiError, RequestIds};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use submit::reply_error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    handle: Arc<Handle>,
+    /// Changes when the service stops: held answers leave, streams close.
+    stopping: watch::Receiver<bool>,
+    ids: Arc<RequestIds>,
+}
+
+/// Serves until `stop`, then lets answers under way leave.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    handle: Arc<Handle>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (say_stop, stopping) = watch::channel(false);
+    let app = App { handle, stopping, ids: Arc::new(RequestIds::new()) };
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+    });
+    let graceful = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+        stop.await;
+        let _ = say_stop.send(true);
+    });
+    graceful.await
+}
+
+fn routes() -> OpenApiRouter<App> {
+    let info = InfoBuilder::new()
+        .title("Bursa")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Functions for science, called by the million. See docs/protocol.md."))
+        .build();
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    let openapi = OpenApiBuilder::new()
+        .info(info)
+        .components(Some(ComponentsBuilder::new().security_scheme("bearer", bearer).build()))
+        .security(Some([SecurityRequirement::new("bearer", Vec::<String>::new())]))
+        .build();
+    OpenApiRouter::with_openapi(openapi)
+        .routes(routes!(about::version))
+        .routes(routes!(about::health))
+        .routes(routes!(about::openapi))
+        .routes(routes!(about::whoami))
+        .routes(routes!(about::metrics))
+        .routes(routes!(functions::register, functions::list))
+        .routes(routes!(functions::get, functions::delete))
+        .routes(routes!(functions::body))
+        .routes(routes!(endpoints::register, endpoints::list))
+        .routes(routes!(endpoints::get, endpoints::delete))
+        .routes(routes!(endpoints::status))
+        .routes(routes!(tasks::submit, listing::list))
+        .routes(routes!(tasks::get))
+        .routes(routes!(tasks::get_many))
+        .routes(routes!(listing::cancel))
+        .routes(routes!(stream::open))
+        .routes(routes!(tokens::make, tokens::list))
+        .routes(routes!(tokens::revoke))
+}
+
+/// The OpenAPI document of this build, as it is committed in `docs/openapi.json`.
+#[must_use]
+pub fn openapi_json() -> String {
+    let document: OpenApi = routes().split_for_parts().1;
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn router(app: App) -> Router {
+    let panicked =
+        |_: Box<dyn std::any::Any + Send>| ApiError::internal("a handler panicked").into_response();
+    routes()
+        .split_for_parts()
+        .0
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(limits::REQUEST_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), around))
+        .with_state(app)
+}
+
+/// Around every request: its id, its place in the log, and the body of its error.
+async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let id = app.ids.next();
+    let format = Format::wanted(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    app.handle.metrics.requests.fetch_add(1, Relaxed);
+    let mut response = next.run(request).await;
+    let status = response.status();
+    tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), "request");
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        app.handle.metrics.errors.fetch_add(1, Relaxed);
+        if status.is_server_error() {
+            tracing::warn!(request_id = %id, %method, path, status = status.as_u16(), why = error.why, "failed");
+        }
+        let headers = std::mem::take(response.headers_mut());
+        response = format.answer(status, &error.body(&id));
+        for (name, value) in &headers {
+            if name != axum::http::header::CONTENT_LENGTH {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
+async fn no_route(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "not-found",
+        format!("there is no route {method} {}", uri.path()),
+        "this service has no such route",
+        "see GET /api/v1/openapi.json for all of them",
+    )
+}
+
+async fn no_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "invalid",
+        format!("{method} is not possible on {}", uri.path()),
+        "this route has other methods",
+        "see the Allow header, or GET /api/v1/openapi.json",
+    )
+}
+
+/// Changes the registry; a store that cannot be written is 503.
+async fn changed(app: &App, change: Change) -> Result<Changed, ApiError> {
+    app.handle.change(change).await?.map_err(ApiError::unavailable)
+}

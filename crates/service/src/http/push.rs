@@ -1,0 +1,269 @@
+//! The speaking half of a stream: a reader of the store from a cursor, woken by the user's bell.
+
+use super::App;
+use super::error::ApiError;
+use super::extract::User;
+use super::stream_types::{Indexed, ServerMessage};
+use super::submit::reply_error;
+use super::tasks::payload_bytes;
+use crate::store::{ResultRow, Slice, SliceLimits};
+use axum::extract::ws::{Message, WebSocket};
+use bursa_core::hub::Reply;
+use bursa_core::id::GroupId;
+use bursa_core::task::TaskState;
+use futures_util::SinkExt as _;
+use futures_util::stream::SplitSink;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+/// Results of one message: what a client decodes in about a millisecond.
+const SLICE: SliceLimits = SliceLimits { rows: 2_048, bytes: 1 << 20, scanned: 16_384 };
+/// The service pings this often.
+const PING: Duration = Duration::from_secs(20);
+
+/// What the listening half tells.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// Push the results of these groups.
+    Subscribe { groups: Vec<GroupId>, cursor: Option<u64> },
+    /// A submit in this group follows.
+    Group(GroupId),
+    /// Something the client said was wrong.
+    Error(Option<u64>, ApiError),
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the connection: {0}")]
+    Socket(#[from] axum::Error),
+    #[error("{}", .0.why)]
+    Failed(ApiError),
+}
+
+impl From<ApiError> for Ended {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The speaking half.
+pub(super) struct Pusher<'a> {
+    app: &'a App,
+    user: &'a User,
+    sink: SplitSink<WebSocket, Message>,
+    /// Room for open submits: one place is free again with each answer.
+    room: Arc<Semaphore>,
+    request_id: String,
+    feed: Feed,
+}
+
+/// Which results are still to be pushed.
+#[derive(Debug, Default)]
+struct Feed {
+    cursor: u64,
+    /// A subscribed group's results up to its floor were pushed or are not wanted.
+    groups: HashMap<GroupId, u64>,
+    /// The first `subscribe` came.
+    begun: bool,
+    /// There may be more in the store.
+    more: bool,
+}
+
+impl Feed {
+    /// Adds groups; what is wanted of them lies above `from`.
+    fn subscribe(&mut self, groups: Vec<GroupId>, from: u64) {
+        if from < self.cursor {
+            // Go back; of the others, nothing comes twice.
+            for floor in self.groups.values_mut() {
+                *floor = (*floor).max(self.cursor);
+            }
+            self.cursor = from;
+        }
+        for group in groups {
+            let floor = self.groups.entry(group).or_insert(from);
+            *floor = from.min(*floor);
+        }
+        self.more = true;
+    }
+}
+
+impl<'a> Pusher<'a> {
+    pub(super) fn new(
+        app: &'a App,
+        user: &'a User,
+        sink: SplitSink<WebSocket, Message>,
+        room: Arc<Semaphore>,
+    ) -> Self {
+        Self { app, user, sink, room, request_id: app.ids.next(), feed: Feed::default() }
+    }
+
+    /// Speaks until the client is gone, its token is revoked, or the service stops.
+    pub(super) async fn run(
+        mut self,
+        mut notes: mpsc::Receiver<Note>,
+        mut replies: mpsc::Receiver<(u64, Reply)>,
+    ) -> Result<(), Ended> {
+        let handle = &self.app.handle;
+        let mut bell = handle.bells.listen(self.user.user);
+        let mut revocations = handle.tokens.revocations();
+        let mut stopping = self.app.stopping.clone();
+        self.feed.cursor = self.newest()?;
+        self.say(&ServerMessage::Welcome { cursor: self.feed.cursor }).await?;
+        let mut ping_at = Instant::now() + PING;
+        loop {
+            // What was submitted is subscribed before its results are read.
+            while let Ok(note) = notes.try_recv() {
+                self.note(note).await?;
+            }
+            if self.feed.more {
+                self.push().await?;
+                if self.feed.more {
+                    tokio::task::yield_now().await;
+                }
+            }
+            tokio::select! {
+                biased;
+                _ = stopping.changed() => return self.close().await,
+                _ = revocations.changed() => {
+                    if handle.tokens.user(&self.user.token_hash).map_err(ApiError::from)?.is_none() {
+                        return self.close().await;
+                    }
+                }
+                () = tokio::time::sleep_until(ping_at) => {
+                    self.sink.send(Message::Ping(bytes::Bytes::new())).await?;
+                    ping_at = Instant::now() + PING;
+                }
+                note = notes.recv() => match note {
+                    Some(note) => self.note(note).await?,
+                    None => return Ok(()),
+                },
+                Some((id, reply)) = replies.recv() => self.reply(id, reply).await?,
+                _ = bell.changed() => self.feed.more = true,
+                () = std::future::ready(()), if self.feed.more => {}
+            }
+        }
+    }
+
+    fn newest(&self) -> Result<u64, ApiError> {
+        Ok(self.app.handle.reader.newest(self.user.no)?)
+    }
+
+    async fn note(&mut self, note: Note) -> Result<(), Ended> {
+        match note {
+            Note::Subscribe { groups, cursor } => self.subscribe(groups, cursor)?,
+            Note::Group(group) => {
+                if self.feed.groups.is_empty() {
+                    self.feed.cursor = self.newest()?;
+                }
+                // Known or not: results of this submit get numbers above all there are.
+                self.feed.groups.entry(group).or_insert(self.feed.cursor);
+                self.feed.begun = true;
+            }
+            Note::Error(id, error) => self.error(id, &error).await?,
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, mut groups: Vec<GroupId>, cursor: Option<u64>) -> Result<(), ApiError> {
+        let newest = self.newest()?;
+        let from = cursor.unwrap_or(0).min(newest);
+        if !self.feed.begun {
+            self.feed.begun = true;
+            self.feed.cursor = from;
+        } else if cursor.is_none() {
+            // Groups that nobody has submitted to have no earlier results: no need to go back for them.
+            let mut known = Vec::new();
+            groups.retain(|group| !self.feed.groups.contains_key(group));
+            for group in groups {
+                if self.app.handle.reader.group_owner(&group)?.is_some() {
+                    known.push(group);
+                } else {
+                    self.feed.groups.insert(group, self.feed.cursor);
+                }
+            }
+            groups = known;
+            if groups.is_empty() {
+                return Ok(());
+            }
+        }
+        self.feed.subscribe(groups, from);
+        Ok(())
+    }
+
+    async fn reply(&mut self, id: u64, reply: Reply) -> Result<(), Ended> {
+        self.room.add_permits(1);
+        match reply {
+            Reply::Accepted => self.say(&ServerMessage::Accepted { id }).await,
+            reply => self.error(Some(id), &reply_error(reply)).await,
+        }
+    }
+
+    async fn error(&mut self, id: Option<u64>, error: &ApiError) -> Result<(), Ended> {
+        let request_id = std::mem::take(&mut self.request_id);
+        let message = ServerMessage::Error { id, error: error.detail(&request_id) };
+        self.say(&message).await?;
+        self.request_id = request_id;
+        Ok(())
+    }
+
+    /// Pushes the next results, if there are any.
+    async fn push(&mut self) -> Result<(), Ended> {
+        if self.feed.groups.is_empty() {
+            self.feed.more = false;
+            return Ok(());
+        }
+        let (handle, groups) = (&self.app.handle, &self.feed.groups);
+        let wanted = |group: &GroupId, n| groups.get(group).is_some_and(|floor| n > *floor);
+        let slice = handle.reader.results(self.user.no, self.feed.cursor, SLICE, wanted);
+        let Slice { rows, cursor, more } = slice.map_err(ApiError::from)?;
+        self.feed.cursor = cursor;
+        self.feed.more = more;
+        if rows.is_empty() { Ok(()) } else { self.results(cursor, rows).await }
+    }
+
+    async fn results(&mut self, cursor: u64, rows: Vec<ResultRow>) -> Result<(), Ended> {
+        let (mut tasks, mut states) = (Vec::with_capacity(rows.len() * 16), Vec::with_capacity(rows.len()));
+        let mut data = Vec::with_capacity(rows.len());
+        let mut extras = Vec::new();
+        for (place, row) in (0_u32..).zip(rows) {
+            tasks.extend_from_slice(row.task.as_bytes());
+            states.push(match row.state {
+                TaskState::Success => 0,
+                TaskState::Cancelled => 2,
+                _ => 1,
+            });
+            data.push(payload_bytes(self.app, row.payload).await?);
+            if row.failure.is_some() || !row.output.is_empty() {
+                extras.push((place, row.failure, row.output));
+            }
+        }
+        self.app.handle.metrics.pushed.fetch_add(states.len() as u64, Relaxed);
+        let failures = extras.iter().filter_map(|(place, failure, _)| Some((*place, failure.as_ref()?)));
+        let outputs = extras.iter().filter(|(.., output)| !output.is_empty());
+        self.say(&ServerMessage::Results {
+            cursor,
+            tasks: serde_bytes::Bytes::new(&tasks),
+            states: serde_bytes::Bytes::new(&states),
+            payloads: data.iter().map(|data| serde_bytes::Bytes::new(data)).collect(),
+            failures: Indexed(failures.collect()),
+            outputs: Indexed(outputs.map(|(place, _, out)| (*place, serde_bytes::Bytes::new(out))).collect()),
+        })
+        .await
+    }
+
+    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), Ended> {
+        let bytes = rmp_serde::to_vec_named(message).map_err(ApiError::internal)?;
+        self.sink.send(Message::Binary(bytes.into())).await?;
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), Ended> {
+        self.sink.send(Message::Close(None)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! From a submit's calls to task specs: authorized, within limits, with ids and deadlines. REST and stream share it.
+
+use super::App;
+use super::error::ApiError;
+use crate::store::UserRow;
+use crate::{clock, policy};
+use bursa_core::hub::Reply;
+use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId};
+use bursa_core::limits;
+use bursa_core::task::{Args, TaskSpec};
+use bursa_core::time::Wall;
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+
+/// What all calls of one function on one endpoint share.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Options {
+    pub(super) retries: Option<u32>,
+    pub(super) retry_on_error: Option<u32>,
+    pub(super) timeout: Option<f64>,
+    pub(super) deadline: Option<f64>,
+}
+
+/// A submit being put together.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    app: &'a App,
+    user: &'a UserRow,
+    group: GroupId,
+    now: Wall,
+    bytes: usize,
+    tasks: Vec<TaskSpec>,
+}
+
+/// What is the same for each task of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    function: FunctionId,
+    endpoint: EndpointId,
+    hash: Hash,
+    retries: u32,
+    retry_on_error: u32,
+    timeout_ms: Option<u64>,
+    deadline: Wall,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch of `count` tasks; refuses too many.
+    pub(super) fn new(
+        app: &'a App,
+        user: &'a UserRow,
+        group: GroupId,
+        count: usize,
+    ) -> Result<Self, ApiError> {
+        if count > limits::BATCH_TASKS {
+            return Err(ApiError::too_large("the submit", count, limits::BATCH_TASKS, "tasks"));
+        }
+        if count == 0 {
+            return Err(ApiError::bad("tasks", "it has no tasks"));
+        }
+        Ok(Self { app, user, group, now: clock::wall(), bytes: 0, tasks: Vec::with_capacity(count) })
+    }
+
+    /// Authorizes the function on the endpoint, and checks the options.
+    pub(super) fn target(
+        &self,
+        function: FunctionId,
+        endpoint: EndpointId,
+        options: Options,
+    ) -> Result<Target, ApiError> {
+        let found = self.app.handle.function(&function)?;
+        let found = found.filter(|(owner, _)| policy::may_see(self.user, *owner));
+        let (function_owner, hash) = found.ok_or_else(|| ApiError::not_found("function", function))?;
+        let owner = self.app.handle.endpoint(&endpoint)?;
+        let allowed = owner.is_some_and(|owner| policy::may_call(self.user, function_owner, owner));
+        if !allowed {
+            return Err(ApiError::not_found("endpoint", endpoint));
+        }
+        let deadline = milliseconds("deadline", options.deadline, limits::DEADLINE_MS)?;
+        Ok(Target {
+            function,
+            endpoint,
+            hash,
+            retries: retries("retries", options.retries, limits::DEFAULT_RETRIES)?,
+            retry_on_error: retries("retry_on_error", options.retry_on_error, 0)?,
+            timeout_ms: milliseconds("timeout", options.timeout, limits::DEADLINE_MS)?,
+            deadline: Wall(self.now.0 + deadline.unwrap_or(limits::DEFAULT_DEADLINE_MS)),
+        })
+    }
+
+    /// Adds one task.
+    pub(super) fn push(&mut self, target: &Target, task: TaskId, args: Bytes) -> Result<(), ApiError> {
+        if args.len() > limits::PAYLOAD_BYTES {
+            let what = format!("the field 'args' of task {task}");
+            return Err(ApiError::too_large(&what, args.len(), limits::PAYLOAD_BYTES, "bytes"));
+        }
+        self.bytes += args.len();
+        if self.bytes > limits::BATCH_BYTES {
+            return Err(ApiError::too_large(
+                "the submit",
+                self.bytes,
+                limits::BATCH_BYTES,
+                "bytes of arguments",
+            ));
+        }
+        self.tasks.push(TaskSpec {
+            task,
+            user: self.user.user,
+            group: self.group,
+            function: target.function,
+            hash: target.hash,
+            endpoint: target.endpoint,
+            container: None,
+            args: Args::Here(args),
+            retries: target.retries,
+            retry_on_error: target.retry_on_error,
+            timeout_ms: target.timeout_ms,
+            deadline: target.deadline,
+            submitted: self.now,
+        });
+        Ok(())
+    }
+
+    /// The tasks; refuses an id that is there twice.
+    pub(super) fn finish(self) -> Result<Vec<TaskSpec>, ApiError> {
+        // The hasher is seeded: ids come from outside.
+        let mut seen = HashSet::with_capacity_and_hasher(self.tasks.len(), RandomState::new());
+        if self.tasks.len() > 1
+            && let Some(twice) = self.tasks.iter().find(|spec| !seen.insert(spec.task))
+        {
+            return Err(ApiError::bad("task_id", format!("{} is there twice", twice.task)));
+        }
+        Ok(self.tasks)
+    }
+}
+
+fn retries(field: &str, asked: Option<u32>, default: u32) -> Result<u32, ApiError> {
+    match asked.unwrap_or(default) {
+        count if count <= limits::RETRIES => Ok(count),
+        count => Err(ApiError::bad(field, format!("{count} is above the limit of {}", limits::RETRIES))),
+    }
+}
+
+/// Seconds as whole milliseconds, at least one.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked: between 0 and the limit"
+)]
+pub(super) fn milliseconds(field: &str, seconds: Option<f64>, limit: u64) -> Result<Option<u64>, ApiError> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    let ms = (seconds * 1_000.0).ceil();
+    #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
+    if seconds > 0.0 && ms <= limit as f64 {
+        return Ok(Some(ms as u64));
+    }
+    Err(ApiError::bad(field, format!("{seconds} is not above 0 and at most {} seconds", limit / 1_000)))
+}
+
+/// The error of a group that is someone else's.
+pub(super) fn check_group(app: &App, user: &UserRow, group: &GroupId) -> Result<(), ApiError> {
+    match app.handle.reader.group_owner(group)? {
+        Some(owner) if owner != user.no => {
+            let next = "use a group id of your own, or leave it out";
+            let what = format!("the group {group} cannot be used");
+            Err(ApiError::conflict(what, "this group id belongs to another user", next))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a reply that is not the hoped-for one says to the client.
+pub(super) fn reply_error(reply: Reply) -> ApiError {
+    match reply {
+        Reply::Conflict { task } => ApiError::conflict(
+            format!("the task {task} exists with other content; nothing was accepted"),
+            "a task id stands for one call and its arguments",
+            "use a new id for a new call",
+        ),
+        Reply::NoEndpoint { endpoint } => ApiError::not_found("endpoint", endpoint),
+        Reply::Full { limit } => ApiError::busy(limit),
+        Reply::Unavailable { why } => ApiError::unavailable(why),
+        reply @ (Reply::Accepted | Reply::Cancelled { .. } | Reply::Deleted) => {
+            ApiError::internal(format!("an answer that does not fit the request: {reply:?}"))
+        }
+    }
+}

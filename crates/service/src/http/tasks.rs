@@ -1,0 +1,224 @@
+//! Tasks: submit, look at, wait for.
+
+use super::App;
+use super::body::{Format, Input};
+use super::error::{ApiError, ErrorBody};
+use super::extract::{Params, PathId, User};
+use super::submit::{Batch, Options, check_group, reply_error};
+use super::types::{GetTasks, NewTasks, Submitted, Task, Tasks};
+use super::value::{Data, Text, Time};
+use crate::clock;
+use crate::store::{Content, EndRow, TaskRow};
+use axum::extract::State;
+use axum::response::Response;
+use bursa_core::hub::Reply;
+use bursa_core::id::{GroupId, TaskId};
+use bursa_core::limits;
+use bursa_core::task::TaskState;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Submits tasks: answered when all are on disk. The same ids and bytes again get the same answer.
+#[utoipa::path(post, path = "/api/v1/tasks", tag = "tasks",
+    request_body(content((NewTasks = "application/json"), (NewTasks = "application/msgpack"))),
+    responses((status = 200, body = Submitted), (status = "default", body = ErrorBody)))]
+pub(crate) async fn submit(
+    user: User,
+    State(app): State<App>,
+    format: Format,
+    Input(new): Input<NewTasks>,
+) -> Result<Response, ApiError> {
+    let group = match new.group_id {
+        Some(group) => group,
+        None => GroupId::from_bytes(clock::new_id()?),
+    };
+    check_group(&app, &user, &group)?;
+    let mut batch = Batch::new(&app, &user, group, new.tasks.len())?;
+    let mut made = clock::new_ids(new.tasks.iter().filter(|task| task.task_id.is_none()).count())?;
+    let mut last = None;
+    for task in new.tasks {
+        let options = Options {
+            retries: task.retries,
+            retry_on_error: task.retry_on_error,
+            timeout: task.timeout,
+            deadline: task.deadline,
+        };
+        let key = (task.function_id, task.endpoint_id, options);
+        let target = match last {
+            Some((known, target)) if known == key => target,
+            _ => batch.target(task.function_id, task.endpoint_id, options)?,
+        };
+        last = Some((key, target));
+        let id = task.task_id.or_else(|| made.pop().map(TaskId::from_bytes));
+        let id = id.ok_or_else(|| ApiError::internal("ids ran out"))?;
+        batch.push(&target, id, task.args.0)?;
+    }
+    let tasks = batch.finish()?;
+    let task_ids = tasks.iter().map(|spec| Text(spec.task)).collect();
+    tracing::debug!(%group, tasks = tasks.len(), "a submit");
+    match app.handle.submit(user.user, group, tasks).await? {
+        Reply::Accepted => Ok(format.ok(&Submitted { group_id: Text(group), task_ids })),
+        reply => Err(reply_error(reply)),
+    }
+}
+
+/// A task. `wait` holds the answer until it has ended.
+#[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "tasks", params(
+    ("id" = String, Path, format = "uuid"),
+    ("wait" = Option<f64>, Query, description = "Seconds, at most 50")),
+    responses((status = 200, body = Task), (status = "default", body = ErrorBody)))]
+pub(crate) async fn get(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<TaskId>,
+    format: Format,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let until = deadline(params.parse("wait")?)?;
+    params.done()?;
+    wait_all(&app, &user, &[id], until).await?;
+    let task = load(&app, &user, vec![id]).await?.pop();
+    Ok(format.ok(&task.ok_or_else(|| ApiError::not_found("task", id))?))
+}
+
+/// Tasks, in the order of the request. `wait` holds the answer until all have ended.
+#[utoipa::path(post, path = "/api/v1/tasks/get", tag = "tasks",
+    request_body(content((GetTasks = "application/json"), (GetTasks = "application/msgpack"))),
+    responses((status = 200, body = Tasks), (status = "default", body = ErrorBody)))]
+pub(crate) async fn get_many(
+    user: User,
+    State(app): State<App>,
+    format: Format,
+    Input(asked): Input<GetTasks>,
+) -> Result<Response, ApiError> {
+    let ids = asked.task_ids;
+    if ids.len() > limits::PAGE_ROWS {
+        return Err(ApiError::too_large("the field 'task_ids'", ids.len(), limits::PAGE_ROWS, "ids"));
+    }
+    let until = deadline(asked.wait)?;
+    wait_all(&app, &user, &ids, until).await?;
+    let tasks = load(&app, &user, ids).await?;
+    Ok(format.ok(&Tasks { tasks }))
+}
+
+/// The moment until which an answer may be held.
+fn deadline(wait: Option<f64>) -> Result<Option<Instant>, ApiError> {
+    let limit = Duration::from_millis(limits::LONG_POLL_MS);
+    let Some(wait) = wait else { return Ok(None) };
+    match Duration::try_from_secs_f64(wait) {
+        Ok(wait) if wait <= limit => Ok(Some(Instant::now() + wait)),
+        _ => Err(ApiError::bad("wait", format!("{wait} is not between 0 and {} seconds", limit.as_secs()))),
+    }
+}
+
+/// Waits until all have ended, or `until`; woken by the user's bell. Refuses unknown ids at once.
+async fn wait_all(app: &App, user: &User, ids: &[TaskId], until: Option<Instant>) -> Result<(), ApiError> {
+    // Listen before the first look: nothing is missed between.
+    let mut bell = app.handle.bells.listen(user.user);
+    let ended =
+        |id: &TaskId| app.handle.reader.ended(user.no, id)?.ok_or_else(|| ApiError::not_found("task", id));
+    let mut open = Vec::new();
+    for id in ids {
+        if !ended(id)? {
+            open.push(*id);
+        }
+    }
+    let Some(until) = until else { return Ok(()) };
+    let mut stopping = app.stopping.clone();
+    while let Some(id) = open.last() {
+        if ended(id)? {
+            open.pop();
+            continue;
+        }
+        tokio::select! {
+            _ = bell.changed() => {}
+            _ = stopping.changed() => return Ok(()),
+            () = tokio::time::sleep_until(until) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// The tasks with their payloads.
+async fn load(app: &App, user: &User, ids: Vec<TaskId>) -> Result<Vec<Task>, ApiError> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let row = app.handle.reader.task(user.no, id)?;
+        rows.push(row.ok_or_else(|| ApiError::not_found("task", id))?);
+    }
+    let states = live_states(app, &mut rows, Some(user)).await?;
+    let mut tasks = Vec::with_capacity(rows.len());
+    for (row, state) in rows.into_iter().zip(states) {
+        tasks.push(shown_whole(app, row, state).await?);
+    }
+    Ok(tasks)
+}
+
+/// Where each task stands: the hub knows live ones. One that ended just now is read again for its end.
+pub(super) async fn live_states(
+    app: &App,
+    rows: &mut [TaskRow],
+    reread: Option<&User>,
+) -> Result<Vec<TaskState>, ApiError> {
+    let live: Vec<usize> = (0..rows.len()).filter(|place| rows[*place].state.is_none()).collect();
+    let states = app.handle.states(live.iter().map(|place| rows[*place].task).collect()).await?;
+    let mut known = vec![TaskState::WaitingForEp; rows.len()];
+    for (place, state) in live.into_iter().zip(states) {
+        let gone = state.is_none_or(TaskState::is_terminal);
+        known[place] = state.filter(|state| !state.is_terminal()).unwrap_or(TaskState::WaitingForEp);
+        if let (true, Some(user)) = (gone, reread)
+            && let Some(row) = app.handle.reader.task(user.no, &rows[place].task)?
+        {
+            rows[place] = row;
+        }
+    }
+    Ok(rows.iter().zip(known).map(|(row, known)| row.state.unwrap_or(known)).collect())
+}
+
+/// A task as listings show it.
+pub(super) fn shown(row: &TaskRow, state: TaskState) -> Task {
+    Task {
+        task_id: Text(row.task),
+        group_id: Text(row.group),
+        function_id: Text(row.function),
+        endpoint_id: Text(row.endpoint),
+        state,
+        submitted_at: Time(row.submitted),
+        ended_at: None,
+        result: None,
+        failure: None,
+        exception: None,
+        output: None,
+        run_seconds: None,
+        starts: None,
+    }
+}
+
+async fn shown_whole(app: &App, row: TaskRow, state: TaskState) -> Result<Task, ApiError> {
+    let mut task = shown(&row, state);
+    let Some(EndRow { ended, run_ns, starts, failure, output, payload }) = row.end else { return Ok(task) };
+    let payload = payload_bytes(app, payload).await?;
+    task.ended_at = Some(Time(ended));
+    task.run_seconds = (run_ns > 0).then(|| Duration::from_nanos(run_ns).as_secs_f64());
+    task.starts = Some(starts);
+    task.output = (!output.is_empty()).then_some(Data(output));
+    task.failure = failure;
+    match state {
+        TaskState::Success => task.result = Some(Data(payload)),
+        _ => task.exception = (!payload.is_empty()).then_some(Data(payload)),
+    }
+    Ok(task)
+}
+
+/// The payload's bytes; files are read on a thread.
+pub(super) async fn payload_bytes(app: &App, payload: Content) -> Result<Bytes, ApiError> {
+    match payload {
+        Content::Here(bytes) => Ok(bytes),
+        Content::File(hash) => {
+            let reader = Arc::clone(&app.handle.slow_reader);
+            Ok(tokio::task::spawn_blocking(move || reader.file(&hash)).await??)
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The bodies of the REST API: what the OpenAPI document shows.
+
+use super::value::{Data, Text, Time};
+use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::task::{Failure, TaskState};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The software.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Version {
+    pub(crate) version: &'static str,
+    /// The API's version: `v1`.
+    pub(crate) api: &'static str,
+}
+
+/// Whether the service can do its work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok` or `failing`.
+    pub(crate) status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+}
+
+/// The user of the token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WhoAmI<'a> {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) user_id: Text<UserId>,
+    pub(crate) name: &'a str,
+}
+
+/// A function to register.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFunction {
+    /// Its name in the user's code.
+    pub(crate) name: String,
+    /// The serialized function (`docs/protocol.md` §1): base64 in JSON, `bin` in msgpack.
+    #[schema(value_type = String, format = Byte)]
+    pub(crate) body: Data,
+    /// What it does, for people.
+    pub(crate) description: Option<String>,
+    /// `major.minor` of the Python that serialized it.
+    pub(crate) python: Option<String>,
+}
+
+/// A registered function.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Registered {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) function_id: Text<FunctionId>,
+    /// blake3 of the body, in hex.
+    #[schema(value_type = String)]
+    pub(crate) hash: Text<Hash>,
+}
+
+/// What is known of a function, apart from its body.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Function {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) function_id: Text<FunctionId>,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) python: String,
+    /// blake3 of the body, in hex.
+    #[schema(value_type = String)]
+    pub(crate) hash: Text<Hash>,
+    /// Bytes of the body.
+    pub(crate) size: u64,
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) registered_at: Time,
+}
+
+/// A page of functions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Functions {
+    pub(crate) functions: Vec<Function>,
+    /// `after` for the next page; null when there is none.
+    pub(crate) next: Option<String>,
+}
+
+/// An endpoint to register.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewEndpoint {
+    pub(crate) name: String,
+    /// The CURVE key its manager connects with: 40 characters of Z85.
+    pub(crate) public_key: String,
+    /// Its id, if it has one already.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) endpoint_id: Option<EndpointId>,
+    /// For people.
+    pub(crate) description: Option<String>,
+}
+
+/// What a manager needs to connect.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EndpointMade<'a> {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) endpoint_id: Text<EndpointId>,
+    /// The key it must find there (Z85).
+    pub(crate) service_key: &'a str,
+    /// Where to connect, as `host:port`.
+    pub(crate) zmq: &'a str,
+}
+
+/// What is known of an endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Endpoint {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) endpoint_id: Text<EndpointId>,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) registered_at: Time,
+    /// `online` or `offline`.
+    pub(crate) status: &'static str,
+}
+
+/// A page of endpoints, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Endpoints {
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// `after` for the next page; null when there is none.
+    pub(crate) next: Option<String>,
+}
+
+/// How an endpoint is now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EndpointState {
+    /// `online` or `offline`.
+    pub(crate) status: &'static str,
+    /// Since when; absent when it was not seen since the service started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) since: Option<Time>,
+    pub(crate) host: String,
+    pub(crate) software: String,
+    pub(crate) python: String,
+    pub(crate) slots_total: u32,
+    pub(crate) slots_free: u32,
+    /// Tasks waiting in the service for it.
+    pub(crate) queued: usize,
+    /// Attempts it holds.
+    pub(crate) held: usize,
+}
+
+/// Tasks to submit together.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewTasks {
+    /// Their group; made when absent.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) group_id: Option<GroupId>,
+    pub(crate) tasks: Vec<NewTask>,
+}
+
+/// A call to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewTask {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) function_id: FunctionId,
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) endpoint_id: EndpointId,
+    /// The serialized `(args, kwargs)`: base64 in JSON, `bin` in msgpack.
+    #[schema(value_type = String, format = Byte)]
+    pub(crate) args: Data,
+    /// The task's id: makes submitting idempotent; made when absent.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) task_id: Option<TaskId>,
+    /// Lost executions that had started and are run again; default 2.
+    pub(crate) retries: Option<u32>,
+    /// User exceptions after which the task is run again; default 0.
+    pub(crate) retry_on_error: Option<u32>,
+    /// Longest run of one execution in seconds.
+    pub(crate) timeout: Option<f64>,
+    /// Seconds from submit after which the task ends whatever happens; default 14 days.
+    pub(crate) deadline: Option<f64>,
+}
+
+/// Accepted: on disk.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Submitted {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) group_id: Text<GroupId>,
+    /// In the order of the request.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) task_ids: Vec<Text<TaskId>>,
+}
+
+/// Tasks to look at.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GetTasks {
+    /// At most 1,000.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) task_ids: Vec<TaskId>,
+    /// Seconds to wait until all have ended, at most 50.
+    pub(crate) wait: Option<f64>,
+}
+
+/// Tasks to cancel: these, or all of a group.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CancelTasks {
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) task_ids: Option<Vec<TaskId>>,
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) group_id: Option<GroupId>,
+}
+
+/// Where cancelled tasks stand: some may have ended otherwise before.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Cancelled {
+    pub(crate) tasks: Vec<CancelledTask>,
+}
+
+/// The end of one task.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CancelledTask {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) task_id: Text<TaskId>,
+    #[schema(value_type = String)]
+    pub(crate) state: TaskState,
+}
+
+/// A task.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Task {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) task_id: Text<TaskId>,
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) group_id: Text<GroupId>,
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) function_id: Text<FunctionId>,
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) endpoint_id: Text<EndpointId>,
+    /// `received`, `waiting-for-ep`, `waiting-for-nodes`, `waiting-for-launch`, `running`, `success`, `failed` or
+    /// `cancelled`.
+    #[schema(value_type = String)]
+    pub(crate) state: TaskState,
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) submitted_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) ended_at: Option<Time>,
+    /// The serialized result of a success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Byte)]
+    pub(crate) result: Option<Data>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TaskFailure>)]
+    pub(crate) failure: Option<Failure>,
+    /// The serialized exception of a `user-error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Byte)]
+    pub(crate) exception: Option<Data>,
+    /// The last bytes it wrote to stdout and stderr.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Byte)]
+    pub(crate) output: Option<Data>,
+    /// Run time of its last execution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run_seconds: Option<f64>,
+    /// Executions that had started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) starts: Option<u32>,
+}
+
+/// Why a task failed: the schema of the core's `Failure`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskFailure {
+    /// Stable, such as `user-error` or `worker-died`.
+    code: String,
+    /// What happened, why, and what to do next.
+    message: String,
+    /// The exception's class as `module.Class`.
+    class: Option<String>,
+    traceback: Option<String>,
+    /// The signal that ended the worker.
+    signal: Option<i32>,
+    /// The exit code that the worker left with.
+    exit: Option<i32>,
+    /// The worker was ended for its use of memory.
+    oom: Option<bool>,
+    /// The node on which it ran.
+    host: Option<String>,
+}
+
+/// Tasks, in the order of the request or newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tasks {
+    pub(crate) tasks: Vec<Task>,
+}
+
+/// A page of tasks without payloads, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskPage {
+    pub(crate) tasks: Vec<Task>,
+    /// `after` for the next page; null when there is none.
+    pub(crate) next: Option<String>,
+}
+
+/// A token to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewToken {
+    /// What it is for.
+    pub(crate) name: String,
+}
+
+/// A new token: shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenMade {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) id: Text<uuid::Uuid>,
+    pub(crate) token: String,
+}
+
+/// A token, without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Token {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) id: Text<uuid::Uuid>,
+    pub(crate) name: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) created_at: Time,
+}
+
+/// The user's tokens, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tokens {
+    pub(crate) tokens: Vec<Token>,
+}

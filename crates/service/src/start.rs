@@ -1,0 +1,166 @@
+//! Starting and stopping in order: home, store, epoch, ports, `client.toml`, ready; then the driver until the end.
+
+use crate::auth::Tokens;
+use crate::bell::Bells;
+use crate::clock::Clock;
+use crate::driver::{Driver, Waits};
+use crate::forwarder::Forwarder;
+use crate::handle::{About, Callable, Handle};
+use crate::home::Home;
+use crate::load::Loads;
+use crate::metrics::Metrics;
+use crate::store::{Paths, Reader, Recovery, SqliteStore, Writer};
+use crate::{Config, Error, Ready, bootstrap, http};
+use bursa_core::hub::{self, Hub};
+use bursa_core::limits;
+use bursa_fabric::{Acceptor, Context, KeyPair, Timing};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// Commands waiting for the driver: it takes up to a round of them at once.
+const COMMANDS: usize = limits::ROUND_EVENTS;
+/// Answers under way may take this long when the service stops.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Runs the service until `shutdown`; calls `ready` once it listens.
+///
+/// Must be awaited on a current-thread tokio runtime with IO and time.
+///
+/// # Errors
+/// One sentence for a person, see [`Error`].
+pub async fn run(
+    config: Config,
+    ready: impl FnOnce(Ready),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let home = Home::open(&config.home)?;
+    let metrics = Arc::new(Metrics::default());
+    let paths = Paths::below(&home.service);
+    let mut store = SqliteStore::open(&paths, Arc::clone(&metrics))?;
+    let recovery = store.recover()?;
+    tracing::info!(
+        epoch = recovery.epoch,
+        live_tasks = recovery.tasks.len(),
+        endpoints = recovery.endpoints.len(),
+        "the store is open"
+    );
+
+    let keys = service_keys(&home.service)?;
+    let listener = TcpListener::bind(config.http).await;
+    let listener = listener.map_err(|why| Error::Http { address: config.http, why })?;
+    let address = listener.local_addr().map_err(|why| Error::Http { address: config.http, why })?;
+    let forwarder = listen(&config, &keys, &recovery)?;
+
+    let url = format!("http://{address}");
+    bootstrap::prepare_client(&home, &mut store, &url)?;
+    let zmq = config.public_zmq.clone().unwrap_or_else(|| forwarder.local_addr().to_owned());
+    let about = About { service_key: keys.public.to_string(), zmq: zmq.clone() };
+    let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics))?;
+
+    ready(Ready { url, zmq, service_key: keys.public.to_string() });
+    serve(listener, handle, driver, shutdown).await
+}
+
+/// The service's own key pair, made at the first start.
+fn service_keys(service: &Path) -> Result<KeyPair, Error> {
+    let path = service.join("curve.key");
+    if path.exists() {
+        return Ok(KeyPair::load(&path)?);
+    }
+    let keys = KeyPair::generate()?;
+    keys.save(&path)?;
+    Ok(keys)
+}
+
+fn listen(config: &Config, keys: &KeyPair, recovery: &Recovery) -> Result<Forwarder, Error> {
+    let ms = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let timing = Timing { heartbeat_ms: ms(config.heartbeat_ms), threshold_ms: ms(config.threshold_ms) };
+    let mut forwarder = Forwarder::new(Acceptor::bind(&Context::new()?, &config.zmq, keys, timing)?);
+    for (endpoint, key) in &recovery.keys {
+        forwarder.allow(*endpoint, key)?;
+    }
+    Ok(forwarder)
+}
+
+fn assemble(
+    config: &Config,
+    store: SqliteStore,
+    paths: &Paths,
+    recovery: Recovery,
+    forwarder: Forwarder,
+    (about, metrics): (About, Arc<Metrics>),
+) -> Result<(Handle, Driver), Error> {
+    let reader = Arc::new(Reader::open(paths)?);
+    let bells = Arc::new(Bells::default());
+    let clock = Clock::new();
+    let (commands, asked) = mpsc::channel(COMMANDS);
+    let hub_config = hub::Config {
+        epoch: recovery.epoch,
+        heartbeat_ms: config.heartbeat_ms,
+        threshold_ms: config.threshold_ms,
+        grace_ms: limits::GRACE_MS,
+    };
+    let endpoints =
+        recovery.endpoints.iter().filter(|known| !known.deleted).map(|known| known.endpoint).collect();
+    let driver = Driver {
+        hub: Hub::new(hub_config, clock.now(), recovery.endpoints, recovery.tasks),
+        clock,
+        writer: Writer::new(store, paths)?,
+        forwarder,
+        loads: Loads::new(Arc::clone(&reader)),
+        commands: asked,
+        bells: Arc::clone(&bells),
+        metrics: Arc::clone(&metrics),
+        endpoints,
+        waits: Waits::default(),
+        out: Vec::new(),
+    };
+    let handle = Handle {
+        commands,
+        slow_reader: Arc::new(Reader::open(paths)?),
+        tokens: Tokens::new(Arc::clone(&reader)),
+        reader,
+        bells,
+        metrics,
+        about,
+        callable: Callable::default(),
+    };
+    Ok((handle, driver))
+}
+
+/// Serves until `shutdown`; then takes no more, lets answers leave, and closes the store.
+async fn serve(
+    listener: TcpListener,
+    handle: Handle,
+    driver: Driver,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(http::serve(listener, Arc::new(handle), async {
+        let _ = stopped.await;
+    }));
+    let mut failure = None;
+    {
+        let end = async {
+            tokio::select! {
+                () = shutdown => {}
+                ended = tasks.join_next() => failure = ended,
+            }
+            let _ = stop.send(());
+            let _ =
+                tokio::time::timeout(FAREWELL, async { while tasks.join_next().await.is_some() {} }).await;
+        };
+        Box::pin(driver.run(end)).await;
+    }
+    tasks.shutdown().await;
+    match failure {
+        Some(Ok(Err(error))) => Err(Error::Server(error.to_string())),
+        Some(Err(error)) => Err(Error::Server(error.to_string())),
+        Some(Ok(Ok(()))) | None => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+//! Changes of the registry: functions, endpoints, tokens.
+
+use super::Error;
+use super::payload::Payloads;
+use super::rows::{Added, Change, Changed};
+use bursa_core::id::{EndpointId, FunctionId, Hash};
+use bursa_core::limits;
+use bursa_core::time::Wall;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> Result<Changed, Error> {
+    match change {
+        Change::AddFunction { function, user_no, name, description, python, hash, body, now } => {
+            add_body(conn, payloads, hash, body)?;
+            let texts = [name.as_str(), description, python];
+            add_function(conn, function, *user_no, texts, (hash, body.len()), *now)
+        }
+        Change::DeleteFunction { function, user_no } => {
+            let sql = "UPDATE functions SET deleted = 1 WHERE function = ?1 AND user_no = ?2 AND deleted = 0";
+            let changed = conn.execute(sql, params![function.as_bytes().as_slice(), user_no])?;
+            Ok(if changed == 0 { Changed::NotFound } else { Changed::Done })
+        }
+        Change::AddEndpoint { endpoint, user_no, name, description, public_key, now } => {
+            let added = add_endpoint(conn, endpoint, *user_no, [name, description, public_key], *now)?;
+            Ok(Changed::Endpoint(added))
+        }
+        Change::AddToken { token, user_no, name, hash, now } => {
+            conn.execute(
+                "INSERT INTO tokens (token, hash, user_no, name, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![token.as_slice(), hash.as_slice(), user_no, name, now.0.cast_signed()],
+            )?;
+            Ok(Changed::Done)
+        }
+        Change::DeleteToken { token, user_no } => {
+            let sql = "DELETE FROM tokens WHERE token = ?1 AND user_no = ?2 RETURNING hash";
+            let hash: Option<[u8; 32]> =
+                conn.query_row(sql, params![token.as_slice(), user_no], |row| row.get(0)).optional()?;
+            Ok(hash.map_or(Changed::NotFound, Changed::TokenGone))
+        }
+        Change::Probe => {
+            conn.execute("UPDATE meta SET value = value WHERE key = 'epoch'", [])?;
+            Ok(Changed::Done)
+        }
+    }
+}
+
+fn add_body(conn: &Connection, payloads: &Payloads, hash: &Hash, body: &[u8]) -> Result<(), Error> {
+    let data = match body.len() {
+        0..=limits::INLINE_BYTES => Some(body),
+        _ => payloads.put(body).map(|_| None)?,
+    };
+    conn.execute(
+        "INSERT INTO bodies (hash, size, data) VALUES (?1, ?2, ?3) ON CONFLICT (hash) DO NOTHING",
+        params![hash.0.as_slice(), body.len().cast_signed(), data],
+    )?;
+    Ok(())
+}
+
+fn add_function(
+    conn: &Connection,
+    function: &FunctionId,
+    user_no: i64,
+    [name, description, python]: [&str; 3],
+    (hash, size): (&Hash, usize),
+    now: Wall,
+) -> Result<Changed, Error> {
+    conn.execute(
+        "INSERT INTO functions (function, user_no, hash, name, description, python, size, registered)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            function.as_bytes().as_slice(),
+            user_no,
+            hash.0.as_slice(),
+            name,
+            description,
+            python,
+            size.cast_signed(),
+            now.0.cast_signed()
+        ],
+    )?;
+    Ok(Changed::Done)
+}
+
+fn add_endpoint(
+    conn: &Connection,
+    endpoint: &EndpointId,
+    user_no: i64,
+    [name, description, public_key]: [&str; 3],
+    now: Wall,
+) -> Result<Added, Error> {
+    let id = endpoint.as_bytes().as_slice();
+    let found: Option<(i64, String, bool)> = conn
+        .query_row("SELECT user_no, public_key, deleted FROM endpoints WHERE endpoint = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    match found {
+        Some((owner, _, _)) if owner != user_no => return Ok(Added::IdTaken),
+        Some((_, _, true)) => return Ok(Added::Deleted),
+        Some((_, key, false)) if key == public_key => return Ok(Added::Same),
+        Some(_) => return Ok(Added::IdTaken),
+        None => {}
+    }
+    let inserted = conn.execute(
+        "INSERT INTO endpoints (endpoint, user_no, name, description, public_key, registered)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (public_key) DO NOTHING",
+        params![id, user_no, name, description, public_key, now.0.cast_signed()],
+    )?;
+    if inserted == 0 {
+        return Ok(Added::KeyTaken);
+    }
+    Ok(Added::New { endpoint: *endpoint, public_key: public_key.to_owned() })
+}

@@ -1,0 +1,69 @@
+//! Checkpoints beside the writer: a thread of its own copies the WAL into the database while commits go on.
+//!
+//! A passive checkpoint never finishes while the writer appends, so when the WAL has grown far beyond its size the
+//! writer itself does the small rest between two transactions, and its next commit starts at the WAL's beginning again.
+
+use super::{Error, schema};
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Bytes written after which a checkpoint is due: half of the WAL's size.
+const DUE_BYTES: usize = 4 << 20;
+/// Pages of WAL beyond which the writer does the rest: 32 MiB.
+const BEHIND_PAGES: i64 = 8_192;
+
+/// The writer's side: tells the thread when to work.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    wake: SyncSender<()>,
+    behind: Arc<AtomicBool>,
+    written: usize,
+}
+
+impl Checkpointer {
+    pub(super) fn start(database: &Path) -> Result<Self, Error> {
+        let conn = Connection::open(database)?;
+        schema::keep_wal(&conn)?;
+        conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA busy_timeout=0;")?;
+        let (wake, woken) = sync_channel(1);
+        let behind = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&behind);
+        std::thread::Builder::new()
+            .name("bursa-checkpoint".to_owned())
+            .spawn(move || work(&conn, &woken, &flag))
+            .map_err(Error::io("cannot start a thread for", database))?;
+        Ok(Self { wake, behind, written: 0 })
+    }
+
+    /// Notes a commit of about `bytes`.
+    pub(super) fn wrote(&mut self, conn: &Connection, bytes: usize) {
+        self.written += bytes;
+        if self.written >= DUE_BYTES {
+            self.written = 0;
+            let _ = self.wake.try_send(());
+        }
+        if self.behind.swap(false, Ordering::Relaxed) {
+            passive(conn);
+        }
+    }
+}
+
+fn work(conn: &Connection, woken: &Receiver<()>, behind: &AtomicBool) {
+    while woken.recv().is_ok() {
+        if let Some((log, done)) = passive(conn)
+            && log > BEHIND_PAGES
+            && done < log.saturating_mul(2)
+        {
+            behind.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Copies what can be copied without waiting for anybody: pages in the WAL, and of these copied.
+pub(super) fn passive(conn: &Connection) -> Option<(i64, i64)> {
+    let counts = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)));
+    counts.inspect_err(|error| tracing::warn!(%error, "a checkpoint failed")).ok()
+}

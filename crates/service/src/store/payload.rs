@@ -1,0 +1,75 @@
+//! Large payloads: files named by their content, on disk with their directory before the row that names them.
+
+use super::Error;
+use bursa_core::id::Hash;
+use bytes::Bytes;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The directory of payload files: `payloads/xx/<blake3>`.
+#[derive(Debug, Clone)]
+pub(super) struct Payloads(PathBuf);
+
+impl Payloads {
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(root).map_err(Error::io("cannot make", root))?;
+        Ok(Self(root.to_owned()))
+    }
+
+    fn path(&self, hash: &Hash) -> PathBuf {
+        let name = hash.to_string();
+        self.0.join(&name[..2]).join(name)
+    }
+
+    /// Writes `data` and returns its name; it survives a power cut from here on.
+    pub(super) fn put(&self, data: &[u8]) -> Result<Hash, Error> {
+        let hash = Hash::of(data);
+        let path = self.path(&hash);
+        if fs::metadata(&path).is_ok_and(|meta| meta.len() == data.len() as u64) {
+            return Ok(hash);
+        }
+        let directory = path.parent().unwrap_or(&self.0);
+        if !directory.exists() {
+            fs::create_dir_all(directory).map_err(Error::io("cannot make", directory))?;
+            sync_directory(&self.0)?;
+        }
+        let partial = path.with_extension("partial");
+        write_synced(&partial, data).map_err(Error::io("cannot write", &partial))?;
+        fs::rename(&partial, &path).map_err(Error::io("cannot write", &path))?;
+        sync_directory(directory)?;
+        Ok(hash)
+    }
+
+    /// The content of the file `hash`.
+    pub(super) fn get(&self, hash: &Hash) -> Result<Bytes, Error> {
+        let path = self.path(hash);
+        fs::read(&path).map(Bytes::from).map_err(Error::io("cannot read", &path))
+    }
+}
+
+fn write_synced(path: &Path, data: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(data)?;
+    file.sync_all()
+}
+
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("cannot write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_names_the_file_and_a_second_put_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let payloads = Payloads::open(dir.path()).unwrap();
+        let hash = payloads.put(b"hello").unwrap();
+        assert_eq!(payloads.put(b"hello").unwrap(), hash);
+        assert_eq!(payloads.get(&hash).unwrap(), Bytes::from_static(b"hello"));
+        assert_eq!(fs::read_dir(dir.path().join(&hash.to_string()[..2])).unwrap().count(), 1);
+        assert!(payloads.get(&Hash::of(b"other")).unwrap_err().to_string().starts_with("cannot read "));
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading beside the writer: registry, payloads, results after a cursor.
+
+use super::payload::Payloads;
+use super::rows::{Content, EndpointRow, FunctionRow, Page, TokenRow, UserRow};
+use super::{Error, Paths, schema};
+use bursa_core::id::{EndpointId, FunctionId, Hash, TaskId, UserId};
+use bursa_core::time::Wall;
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A read connection; shared, one reader at a time.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    conn: Mutex<Connection>,
+    payloads: Payloads,
+}
+
+const FUNCTION: &str = "no, user_no, function, hash, name, description, python, size, registered";
+const ENDPOINT: &str = "no, user_no, endpoint, name, description, registered";
+
+impl Reader {
+    /// Opens a read connection to the migrated database.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    pub(crate) fn open(paths: &Paths) -> Result<Self, Error> {
+        let conn = Mutex::new(schema::open_read(&paths.database)?);
+        Ok(Self { conn, payloads: Payloads::open(&paths.payloads)? })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The user with this token hash.
+    pub(crate) fn user_by_token(&self, hash: &[u8; 32]) -> Result<Option<UserRow>, Error> {
+        let sql =
+            "SELECT u.no, u.user, u.name FROM tokens t JOIN users u ON u.no = t.user_no WHERE t.hash = ?1";
+        Ok(self.lock().prepare_cached(sql)?.query_row([hash.as_slice()], user_row).optional()?)
+    }
+
+    /// The tokens of a user, oldest first.
+    pub(crate) fn tokens(&self, user_no: i64) -> Result<Vec<TokenRow>, Error> {
+        let conn = self.lock();
+        let sql = "SELECT token, name, created FROM tokens WHERE user_no = ?1 ORDER BY created, token";
+        let mut find = conn.prepare_cached(sql)?;
+        let rows = find.query_map([user_no], |row| {
+            Ok(TokenRow { token: row.get(0)?, name: row.get(1)?, created: wall(row, 2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A function that is not deleted.
+    pub(crate) fn function(&self, function: &FunctionId) -> Result<Option<FunctionRow>, Error> {
+        let sql = format!("SELECT {FUNCTION} FROM functions WHERE function = ?1 AND deleted = 0");
+        let id = function.as_bytes().as_slice();
+        Ok(self.lock().prepare_cached(&sql)?.query_row([id], function_row).optional()?)
+    }
+
+    /// A page of a user's functions; `search` matches name and description.
+    pub(crate) fn functions(
+        &self,
+        user_no: i64,
+        search: Option<&str>,
+        page: Page,
+    ) -> Result<Vec<FunctionRow>, Error> {
+        let sql = format!(
+            "SELECT {FUNCTION} FROM functions WHERE user_no = ?1 AND deleted = 0 AND no < ?2
+             AND (?3 IS NULL OR instr(lower(name), lower(?3)) > 0 OR instr(lower(description), lower(?3)) > 0)
+             ORDER BY no DESC LIMIT ?4"
+        );
+        let conn = self.lock();
+        let mut find = conn.prepare_cached(&sql)?;
+        let rows = find.query_map(params![user_no, before(page), search, limit(page)], function_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// An endpoint that is not deleted.
+    pub(crate) fn endpoint(&self, endpoint: &EndpointId) -> Result<Option<EndpointRow>, Error> {
+        let sql = format!("SELECT {ENDPOINT} FROM endpoints WHERE endpoint = ?1 AND deleted = 0");
+        let id = endpoint.as_bytes().as_slice();
+        Ok(self.lock().prepare_cached(&sql)?.query_row([id], endpoint_row).optional()?)
+    }
+
+    /// A page of a user's endpoints.
+    pub(crate) fn endpoints(&self, user_no: i64, page: Page) -> Result<Vec<EndpointRow>, Error> {
+        let sql = format!(
+            "SELECT {ENDPOINT} FROM endpoints WHERE user_no = ?1 AND deleted = 0 AND no < ?2
+             ORDER BY no DESC LIMIT ?3"
+        );
+        let conn = self.lock();
+        let mut find = conn.prepare_cached(&sql)?;
+        let rows = find.query_map(params![user_no, before(page), limit(page)], endpoint_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Where a function's body is.
+    pub(crate) fn body(&self, hash: &Hash) -> Result<Option<Content>, Error> {
+        let data = self
+            .lock()
+            .prepare_cached("SELECT data FROM bodies WHERE hash = ?1")?
+            .query_row([hash.0.as_slice()], |row| row.get::<_, Option<Vec<u8>>>(0))
+            .optional()?;
+        Ok(data.map(|data| data.map_or(Content::File(*hash), |data| Content::Here(data.into()))))
+    }
+
+    /// Where a task's arguments are.
+    pub(crate) fn args(&self, task: &TaskId) -> Result<Option<Content>, Error> {
+        let sql = "SELECT a.data, a.file FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1";
+        let id = task.as_bytes().as_slice();
+        Ok(self.lock().prepare_cached(sql)?.query_row([id], |row| content(row, 0, 1)).optional()?)
+    }
+
+    /// The content of a payload file; blocks for as long as reading it takes.
+    pub(crate) fn file(&self, hash: &Hash) -> Result<Bytes, Error> {
+        self.payloads.get(hash)
+    }
+
+    /// The content, wherever it is; blocks for as long as reading it takes.
+    pub(crate) fn load(&self, content: Content) -> Result<Bytes, Error> {
+        match content {
+            Content::Here(bytes) => Ok(bytes),
+            Content::File(hash) => self.file(&hash),
+        }
+    }
+}
+
+pub(super) fn before(page: Page) -> i64 {
+    page.before.map_or(i64::MAX, u64::cast_signed)
+}
+
+pub(super) fn limit(page: Page) -> i64 {
+    page.limit.cast_signed().try_into().unwrap_or(i64::MAX)
+}
+
+pub(super) fn wall(row: &Row<'_>, index: usize) -> rusqlite::Result<Wall> {
+    Ok(Wall(row.get::<_, i64>(index)?.cast_unsigned()))
+}
+
+/// Bytes in the column `data`, or the file that the column `file` names.
+pub(super) fn content(row: &Row<'_>, data: usize, file: usize) -> rusqlite::Result<Content> {
+    Ok(match row.get::<_, Option<[u8; 32]>>(file)? {
+        Some(hash) => Content::File(Hash(hash)),
+        None => Content::Here(bytes(row, data)?),
+    })
+}
+
+/// The bytes of a column; none for NULL.
+pub(super) fn bytes(row: &Row<'_>, index: usize) -> rusqlite::Result<Bytes> {
+    Ok(row.get_ref(index)?.as_blob_or_null()?.map(Bytes::copy_from_slice).unwrap_or_default())
+}
+
+fn user_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
+    Ok(UserRow { no: row.get(0)?, user: UserId::from_bytes(row.get(1)?), name: row.get(2)? })
+}
+
+fn function_row(row: &Row<'_>) -> rusqlite::Result<FunctionRow> {
+    Ok(FunctionRow {
+        no: row.get(0)?,
+        user_no: row.get(1)?,
+        function: FunctionId::from_bytes(row.get(2)?),
+        hash: Hash(row.get(3)?),
+        name: row.get(4)?,
+        description: row.get(5)?,
+        python: row.get(6)?,
+        size: row.get::<_, i64>(7)?.cast_unsigned(),
+        registered: wall(row, 8)?,
+    })
+}
+
+fn endpoint_row(row: &Row<'_>) -> rusqlite::Result<EndpointRow> {
+    Ok(EndpointRow {
+        no: row.get(0)?,
+        user_no: row.get(1)?,
+        endpoint: EndpointId::from_bytes(row.get(2)?),
+        name: row.get(3)?,
+        description: row.get(4)?,
+        registered: wall(row, 5)?,
+    })
+}

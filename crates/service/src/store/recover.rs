@@ -1,0 +1,103 @@
+//! What a service that starts finds: the next epoch, the endpoints, and every task that has not ended.
+
+use super::{Error, SqliteStore, row_user};
+use bursa_core::hub::{KnownEndpoint, Recovered};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::limits;
+use bursa_core::task::{Args, TaskSpec};
+use bursa_core::time::Wall;
+use bytes::Bytes;
+use rusqlite::{Row, params};
+use std::collections::HashMap;
+
+/// What the hub and the forwarder start from.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    /// The life that begins: stored, before a port opens (F14).
+    pub(crate) epoch: u32,
+    pub(crate) endpoints: Vec<KnownEndpoint>,
+    /// The key of each endpoint, deleted ones too: they are told so (F37).
+    pub(crate) keys: Vec<(EndpointId, String)>,
+    pub(crate) tasks: Vec<Recovered>,
+}
+
+impl SqliteStore {
+    /// Begins a new life of the service.
+    ///
+    /// # Errors
+    /// The disk cannot be written or read.
+    pub(crate) fn recover(&self) -> Result<Recovery, Error> {
+        let sql = "UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value";
+        let epoch = self.conn.query_row(sql, [], |row| row.get(0))?;
+        let (endpoints, keys) = self.known_endpoints()?;
+        Ok(Recovery { epoch, endpoints, keys, tasks: self.live_tasks()? })
+    }
+
+    #[expect(clippy::type_complexity, reason = "two lists of one scan")]
+    fn known_endpoints(&self) -> Result<(Vec<KnownEndpoint>, Vec<(EndpointId, String)>), Error> {
+        let mut find =
+            self.conn.prepare("SELECT endpoint, generation, deleted, public_key FROM endpoints")?;
+        let rows = find.query_map([], |row| {
+            let endpoint = EndpointId::from_bytes(row.get(0)?);
+            let generation = row.get::<_, i64>(1)?.cast_unsigned();
+            Ok((KnownEndpoint { endpoint, generation, deleted: row.get(2)? }, (endpoint, row.get(3)?)))
+        })?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
+    }
+
+    fn live_tasks(&self) -> Result<Vec<Recovered>, Error> {
+        let users: HashMap<i64, UserId> =
+            self.map("SELECT no, user FROM users", |row| Ok((row.get(0)?, UserId::from_bytes(row.get(1)?))))?;
+        let hashes: HashMap<[u8; 16], Hash> =
+            self.map("SELECT function, hash FROM functions", |row| Ok((row.get(0)?, Hash(row.get(1)?))))?;
+        let mut find = self.conn.prepare(
+            "SELECT t.id, t.task, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error,
+                    t.timeout_ms, t.deadline, t.submitted, t.losses, t.maybes, t.errors, a.size,
+                    CASE WHEN a.size <= ?1 THEN a.data END
+             FROM tasks t JOIN args a ON a.id = t.id WHERE t.state = 0 ORDER BY t.id",
+        )?;
+        let mut rows = find.query(params![limits::HELD_BYTES.cast_signed()])?;
+        let mut tasks = Vec::new();
+        while let Some(row) = rows.next()? {
+            let function: [u8; 16] = row.get(3)?;
+            let owner = users.get(&row_user(row.get(0)?));
+            match (owner, hashes.get(&function)) {
+                (Some(user), Some(hash)) => tasks.push(recovered(row, *user, *hash)?),
+                _ => return Err(Error::Damaged("a task of no user or no function".to_owned())),
+            }
+        }
+        Ok(tasks)
+    }
+
+    fn map<K: Eq + std::hash::Hash, V>(
+        &self,
+        sql: &str,
+        row: impl FnMut(&Row<'_>) -> rusqlite::Result<(K, V)>,
+    ) -> Result<HashMap<K, V>, Error> {
+        Ok(self.conn.prepare(sql)?.query_map([], row)?.collect::<Result<_, _>>()?)
+    }
+}
+
+fn recovered(row: &Row<'_>, user: UserId, hash: Hash) -> rusqlite::Result<Recovered> {
+    let wall = |index| Ok::<_, rusqlite::Error>(Wall(row.get::<_, i64>(index)?.cast_unsigned()));
+    let args = match row.get::<_, Option<Vec<u8>>>(15)? {
+        Some(data) => Args::Here(Bytes::from(data)),
+        None => Args::Stored(usize::try_from(row.get::<_, i64>(14)?).unwrap_or(usize::MAX)),
+    };
+    let spec = TaskSpec {
+        task: TaskId::from_bytes(row.get(1)?),
+        user,
+        group: GroupId::from_bytes(row.get(2)?),
+        function: FunctionId::from_bytes(row.get(3)?),
+        hash,
+        endpoint: EndpointId::from_bytes(row.get(4)?),
+        container: row.get::<_, Option<[u8; 16]>>(5)?.map(ContainerId::from_bytes),
+        args,
+        retries: row.get(6)?,
+        retry_on_error: row.get(7)?,
+        timeout_ms: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
+        deadline: wall(9)?,
+        submitted: wall(10)?,
+    };
+    Ok(Recovered { spec, losses: row.get(11)?, maybes: row.get(12)?, errors: row.get(13)? })
+}

@@ -1,0 +1,189 @@
+//! What goes into the store and what comes out of it, as plain data.
+
+use bursa_core::hub::{Answer, Op, RequestId, Token};
+use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::task::{Failure, TaskState};
+use bursa_core::time::Wall;
+use bytes::Bytes;
+
+/// One write: of the hub, or of the registry.
+#[derive(Debug, Clone)]
+pub(crate) enum Write {
+    /// The hub's; answered by its token.
+    Hub(Token, Op),
+    /// The registry's; answered by the request that waits.
+    Registry(RequestId, Change),
+}
+
+/// Writes that share a transaction.
+pub(crate) type Batch = Vec<Write>;
+
+/// What came of one write; in the order of the writes.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// Of a hub's write.
+    Hub(Token, Result<Answer, String>),
+    /// Of a registry's write.
+    Registry(RequestId, Result<Changed, String>),
+}
+
+/// A change of the registry.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// Registers a function and its body.
+    AddFunction {
+        function: FunctionId,
+        user_no: i64,
+        name: String,
+        description: String,
+        python: String,
+        hash: Hash,
+        body: Bytes,
+        now: Wall,
+    },
+    /// Hides a function: its body stays for accepted tasks.
+    DeleteFunction { function: FunctionId, user_no: i64 },
+    /// Registers an endpoint.
+    AddEndpoint {
+        endpoint: EndpointId,
+        user_no: i64,
+        name: String,
+        description: String,
+        public_key: String,
+        now: Wall,
+    },
+    /// Makes a token, known by its hash only.
+    AddToken { token: [u8; 16], user_no: i64, name: String, hash: [u8; 32], now: Wall },
+    /// Revokes a token.
+    DeleteToken { token: [u8; 16], user_no: i64 },
+    /// Writes nothing of interest: shows whether the store can write.
+    Probe,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// It is done.
+    Done,
+    /// There is no such thing of this user.
+    NotFound,
+    /// The token is gone; its hash.
+    TokenGone([u8; 32]),
+    /// An endpoint.
+    Endpoint(Added),
+}
+
+/// What came of registering an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// It is new.
+    New { endpoint: EndpointId, public_key: String },
+    /// It was there with the same owner and key.
+    Same,
+    /// The id is taken: by another key or user.
+    IdTaken,
+    /// The id was deleted.
+    Deleted,
+    /// The key belongs to another endpoint.
+    KeyTaken,
+}
+
+/// A payload: in the row, or in the file of this hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    Here(Bytes),
+    File(Hash),
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserRow {
+    pub(crate) no: i64,
+    pub(crate) user: UserId,
+    pub(crate) name: String,
+}
+
+/// A token, without its secret.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenRow {
+    pub(crate) token: [u8; 16],
+    pub(crate) name: String,
+    pub(crate) created: Wall,
+}
+
+/// A registered function, apart from its body.
+#[derive(Debug, Clone)]
+pub(crate) struct FunctionRow {
+    pub(crate) no: i64,
+    pub(crate) user_no: i64,
+    pub(crate) function: FunctionId,
+    pub(crate) hash: Hash,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) python: String,
+    pub(crate) size: u64,
+    pub(crate) registered: Wall,
+}
+
+/// A registered endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct EndpointRow {
+    pub(crate) no: i64,
+    pub(crate) user_no: i64,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) registered: Wall,
+}
+
+/// A task as accepted, and its end if it has one.
+#[derive(Debug, Clone)]
+pub(crate) struct TaskRow {
+    pub(crate) id: i64,
+    pub(crate) task: TaskId,
+    pub(crate) group: GroupId,
+    pub(crate) function: FunctionId,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) submitted: Wall,
+    /// `None` while live.
+    pub(crate) state: Option<TaskState>,
+    pub(crate) end: Option<EndRow>,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone)]
+pub(crate) struct EndRow {
+    pub(crate) ended: Wall,
+    pub(crate) run_ns: u64,
+    pub(crate) starts: u32,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) output: Bytes,
+    pub(crate) payload: Content,
+}
+
+/// One result as the stream pushes it.
+#[derive(Debug, Clone)]
+pub(crate) struct ResultRow {
+    pub(crate) task: TaskId,
+    pub(crate) state: TaskState,
+    pub(crate) payload: Content,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) output: Bytes,
+}
+
+/// Which tasks a listing shows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TaskFilter {
+    /// Only live ones, or only those that ended so.
+    pub(crate) state: Option<Option<TaskState>>,
+    pub(crate) endpoint: Option<EndpointId>,
+    pub(crate) function: Option<FunctionId>,
+    pub(crate) group: Option<GroupId>,
+}
+
+/// One page of a listing: rows with numbers below `before`, newest first, at most `limit`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    pub(crate) before: Option<u64>,
+    pub(crate) limit: usize,
+}

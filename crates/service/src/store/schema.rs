@@ -1,0 +1,175 @@
+//! Opening the database: pragmas, numbered migrations, the backup before each, the pre-extended WAL.
+
+use super::{Error, Paths};
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+
+/// The migrations, in order; the schema's number is `PRAGMA user_version`.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
+
+/// The newest schema.
+pub(crate) const VERSION: u32 = 1;
+const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
+
+/// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.
+pub(super) const WAL_BYTES: u64 = 8 << 20;
+
+/// Opens the database for writing and brings it to the newest schema.
+pub(super) fn open_write(paths: &Paths) -> Result<Connection, Error> {
+    let existed = paths.database.exists();
+    let mut conn = Connection::open(&paths.database)?;
+    tune(&conn)?;
+    migrate(&mut conn, paths, existed, MIGRATIONS)?;
+    extend_wal(&conn, paths)?;
+    Ok(conn)
+}
+
+/// Opens the database for reading.
+pub(super) fn open_read(database: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(database, flags)?;
+    keep_wal(&conn)?;
+    conn.execute_batch("PRAGMA query_only=1; PRAGMA busy_timeout=5000; PRAGMA cache_size=-8192;")?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+/// The WAL stays as it is when the last connection closes: it was extended once.
+pub(super) fn keep_wal(conn: &Connection) -> Result<(), Error> {
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
+}
+
+fn tune(conn: &Connection) -> Result<(), Error> {
+    keep_wal(conn)?;
+    conn.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
+    conn.execute_batch(
+        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=0; PRAGMA busy_timeout=5000; PRAGMA cache_size=-65536;
+         PRAGMA temp_store=MEMORY;",
+    )?;
+    conn.query_row("PRAGMA wal_autocheckpoint=0", [], |_| Ok(()))?;
+    conn.query_row("PRAGMA journal_size_limit=-1", [], |_| Ok(()))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+pub(super) fn version(conn: &Connection) -> Result<u32, Error> {
+    Ok(conn.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// Applies what is missing, each in a transaction of its own, after a backup of an existing database.
+fn migrate(conn: &mut Connection, paths: &Paths, existed: bool, migrations: &[&str]) -> Result<(), Error> {
+    let found = version(conn)?;
+    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(Error::Newer {
+            path: paths.database.display().to_string(),
+            found,
+            known,
+            backups: paths.backups.display().to_string(),
+        });
+    }
+    for (number, sql) in (1..).zip(migrations).skip(found as usize) {
+        if existed && found > 0 {
+            backup(conn, paths, number - 1)?;
+        }
+        apply(conn, number, sql).map_err(|error| Error::Migration {
+            number,
+            path: paths.database.display().to_string(),
+            why: error.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+fn apply(conn: &mut Connection, number: u32, sql: &str) -> Result<(), rusqlite::Error> {
+    let transaction = conn.transaction()?;
+    transaction.execute_batch(sql)?;
+    transaction.pragma_update(None, "user_version", number)?;
+    transaction.commit()
+}
+
+/// Copies the database to `backups/` before migration `from + 1`; an older backup of the same schema is replaced.
+fn backup(conn: &Connection, paths: &Paths, from: u32) -> Result<(), Error> {
+    std::fs::create_dir_all(&paths.backups).map_err(Error::io("cannot make", &paths.backups))?;
+    let target = paths.backups.join(format!("bursa.schema-{from}.db"));
+    let partial = paths.backups.join("partial.db");
+    let _ = std::fs::remove_file(&partial);
+    conn.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
+    let file = std::fs::File::open(&partial).map_err(Error::io("cannot read", &partial))?;
+    file.sync_all().map_err(Error::io("cannot write", &partial))?;
+    std::fs::rename(&partial, &target).map_err(Error::io("cannot write", &target))?;
+    tracing::info!(backup = %target.display(), "the database was copied before its schema changes");
+    Ok(())
+}
+
+/// Writes the WAL to its full size once, so that commits overwrite it from then on.
+fn extend_wal(conn: &Connection, paths: &Paths) -> Result<(), Error> {
+    let wal = paths.database.with_extension("db-wal");
+    if std::fs::metadata(&wal).is_ok_and(|meta| meta.len() >= WAL_BYTES) {
+        return checkpoint(conn);
+    }
+    conn.execute_batch("BEGIN; CREATE TABLE wal_fill (x BLOB)")?;
+    conn.execute("INSERT INTO wal_fill VALUES (zeroblob(?1))", [WAL_BYTES.cast_signed()])?;
+    conn.execute_batch("COMMIT; DROP TABLE wal_fill")?;
+    checkpoint(conn)
+}
+
+/// Brings the WAL into the database and begins it anew.
+fn checkpoint(conn: &Connection) -> Result<(), Error> {
+    conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(dir: &Path) -> Paths {
+        Paths::below(dir)
+    }
+
+    #[test]
+    fn a_migration_backs_up_first_and_leaves_all_unchanged_when_it_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let mut conn = Connection::open(&paths.database).unwrap();
+        migrate(&mut conn, &paths, false, &["CREATE TABLE a (x)"]).unwrap();
+        assert!(!paths.backups.exists(), "a new database needs no backup");
+
+        let error =
+            migrate(&mut conn, &paths, true, &["", "CREATE TABLE b (x); nonsense"]).unwrap_err().to_string();
+        assert!(error.starts_with("migration 2 of ") && error.contains("unchanged"), "{error}");
+        assert_eq!(version(&conn).unwrap(), 1);
+
+        migrate(&mut conn, &paths, true, &["", "CREATE TABLE b (x)", "CREATE TABLE c (x)"]).unwrap();
+        assert_eq!(version(&conn).unwrap(), 3);
+        let old = Connection::open(paths.backups.join("bursa.schema-1.db")).unwrap();
+        assert_eq!(version(&old).unwrap(), 1);
+        assert!(old.prepare("SELECT x FROM b").is_err(), "the backup is from before");
+        assert!(paths.backups.join("bursa.schema-2.db").exists());
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        drop(open_write(&paths).unwrap());
+        Connection::open(&paths.database).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = open_write(&paths).unwrap_err().to_string();
+        assert!(error.contains("has schema 99, this bursa knows up to 1"), "{error}");
+    }
+
+    #[test]
+    fn the_wal_is_extended_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        drop(open_write(&paths).unwrap());
+        let wal = std::fs::metadata(paths.database.with_extension("db-wal")).unwrap();
+        assert!(wal.len() >= WAL_BYTES, "{}", wal.len());
+        let conn = open_write(&paths).unwrap();
+        let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert_eq!(conn.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    }
+}

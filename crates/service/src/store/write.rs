@@ -1,0 +1,206 @@
+//! The owner of the write connection: one transaction for all writes of a round.
+
+use super::accept::Accepts;
+use super::end::Ends;
+use super::payload::Payloads;
+use super::rows::{Batch, Done, Write};
+use super::{Error, Paths, change, checkpoint, row_id, row_n, schema};
+use crate::metrics::Metrics;
+use bursa_core::hub::{Answer, Op};
+use bursa_core::id::{EndpointId, TaskId, UserId};
+use rusqlite::{Connection, OptionalExtension as _};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The writing side of the store.
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    pub(super) conn: Connection,
+    pub(super) payloads: Payloads,
+    users: Users,
+    checkpointer: checkpoint::Checkpointer,
+    metrics: Arc<Metrics>,
+}
+
+/// A user's number and the numbers given last, read from the tables when first needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counters {
+    pub(super) no: i64,
+    pub(super) tasks: u64,
+    pub(super) results: u64,
+}
+
+/// The counters of the users that wrote since the start.
+#[derive(Debug, Default)]
+pub(super) struct Users(HashMap<UserId, Counters>);
+
+impl Users {
+    /// The counters of `user`; `None`: no such user.
+    pub(super) fn get(&mut self, conn: &Connection, user: &UserId) -> Result<Option<&mut Counters>, Error> {
+        if !self.0.contains_key(user) {
+            let Some(counters) = load(conn, user)? else { return Ok(None) };
+            self.0.insert(*user, counters);
+        }
+        Ok(self.0.get_mut(user))
+    }
+}
+
+fn load(conn: &Connection, user: &UserId) -> Result<Option<Counters>, Error> {
+    let find = conn
+        .query_row("SELECT no FROM users WHERE user = ?1", [user.as_bytes().as_slice()], |row| row.get(0))
+        .optional()?;
+    let Some(no) = find else { return Ok(None) };
+    let last = |table: &str| -> Result<u64, Error> {
+        let sql = format!("SELECT max(id) FROM {table} WHERE id >= ?1 AND id < ?2");
+        let id: Option<i64> = conn.query_row(&sql, [row_id(no, 0), row_id(no + 1, 0)], |row| row.get(0))?;
+        Ok(id.map_or(0, row_n))
+    };
+    Ok(Some(Counters { no, tasks: last("tasks")?, results: last("results")? }))
+}
+
+impl SqliteStore {
+    /// Opens the store for writing: migrates, extends the WAL, starts the checkpointer.
+    ///
+    /// # Errors
+    /// A newer schema, a failed migration, or a disk that cannot be written.
+    pub(crate) fn open(paths: &Paths, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let payloads = Payloads::open(&paths.payloads)?;
+        let conn = schema::open_write(paths)?;
+        let checkpointer = checkpoint::Checkpointer::start(&paths.database)?;
+        Ok(Self { conn, payloads, users: Users::default(), checkpointer, metrics })
+    }
+
+    /// Writes all of `batch` in one transaction: on disk when this returns, or none of it.
+    pub(crate) fn apply(&mut self, batch: Batch) -> Vec<Done> {
+        let begun = Instant::now();
+        match self.transaction(&batch) {
+            Ok((done, weight)) => {
+                self.metrics.committed(weight.rows, begun.elapsed());
+                self.checkpointer.wrote(&self.conn, weight.bytes);
+                done
+            }
+            Err(error) => {
+                if !self.conn.is_autocommit() {
+                    let _ = self.conn.execute_batch("ROLLBACK");
+                }
+                self.users = Users::default();
+                let why = error.to_string();
+                self.metrics.commit_failed(&why);
+                tracing::error!(error = %why, writes = batch.len(), "the store could not write");
+                batch.into_iter().map(|write| failed(write, &why)).collect()
+            }
+        }
+    }
+
+    fn transaction(&mut self, batch: &[Write]) -> Result<(Vec<Done>, Weight), Error> {
+        let Self { conn, payloads, users, .. } = self;
+        let mut weight = Weight::default();
+        let mut done = Vec::with_capacity(batch.len());
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        {
+            let mut accepts = Accepts::new(conn, payloads)?;
+            let mut ends = Ends::new(conn, payloads)?;
+            for write in batch {
+                weight.add(write);
+                done.push(match write {
+                    Write::Hub(token, op) => {
+                        Done::Hub(*token, Ok(op_answer(op, conn, users, &mut accepts, &mut ends)?))
+                    }
+                    Write::Registry(request, change) => {
+                        Done::Registry(*request, Ok(change::apply(conn, payloads, change)?))
+                    }
+                });
+            }
+        }
+        conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok((done, weight))
+    }
+
+    /// Brings what the WAL holds into the database: at the end of the service.
+    pub(crate) fn finish(&self) {
+        checkpoint::passive(&self.conn);
+    }
+}
+
+fn op_answer(
+    op: &Op,
+    conn: &Connection,
+    users: &mut Users,
+    accepts: &mut Accepts<'_>,
+    ends: &mut Ends<'_>,
+) -> Result<Answer, Error> {
+    match op {
+        Op::Accept { user, group, tasks } => {
+            let user = users.get(conn, user)?.ok_or_else(|| Error::Damaged(format!("no user {user}")))?;
+            accepts.accept(user, group, tasks)
+        }
+        Op::End { task, user, ending } => match users.get(conn, user)? {
+            Some(user) => ends.end(user, task, ending),
+            None => Ok(Answer::Unknown),
+        },
+        Op::Charge { task, losses, maybes, errors } => charge(conn, task, [*losses, *maybes, *errors]),
+        Op::Generation { endpoint, generation } => {
+            let sql = "UPDATE endpoints SET generation = max(generation, ?2) WHERE endpoint = ?1";
+            set(conn, sql, endpoint, generation.cast_signed())
+        }
+        Op::DeleteEndpoint { endpoint } => {
+            set(conn, "UPDATE endpoints SET deleted = ?2 WHERE endpoint = ?1", endpoint, 1)
+        }
+    }
+}
+
+fn set(conn: &Connection, sql: &str, endpoint: &EndpointId, value: i64) -> Result<Answer, Error> {
+    let changed =
+        conn.prepare_cached(sql)?.execute(rusqlite::params![endpoint.as_bytes().as_slice(), value])?;
+    Ok(if changed == 0 { Answer::Unknown } else { Answer::Done })
+}
+
+fn charge(conn: &Connection, task: &TaskId, [losses, maybes, errors]: [u32; 3]) -> Result<Answer, Error> {
+    let sql = "UPDATE tasks SET losses = ?2, maybes = ?3, errors = ?4 WHERE task = ?1 AND state = 0";
+    let values = rusqlite::params![task.as_bytes().as_slice(), losses, maybes, errors];
+    let changed = conn.prepare_cached(sql)?.execute(values)?;
+    if changed > 0 {
+        return Ok(Answer::Done);
+    }
+    let state: Option<i64> = conn
+        .prepare_cached("SELECT state FROM tasks WHERE task = ?1")?
+        .query_row([task.as_bytes().as_slice()], |row| row.get(0))
+        .optional()?;
+    Ok(match state.and_then(super::end::state_of) {
+        Some(state) => Answer::AlreadyEnded { state },
+        None => Answer::Unknown,
+    })
+}
+
+fn failed(write: Write, why: &str) -> Done {
+    match write {
+        Write::Hub(token, _) => Done::Hub(token, Err(why.to_owned())),
+        Write::Registry(request, _) => Done::Registry(request, Err(why.to_owned())),
+    }
+}
+
+/// How much a batch writes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+}
+
+/// About what one row and its index entries take in the WAL.
+const ROW_BYTES: usize = 300;
+
+impl Weight {
+    pub(super) fn add(&mut self, write: &Write) {
+        let (rows, bytes) = match write {
+            Write::Hub(_, Op::Accept { tasks, .. }) => {
+                (tasks.len(), tasks.iter().map(|task| task.args.len()).sum())
+            }
+            Write::Hub(_, Op::End { ending, .. }) => (1, ending.payload.len() + ending.output.len()),
+            Write::Registry(_, super::Change::AddFunction { body, .. }) => (1, body.len()),
+            Write::Hub(..) | Write::Registry(..) => (1, 0),
+        };
+        self.rows += rows;
+        self.bytes += bytes + rows * ROW_BYTES;
+    }
+}
