@@ -144,7 +144,7 @@ impl Config {
     /// [`ConfigError`] for the first value that is not what its key must be.
     pub fn from_values(values: &Values, home: &Path, name: &str) -> Result<Self, ConfigError> {
         Ok(Self {
-            home: home.to_owned(),
+            home: absolute(home.to_owned()),
             name: name.to_owned(),
             workers: workers(values)?,
             python: python(values.get(&PYTHON).0),
@@ -218,18 +218,23 @@ fn threshold(values: &Values, key: &Key, heartbeat: &Key) -> Result<u64, ConfigE
 
 fn python(configured: &str) -> Option<PathBuf> {
     if configured.contains('/') {
-        return Some(configured.into());
+        return Some(absolute(configured.into()));
     }
     if !configured.is_empty() {
         return Some(on_path(configured).unwrap_or_else(|| configured.into()));
     }
     let venv = std::env::var_os("VIRTUAL_ENV").map(|dir| Path::new(&dir).join("bin/python"));
-    venv.filter(|path| path.is_file()).or_else(|| on_path("python3"))
+    venv.filter(|path| path.is_file()).map(absolute).or_else(|| on_path("python3"))
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| absolute(dir.join(name))).find(|file| file.is_file())
+}
+
+/// Workers have other working directories than the process that starts them.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// This program, also when its file was replaced since it started.

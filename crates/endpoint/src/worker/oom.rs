@@ -15,9 +15,9 @@ pub(super) struct Oom {
 }
 
 impl Oom {
-    /// Looks for the memory cgroup of this process (version 2 or 1) and for the system's own counter.
+    /// Looks for the memory cgroup of this process (version 2 or 1), else for the system's own counter.
     pub(super) fn new() -> Self {
-        let mut files = vec![PathBuf::from("/proc/vmstat")];
+        let mut files = Vec::new();
         let mut limits = vec![total_kb()];
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         for line in groups.lines() {
@@ -34,6 +34,10 @@ impl Oom {
                 limits.push(number_kb(&dir.join("memory.limit_in_bytes")));
             }
         }
+        files.retain(|file| fs::read_to_string(file).is_ok_and(|text| field(&text, "oom_kill").is_some()));
+        if files.is_empty() {
+            files.push("/proc/vmstat".into());
+        }
         let mut oom = Self { files, seen: 0, limit_kb: limits.into_iter().flatten().min() };
         oom.seen = oom.count();
         oom
@@ -45,6 +49,11 @@ impl Oom {
         let risen = count > self.seen;
         self.seen = count;
         risen || self.limit_kb.is_some_and(|limit| maxrss_kb >= limit / 100 * NEAR_PERCENT)
+    }
+
+    /// What happened before now explains nothing that comes.
+    pub(super) fn look(&mut self) {
+        self.seen = self.count();
     }
 
     fn count(&self) -> u64 {

@@ -106,6 +106,7 @@ impl Pool {
     /// Makes a worker; answered by `WorkerReady` or `WorkerFailed`.
     pub fn spawn(&mut self, worker: WorkerId) {
         let id = worker.0;
+        self.oom.look();
         match Process::new(id, self.setup.work.join(id.to_string()), &self.poller) {
             Ok(process) => {
                 self.workers.insert(id, process);
