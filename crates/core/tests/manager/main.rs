@@ -7,3 +7,4 @@ mod rig;
 mod route;
 mod rules;
 mod stop;
+mod stress;
