@@ -3,11 +3,13 @@
 //! Owns where each attempt is, what is known of it, and the order in which waiting ones are routed. Says nothing to
 //! anybody: its callers turn what it returns into messages.
 
+use super::ends::{cancelled, ended};
 use super::hash::{Map, Set};
 use crate::id::{ContainerId, ExecutorId, TaskId};
 use crate::task::{Begun, Failure, FailureCode, Outcome};
 use crate::time::Mono;
-use crate::wire::{Assign, Attempt, Blob, Done, Holding, Item, Stage};
+use crate::wire::{Assign, Attempt, Done, Holding, Item, Stage};
+use std::collections::hash_map;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One attempt of one task.
@@ -56,26 +58,8 @@ pub(super) struct Book {
     at: BTreeMap<ExecutorId, Set<Key>>,
     queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
     expiries: BTreeSet<(Mono, Key)>,
-}
-
-/// An end that the manager itself reports.
-pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Failure>) -> Box<Done> {
-    Box::new(Done {
-        task: key.0,
-        attempt: key.1,
-        outcome,
-        begun,
-        payload: Blob::empty(),
-        failure: failure.map(Box::new),
-        output: Blob::empty(),
-        run_ns: 0,
-    })
-}
-
-/// The end of a cancelled attempt.
-pub(super) fn cancelled(key: Key, begun: Begun) -> Box<Done> {
-    let failure = Failure::new(FailureCode::Cancelled, "cancelled before it ran");
-    ended(key, Outcome::Cancelled, begun, Some(failure))
+    /// Declared lost, and the hub may not know it yet: its executor stays in the hints (F8).
+    lost: BTreeMap<Key, ExecutorId>,
 }
 
 impl Book {
@@ -138,6 +122,7 @@ impl Book {
 
     fn remove(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
+        self.lost.remove(key);
         if entry.timed {
             self.expiries.remove(&(entry.expires, *key));
         }
@@ -150,13 +135,17 @@ impl Book {
     /// A new attempt from the hub; one that is known already is the same one (F14).
     pub(super) fn assign(&mut self, now: Mono, assign: Box<Assign>) {
         let key = (assign.task, assign.attempt);
-        if self.entries.contains_key(&key) {
-            return;
+        if let hash_map::Entry::Vacant(vacant) = self.entries.entry(key) {
+            let expires = now.after(assign.ttl_ms);
+            self.queues.entry(assign.container).or_default().push_back(key);
+            vacant.insert(Entry {
+                place: Place::Waiting(assign),
+                begun: false,
+                cancel: None,
+                expires,
+                timed: false,
+            });
         }
-        let expires = now.after(assign.ttl_ms);
-        let queue = self.queues.entry(assign.container).or_default();
-        queue.push_back(key);
-        self.insert(key, Place::Waiting(assign), expires);
     }
 
     /// Containers for which attempts wait, each with how many (a few may have been cancelled meanwhile).
@@ -244,18 +233,26 @@ impl Book {
             self.insert(key, place, Mono(0));
             return true;
         };
-        let repeated = matches!(&entry.place, Place::Done(old, _) if old.outcome == done.outcome);
         entry.begun |= done.begun == Begun::Yes;
-        self.put(key, place);
-        !repeated
+        let timed = std::mem::take(&mut entry.timed).then_some(entry.expires);
+        let before = std::mem::replace(&mut entry.place, place);
+        if let Some(expires) = timed {
+            self.expiries.remove(&(expires, key));
+        }
+        if let Place::At(executor, _) = &before {
+            self.leave(executor, &key);
+        }
+        !matches!(before, Place::Done(old, _) if old.outcome == done.outcome)
     }
 
     /// The store has this end: forgets it if it is the one held (F23). Tells which executor reported it.
     pub(super) fn acknowledge(&mut self, key: &Key, outcome: Outcome) -> Option<ExecutorId> {
-        match &self.entries.get(key)?.place {
+        let hash_map::Entry::Occupied(entry) = self.entries.entry(*key) else { return None };
+        match &entry.get().place {
             Place::Done(done, from) if done.outcome == outcome => {
                 let from = *from;
-                self.remove(key);
+                entry.remove();
+                self.lost.remove(key);
                 from
             }
             _ => None,
@@ -353,10 +350,16 @@ impl Book {
             let begun = if begun { Begun::Yes } else { Begun::Unknown };
             let done = ended(key, Outcome::Lost, begun, Some(failure.clone()));
             self.put(key, Place::Done(done.clone(), None));
+            self.lost.insert(key, executor);
             ends.push(Item::Result(done));
         }
         self.at.remove(&executor);
         ends
+    }
+
+    /// Executors whose loss the hub may not know yet.
+    pub(super) fn fading(&self) -> impl Iterator<Item = &ExecutorId> {
+        self.lost.values()
     }
 
     /// Executors that have attempts.

@@ -5,6 +5,7 @@
 use super::{Action, ExitReason, Manager};
 use crate::id::Hash;
 use crate::limits;
+use crate::task::Outcome;
 use crate::time::Mono;
 use crate::wire::{Blob, Hello, Item, Message, Peer, RefusedReason, ResetReason, version};
 
@@ -64,6 +65,9 @@ impl Manager {
                     && let Some(exec) = self.executors.get_mut(&executor)
                 {
                     exec.say(Item::Ack { task, attempt, outcome });
+                }
+                if outcome == Outcome::Lost {
+                    self.hints.touch();
                 }
             }
             Item::Cancel { task, attempt, grace_ms } if up => {

@@ -7,6 +7,7 @@ mod adopt;
 mod attempt;
 mod bodies;
 mod capacity;
+mod ends;
 mod event;
 mod executors;
 mod from_executor;
@@ -167,7 +168,8 @@ impl Manager {
         }
         self.scale(now, out);
         if self.hints.wants_saving() {
-            let all = self.expected();
+            let mut all = self.expected();
+            all.extend(self.book.fading());
             self.hints.save(all, out);
         }
         self.stop_step(now);

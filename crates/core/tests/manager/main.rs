@@ -8,3 +8,4 @@ mod route;
 mod rules;
 mod stop;
 mod stress;
+mod timing;

@@ -321,3 +321,15 @@ fn f8_hints_are_on_disk_before_the_first_assign() {
     rig.event(Event::HintsSaved);
     assert_eq!(assigned(&rig.heard(x(1))), vec![(1, 9)]);
 }
+
+#[test]
+fn f8_a_lost_executor_stays_in_the_hints_until_the_hub_knows_of_its_loss() {
+    let mut rig = Rig::with_one(4, 2);
+    rig.hello(x(2), 1, vec![], capacity(4, 0));
+    rig.hub_says(vec![assign(1, 9)]);
+    rig.clear();
+    rig.event(Event::ExecutorGone { executor: x(1), why: "dead".into() });
+    assert!(!rig.actions.iter().any(|action| matches!(action, Action::SaveHints { .. })));
+    rig.hub_says(vec![ack(1, 9, Outcome::Lost)]);
+    assert_eq!(rig.actions.last(), Some(&Action::SaveHints { executors: vec![x(2)] }));
+}
