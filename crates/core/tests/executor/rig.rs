@@ -16,6 +16,8 @@ pub(crate) struct Rig {
     /// What the manager heard and no test has taken yet.
     pub(crate) heard: Vec<Item>,
     pub(crate) result_window: u64,
+    /// What was asked for while connecting.
+    pub(crate) aside: Vec<Action>,
 }
 
 pub(crate) fn config(workers: u32) -> Config {
@@ -107,7 +109,14 @@ impl Rig {
 
     pub(crate) fn with(config: Config) -> Self {
         let executor = Executor::new(config, Now::default());
-        Self { executor, now: 0, session: None, heard: Vec::new(), result_window: 64 << 20 }
+        Self {
+            executor,
+            now: 0,
+            session: None,
+            heard: Vec::new(),
+            result_window: 64 << 20,
+            aside: Vec::new(),
+        }
     }
 
     /// Connected, welcomed, and the function's body is there.
@@ -187,6 +196,7 @@ impl Rig {
         let hello = self.greet();
         let actions = self.say([self.welcome()]);
         assert!(!actions.iter().any(|action| matches!(action, Action::Disconnect)), "{actions:?}");
+        self.aside.extend(actions);
         hello
     }
 
@@ -195,7 +205,10 @@ impl Rig {
         self.session = None;
         self.heard.clear();
         for _ in 0..5 {
-            if self.event(Event::Tick).contains(&Action::Connect) {
+            let actions = self.event(Event::Tick);
+            let connects = actions.contains(&Action::Connect);
+            self.aside.extend(actions);
+            if connects {
                 assert_eq!(self.event(Event::LinkUp), []);
                 return match self.heard.remove(0) {
                     Item::Hello(hello) => *hello,

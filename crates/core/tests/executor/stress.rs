@@ -93,7 +93,7 @@ impl World {
                 self.rig.session = None;
                 self.rig.connect();
                 self.listen();
-                vec![]
+                std::mem::take(&mut self.rig.aside)
             }
             36..40 if !calm => {
                 let n = 1 + self.rng.below(self.next);
@@ -187,6 +187,7 @@ impl World {
 
 #[test]
 fn every_accepted_attempt_ends_in_exactly_one_live_result() {
+    let mut successes = 0;
     for seed in 0..60 {
         let mut world = World::new(seed);
         let mut steps = 0;
@@ -196,6 +197,7 @@ fn every_accepted_attempt_ends_in_exactly_one_live_result() {
             assert!(steps < 100_000, "seed {seed}: stuck with {:?}", world.rig.executor.held());
         }
         assert_eq!(world.results.len() as u64, TASKS, "seed {seed}");
-        assert!(world.results.values().filter(|outcome| **outcome == Outcome::Success).count() > 100);
+        successes += world.results.values().filter(|outcome| **outcome == Outcome::Success).count();
     }
+    assert!(successes > 60 * 200, "most succeed: {successes}");
 }
