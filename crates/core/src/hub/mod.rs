@@ -1,12 +1,36 @@
-//! The service's machine: queues, leases, retries, deadlines.
+//! The service's machine: queues, leases, retries, deadlines (FABRIC §4, §5, the hub's side).
+//!
+//! `handle` takes one event; `flush` ends a driver's round. This file owns the state as a whole and who gets which
+//! event; each other file owns one part of the rules. Nothing here does IO: a promise to a user or a peer is an action
+//! that follows `Stored`.
 
+mod body;
+mod cancel;
+mod deadline;
+mod delete;
+mod dispatch;
+mod endpoint;
 mod event;
+mod failure;
+mod held;
+mod hello;
+mod lease;
+mod link;
+mod queue;
+mod result;
+mod retry;
+mod slab;
+mod store;
+mod submit;
+mod task;
+mod write;
 
 pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId, Submit, Token};
 
-use crate::id::{EndpointId, TaskId};
+use crate::id::{ConnId, EndpointId, TaskId, UserId};
 use crate::task::TaskState;
 use crate::time::{Mono, Now};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Numbers the hub is configured with (FABRIC §7).
 #[derive(Debug, Clone)]
@@ -59,38 +83,170 @@ pub struct KnownEndpoint {
 #[derive(Debug)]
 pub struct Hub {
     config: Config,
+    tasks: slab::Tasks,
+    endpoints: Vec<endpoint::Endpoint>,
+    by_id: BTreeMap<EndpointId, u32>,
+    /// Connections of current sessions.
+    conns: BTreeMap<ConnId, u32>,
+    writes: write::Writes,
+    /// Acknowledgements that wait for a write beside the one that the write itself remembers (F22).
+    owed: BTreeMap<TaskId, Vec<write::Owed>>,
+    cancels: cancel::Cancels,
+    bodies: body::Bodies,
+    due: deadline::Due,
+    /// When each session's timers are looked at.
+    timers: BTreeSet<(Mono, u32)>,
+    trouble: store::Trouble,
+    /// Endpoints that are being deleted.
+    deleting: Vec<u32>,
+    /// Endpoints that may have something to be told.
+    dirty: Vec<u32>,
+    bells: BTreeSet<UserId>,
+    counts: BTreeMap<Counter, u64>,
+    /// When `handle` was called last (F34).
+    last: Mono,
+}
+
+/// What each handler is given: the time, and where actions go.
+struct Cx<'a> {
+    now: Now,
+    out: &'a mut Vec<Action>,
 }
 
 impl Hub {
     /// The hub of a service that just started: endpoints and live tasks as the store has them.
     #[must_use]
-    pub fn new(config: Config, _now: Now, _endpoints: Vec<KnownEndpoint>, _tasks: Vec<Recovered>) -> Self {
-        Self { config }
+    pub fn new(config: Config, now: Now, endpoints: Vec<KnownEndpoint>, tasks: Vec<Recovered>) -> Self {
+        let mut hub = Self {
+            config,
+            tasks: slab::Tasks::default(),
+            endpoints: Vec::with_capacity(endpoints.len()),
+            by_id: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            writes: write::Writes::default(),
+            owed: BTreeMap::new(),
+            cancels: cancel::Cancels::default(),
+            bodies: body::Bodies::default(),
+            due: deadline::Due::default(),
+            timers: BTreeSet::new(),
+            trouble: store::Trouble::default(),
+            deleting: Vec::new(),
+            dirty: Vec::new(),
+            bells: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            last: now.mono,
+        };
+        for known in endpoints {
+            hub.add_endpoint(known.endpoint, known.generation, known.deleted);
+        }
+        for task in &tasks {
+            hub.recover(task, now);
+        }
+        hub
     }
 
     /// Handles one event; appends what is to be done. Never fails, never blocks.
-    pub fn handle(&mut self, _now: Now, _event: Event, _out: &mut Vec<Action>) {
-        let _ = &self.config;
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+        self.forgive(now.mono);
+        let cx = &mut Cx { now, out };
+        match event {
+            Event::Submit(submit) => self.on_submit(submit, cx),
+            Event::Cancel { request, tasks } => self.on_cancel(request, tasks, cx),
+            Event::EndpointAdded { endpoint } => self.on_endpoint_added(endpoint),
+            Event::DeleteEndpoint { request, endpoint } => self.on_delete(request, endpoint, cx),
+            Event::Stored { token, answer } => self.on_stored(token, answer, cx),
+            Event::StoreFailed { token, why } => self.on_store_failed(token, why, cx),
+            Event::Body { hash, body } => self.on_body(hash, body, cx),
+            Event::Args { task, args } => self.on_args(task, args, cx),
+            Event::Message { conn, endpoint, message } => self.on_message(conn, endpoint, message, cx),
+            Event::Unreachable { conn } => self.on_unreachable(conn, cx),
+            Event::Revoked { endpoint } => self.on_revoked(endpoint, cx),
+            Event::Tick => self.on_tick(cx),
+        }
+    }
+
+    fn on_tick(&mut self, cx: &mut Cx<'_>) {
+        self.run_link_timers(cx);
+        self.run_deadlines(cx);
+        self.repeat_writes(cx);
+        self.run_deletions(cx);
     }
 
     /// Ends a driver round: emits the messages that the round's events made due, one per peer.
-    pub fn flush(&mut self, _now: Now, _out: &mut Vec<Action>) {}
+    pub fn flush(&mut self, now: Now, out: &mut Vec<Action>) {
+        let cx = &mut Cx { now, out };
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for endpoint in dirty.drain(..) {
+            self.endpoints[endpoint as usize].dirty = false;
+            self.dispatch(endpoint, cx);
+        }
+        self.dirty = dirty;
+        cx.out.extend(std::mem::take(&mut self.bells).into_iter().map(|user| Action::Bell { user }));
+        let counts = std::mem::take(&mut self.counts);
+        cx.out.extend(counts.into_iter().map(|(counter, by)| Action::Count { counter, by }));
+    }
 
     /// When `Tick` is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
-        None
+        let deletion = (!self.deleting.is_empty() && self.may_delete_more()).then_some(self.last);
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [deletion, timer, self.due.next(), self.trouble.again_at()].into_iter().flatten().min()
     }
 
     /// Where a live task stands; `None`: not live, ask the store.
     #[must_use]
-    pub fn state(&self, _task: &TaskId) -> Option<TaskState> {
-        None
+    pub fn state(&self, task: &TaskId) -> Option<TaskState> {
+        let task = &self.tasks[self.tasks.find(task)?];
+        Some(match task.phase {
+            task::Phase::Accepting => TaskState::Received,
+            _ if task.place != task::Place::Held => TaskState::WaitingForEp,
+            _ if task.has_begun() => TaskState::Running,
+            _ => match self.endpoints[task.endpoint as usize].status_slots() {
+                Some(0) => TaskState::WaitingForNodes,
+                _ => TaskState::WaitingForLaunch,
+            },
+        })
     }
 
     /// What is known of an endpoint; `None`: no such endpoint.
     #[must_use]
-    pub fn endpoint(&self, _endpoint: &EndpointId) -> Option<EndpointStatus> {
-        None
+    pub fn endpoint(&self, endpoint: &EndpointId) -> Option<EndpointStatus> {
+        let endpoint = &self.endpoints[*self.by_id.get(endpoint)? as usize];
+        (!endpoint.deleted).then(|| endpoint.status())
+    }
+
+    fn count(&mut self, counter: Counter, by: u64) {
+        *self.counts.entry(counter).or_default() += by;
+    }
+
+    /// Something may have to be sent to this endpoint at the end of the round.
+    fn touch(&mut self, endpoint: u32) {
+        let state = &mut self.endpoints[endpoint as usize];
+        if !state.dirty {
+            state.dirty = true;
+            self.dirty.push(endpoint);
+        }
+    }
+
+    fn add_endpoint(&mut self, id: EndpointId, generation: u64, deleted: bool) -> u32 {
+        let index = u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX);
+        self.endpoints.push(endpoint::Endpoint::new(id, generation, deleted));
+        self.by_id.insert(id, index);
+        index
+    }
+
+    fn on_endpoint_added(&mut self, id: EndpointId) {
+        match self.by_id.get(&id) {
+            Some(&index) => {
+                let endpoint = &mut self.endpoints[index as usize];
+                if endpoint.deleting.is_none() {
+                    endpoint.deleted = false;
+                }
+            }
+            None => {
+                self.add_endpoint(id, 0, false);
+            }
+        }
     }
 }

@@ -1,0 +1,109 @@
+//! Dispatch (F14, F25, F35): queued tasks become attempts while the endpoint has credit and its session has room.
+
+use super::event::{Action, Counter};
+use super::slab::Slot;
+use super::task::{Phase, Place};
+use super::{Cx, Hub};
+use crate::limits;
+use crate::task::Args;
+use crate::wire::{Assign, Attempt, Blob, Item};
+
+/// What became of the head of the queue.
+enum Step {
+    /// It was said, and takes this many bytes.
+    Said(usize),
+    /// It waits for the store; the next one may go.
+    Waits,
+}
+
+impl Hub {
+    /// Sends what is due to one endpoint: one message, more only if a message is full and the window open (F27).
+    pub(super) fn dispatch(&mut self, endpoint: u32, cx: &mut Cx<'_>) {
+        loop {
+            let filled = self.fill(endpoint, cx);
+            let Some(link) = self.endpoints[endpoint as usize].link.as_deref_mut() else { return };
+            let conn = link.conn;
+            if link.live {
+                link.session.flush(cx.now.mono, |message| cx.out.push(Action::Send { conn, message }));
+            }
+            if !filled || link.session.unsent() > 0 {
+                return;
+            }
+        }
+    }
+
+    /// Says assignments until a message is full (true), or credit or queue is used up (false).
+    fn fill(&mut self, endpoint: u32, cx: &mut Cx<'_>) -> bool {
+        let index = endpoint as usize;
+        let (mut items, mut bytes) = (0, 0);
+        let full = loop {
+            let state = &mut self.endpoints[index];
+            // Beyond one message the rest stays state: an outbox that is not empty after a flush waits for the window.
+            let unsent = state.live_link().map_or(0, |link| link.session.unsent());
+            if items >= limits::BATCH_ITEMS
+                || bytes >= limits::MESSAGE_BYTES
+                || unsent >= 2 * limits::BATCH_ITEMS
+            {
+                break true;
+            }
+            if !state.is_open() || !state.has_credit() {
+                break false;
+            }
+            let Some(slot) = state.queue.front() else { break false };
+            match self.step(index, slot, cx) {
+                Step::Said(size) => {
+                    items += 1;
+                    bytes += size;
+                }
+                Step::Waits => {}
+            }
+        };
+        if items > 0 {
+            self.count(Counter::Dispatched, items as u64);
+        }
+        full
+    }
+
+    fn step(&mut self, index: usize, slot: Slot, cx: &mut Cx<'_>) -> Step {
+        let state = &mut self.endpoints[index];
+        let Some(link) = state.link.as_deref_mut() else { return Step::Waits };
+        let task = &mut self.tasks[slot];
+        let mut size = 0;
+        // F35: the body goes before the first attempt that needs it.
+        if !link.knows(&task.hash) {
+            let Some(body) = self.bodies.get(&task.hash) else {
+                if self.bodies.wait_task(task.hash, task.id) {
+                    cx.out.push(Action::LoadBody { hash: task.hash });
+                }
+                state.place(&mut self.tasks, slot, Place::Loading);
+                return Step::Waits;
+            };
+            size += body.len();
+            link.learn(task.hash);
+            link.session.push(Item::Function { hash: task.hash, body: Some(Blob::Here(body)) });
+        }
+        let Args::Here(args) = &task.args else {
+            cx.out.push(Action::LoadArgs { task: task.id });
+            state.place(&mut self.tasks, slot, Place::Loading);
+            return Step::Waits;
+        };
+        size += args.len();
+        task.made = task.made.saturating_add(1);
+        task.attempt = Attempt::new(self.config.epoch, task.made);
+        task.phase = Phase::Sent;
+        link.session.push(Item::Assign(Box::new(Assign {
+            task: task.id,
+            attempt: task.attempt,
+            user: task.user,
+            hash: task.hash,
+            container: task.container,
+            args: Blob::Here(args.clone()),
+            ttl_ms: task.deadline.since(cx.now.mono),
+            timeout_ms: task.timeout_ms(),
+        })));
+        task.lease = Some(state.leases.grant(task.args.len(), false));
+        task.drop_large_args();
+        state.place(&mut self.tasks, slot, Place::Held);
+        Step::Said(size)
+    }
+}
