@@ -1,1 +1,26 @@
-fn main() {}
+//! The `bursa` command: service, endpoint and client in one binary.
+//!
+//! Parses, dispatches, prints, and turns the outcome into an exit code. Everything else is in the crates below.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one crate that talks to people")]
+
+mod args;
+mod client;
+mod commands;
+mod exit;
+mod output;
+mod settings;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let json = args.json;
+    match commands::dispatch(args) {
+        Ok(code) => code,
+        Err(error) => {
+            output::print_error(json, &error);
+            exit::code_of(&error)
+        }
+    }
+}

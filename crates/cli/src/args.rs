@@ -1,0 +1,247 @@
+//! The command line.
+
+use crate::exit;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Functions as a service for science: register Python functions, run them anywhere, lose nothing.
+#[derive(Debug, Parser)]
+#[command(name = "bursa", version, after_help = exit::HELP, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// Directory for everything Bursa keeps [default: ~/.bursa]
+    #[arg(long, global = true, env = "BURSA_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print JSON for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a service and a local endpoint, and keep both running
+    #[command(display_order = 1)]
+    Up(Up),
+    /// Start a service alone
+    #[command(display_order = 2)]
+    Serve(Service),
+    /// Make, start and look after endpoints
+    #[command(display_order = 3, subcommand)]
+    Endpoint(Endpoint),
+    /// Call a function of a Python file and print its result
+    #[command(display_order = 4)]
+    Run(Run),
+    /// Look at and cancel tasks
+    #[command(display_order = 5, subcommand)]
+    Task(Task),
+    /// Look at registered functions
+    #[command(display_order = 6, subcommand)]
+    Function(Function),
+    /// Show, make and revoke API tokens
+    #[command(display_order = 7, subcommand)]
+    Token(Token),
+    /// Show the configuration
+    #[command(display_order = 8, subcommand)]
+    Config(Config),
+    /// Print the version
+    #[command(display_order = 9)]
+    Version,
+    /// The process that keeps others running
+    #[command(hide = true, subcommand)]
+    Watchdog(Watchdog),
+    /// The service process
+    #[command(hide = true)]
+    Service(Service),
+    /// The manager process of an endpoint
+    #[command(hide = true)]
+    Manager(Process),
+    /// The executor process of a node
+    #[command(hide = true)]
+    Executor(ExecutorProcess),
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+    /// Give the local endpoint the id that funcX's tutorials use
+    #[arg(long)]
+    pub(crate) tutorial: bool,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Service {
+    /// Where to serve HTTP [default: 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) http: Option<String>,
+    /// Where endpoints connect [default: 127.0.0.1:55001; port 0 if --http has port 0]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) zmq: Option<String>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Workers {
+    /// Workers to run at once [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<String>,
+    /// Python interpreter of the workers [default: that of the active environment, else python3]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Endpoint {
+    /// Register an endpoint with the service
+    New {
+        /// A name for it, unique in this home
+        name: String,
+        /// What it is, for people
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Start an endpoint and keep it running, in the foreground
+    Start {
+        #[command(flatten)]
+        process: Process,
+        /// Run in the background
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Stop an endpoint of this home
+    Stop {
+        /// Its name
+        name: String,
+    },
+    /// List your endpoints
+    List,
+    /// Show an endpoint
+    Status {
+        /// Its name or id
+        endpoint: String,
+    },
+    /// Delete an endpoint; its waiting tasks end as `endpoint-deleted`
+    Delete {
+        /// Its name or id
+        endpoint: String,
+    },
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Process {
+    /// Name of the endpoint
+    #[arg(default_value = "local")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct ExecutorProcess {
+    #[command(flatten)]
+    pub(crate) process: Process,
+    /// Id of the executor
+    #[arg(long)]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Watchdog {
+    /// Of a service and its local endpoint
+    Up(Up),
+    /// Of an endpoint
+    Endpoint(Process),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(trailing_var_arg = true)]
+pub(crate) struct Run {
+    /// Endpoint to run on [default: your only one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) endpoint: Option<String>,
+    /// FILE.py[::function], then the function's arguments: positional, or as --name value
+    #[arg(required = true, allow_hyphen_values = true, value_name = "FILE.py[::function] [ARGS]")]
+    pub(crate) call: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// List your tasks, newest first
+    List {
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those of this group
+        #[arg(long)]
+        group: Option<String>,
+        /// Only those of this endpoint
+        #[arg(long)]
+        endpoint: Option<String>,
+        /// Only those of this function
+        #[arg(long)]
+        function: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a task: its state, and how it ended
+    Show {
+        /// Its id
+        task: String,
+    },
+    /// Cancel tasks
+    Cancel {
+        /// Their ids
+        #[arg(required = true)]
+        tasks: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Function {
+    /// List your functions
+    List {
+        /// Only those with this text in name or description
+        #[arg(long)]
+        search: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a function
+    Show {
+        /// Its id
+        function: String,
+    },
+    /// Delete a function; tasks already accepted still run
+    Delete {
+        /// Its id
+        function: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Print the token that SDK and CLI use here
+    Show,
+    /// Make a token; it is shown this once
+    New {
+        /// What it is for
+        name: String,
+    },
+    /// List your tokens, without their secrets
+    List,
+    /// Revoke a token
+    Revoke {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every key, its value, where the value comes from, and what it does
+    Show,
+}

@@ -1,0 +1,152 @@
+//! `bursa endpoint`: endpoints of this home, and those that the service knows.
+
+use super::process;
+use crate::args::Endpoint;
+use crate::client::Client;
+use crate::exit::{Coded, FAILED, HELD};
+use crate::output::{self, field};
+use crate::settings::Settings;
+use anyhow::Context;
+use bursa_endpoint::control::{self, Stopped};
+use bursa_endpoint::home::{self, EndpointDir, Registration};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyhow::Result<ExitCode> {
+    match command {
+        Endpoint::New { name, description } => new(settings, as_json, &name, &description)?,
+        Endpoint::Start { process, detach: false } => {
+            return Err(process::become_endpoint_watchdog(settings, as_json, &process));
+        }
+        Endpoint::Start { process, detach: true } => start_in_background(settings, as_json, &process)?,
+        Endpoint::Stop { name } => stop(settings, as_json, &name)?,
+        Endpoint::List => list(as_json, &Client::from_settings(settings)?.get("/endpoints?limit=1000")?),
+        Endpoint::Status { endpoint } => {
+            let id = id_of(settings, &endpoint)?;
+            let status = Client::from_settings(settings)?.get(&format!("/endpoints/{id}/status"))?;
+            if as_json { output::print_json(&status) } else { output::print_fields(&status) }
+        }
+        Endpoint::Delete { endpoint } => delete(settings, as_json, &endpoint)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Registers the endpoint of this directory with the service.
+pub(super) fn register(
+    client: &Client,
+    directory: &EndpointDir,
+    id: Option<String>,
+    description: &str,
+) -> anyhow::Result<Registration> {
+    let mut request = json!({
+        "name": directory.name(),
+        "public_key": directory.keys()?.public.to_string(),
+        "description": description,
+    });
+    if let Some(id) = id {
+        request["endpoint_id"] = id.into();
+    }
+    let answer = client.post("/endpoints", &request)?;
+    let text =
+        |name: &str| answer[name].as_str().with_context(|| format!("the service's answer has no `{name}`"));
+    let registration = Registration {
+        endpoint_id: text("endpoint_id")?.parse()?,
+        name: directory.name().to_owned(),
+        zmq: text("zmq")?.to_owned(),
+        service_key: text("service_key")?.parse()?,
+    };
+    directory.register(&registration)?;
+    Ok(registration)
+}
+
+fn new(settings: &Settings, as_json: bool, name: &str, description: &str) -> anyhow::Result<()> {
+    let client = Client::from_settings(settings)?;
+    let directory = home::create(settings.home(), name)?;
+    let id = register(&client, &directory, None, description)?.endpoint_id;
+    if as_json {
+        output::print_json(&json!({"endpoint_id": id, "name": name}));
+    } else {
+        println!("endpoint {name} is {id}; start it with `bursa endpoint start {name}`");
+    }
+    Ok(())
+}
+
+fn start_in_background(
+    settings: &Settings,
+    as_json: bool,
+    endpoint: &crate::args::Process,
+) -> anyhow::Result<()> {
+    let directory = home::load(settings.home(), &endpoint.name)?;
+    if let Some(owner) = directory.owner()? {
+        let text = format!("endpoint {} already runs: {owner} holds it", endpoint.name);
+        return Err(Coded { code: HELD, text }.into());
+    }
+    let command = process::endpoint_watchdog(settings, true, endpoint)?;
+    let log = settings.home().join("logs").join(format!("{}.watchdog.log", endpoint.name));
+    let ready: Value = serde_json::from_str(&control::start_in_background(command, &log)?)?;
+    if as_json {
+        output::print_json(&ready);
+    } else {
+        println!("endpoint {} runs in the background (process {})", endpoint.name, field(&ready, "pid"));
+    }
+    Ok(())
+}
+
+fn stop(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<()> {
+    let failed = |text: String| Err(Coded { code: FAILED, text }.into());
+    match control::stop(&home::load(settings.home(), name)?)? {
+        Stopped::Ended(_) if as_json => output::print_json(&json!({"stopped": name})),
+        Stopped::Ended(owner) => println!("endpoint {name} is stopped ({owner})"),
+        Stopped::WasNot if as_json => output::print_json(&json!({"stopped": name})),
+        Stopped::WasNot => println!("endpoint {name} does not run"),
+        Stopped::PartOfUp { pid } => {
+            return failed(format!("endpoint {name} is run by `bursa up`; stop that (kill {pid})"));
+        }
+        Stopped::Elsewhere(owner) => {
+            return failed(format!("endpoint {name} runs elsewhere ({owner}); stop it there"));
+        }
+        Stopped::StillThere { pid } => {
+            return failed(format!(
+                "endpoint {name} was told to stop and its watchdog ({pid}) is still there"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn delete(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<()> {
+    let id = id_of(settings, endpoint)?;
+    Client::from_settings(settings)?.delete(&format!("/endpoints/{id}"))?;
+    if let Ok(directory) = home::load(settings.home(), endpoint) {
+        directory.remove()?;
+    }
+    if as_json {
+        output::print_json(&json!({"deleted": id}));
+    } else {
+        println!("endpoint {endpoint} is deleted");
+    }
+    Ok(())
+}
+
+/// The id of an endpoint given by its name in this home, or by its id.
+fn id_of(settings: &Settings, endpoint: &str) -> anyhow::Result<String> {
+    match home::load(settings.home(), endpoint) {
+        Ok(directory) => Ok(directory.registration()?.endpoint_id.to_string()),
+        Err(_) => Ok(endpoint.to_owned()),
+    }
+}
+
+fn list(as_json: bool, page: &Value) {
+    if as_json {
+        return output::print_json(page);
+    }
+    let endpoints = page["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows = endpoints
+        .iter()
+        .map(|e| {
+            ["endpoint_id", "name", "status", "registered_at", "description"].map(|n| field(e, n)).into()
+        })
+        .collect();
+    let headings = ["ENDPOINT", "NAME", "STATUS", "REGISTERED", "DESCRIPTION"];
+    output::print_table(&headings, rows, "no endpoints; make one with `bursa endpoint new NAME`");
+}

@@ -1,0 +1,73 @@
+//! One file for each command.
+
+mod config;
+mod endpoint;
+mod function;
+mod process;
+mod run;
+mod task;
+mod token;
+mod up;
+
+use crate::args::{Args, Command, Watchdog};
+use crate::output;
+use crate::settings::Settings;
+use std::process::ExitCode;
+
+/// Runs the command that `args` names.
+pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(&args, &flags(&args.command))?;
+    let json = args.json;
+    match args.command {
+        Command::Up(_) => process::become_watchdog(),
+        Command::Endpoint(command) => endpoint::run(&settings, json, command),
+        Command::Run(command) => run::run(&settings, json, &command),
+        Command::Task(command) => task::run(&settings, json, &command),
+        Command::Function(command) => function::run(&settings, json, &command),
+        Command::Token(command) => token::run(&settings, json, &command),
+        Command::Config(command) => config::run(&settings, json, &command),
+        Command::Version => {
+            print_version(json);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Watchdog(Watchdog::Up(command)) => up::run(&settings, json, &command),
+        Command::Watchdog(Watchdog::Endpoint(command)) => process::watch_endpoint(&settings, json, &command),
+        Command::Serve(_) => process::service(&settings, json, true),
+        Command::Service(_) => process::service(&settings, json, false),
+        Command::Manager(command) => process::manager(&settings, &command),
+        Command::Executor(command) => process::executor(&settings, &command),
+    }
+}
+
+/// What the flags of `command` say of configuration keys.
+fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
+    let (service, workers) = match command {
+        Command::Up(up) | Command::Watchdog(Watchdog::Up(up)) => (Some(&up.service), Some(&up.workers)),
+        Command::Serve(service) | Command::Service(service) => (Some(service), None),
+        Command::Manager(process) | Command::Watchdog(Watchdog::Endpoint(process)) => {
+            (None, Some(&process.workers))
+        }
+        Command::Executor(executor) => (None, Some(&executor.process.workers)),
+        Command::Endpoint(crate::args::Endpoint::Start { process, .. }) => (None, Some(&process.workers)),
+        _ => (None, None),
+    };
+    let mut flags = Vec::new();
+    if let Some(service) = service {
+        flags.push(("service.http", service.http.clone()));
+        flags.push(("service.zmq", service.zmq.clone()));
+    }
+    if let Some(workers) = workers {
+        flags.push(("endpoint.workers", workers.workers.clone()));
+        flags.push(("endpoint.python", workers.python.clone()));
+    }
+    flags
+}
+
+fn print_version(json: bool) {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        output::print_json(&serde_json::json!({"version": version, "api": "v1"}));
+    } else {
+        println!("bursa {version}");
+    }
+}

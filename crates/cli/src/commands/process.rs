@@ -1,0 +1,239 @@
+//! The processes that the command becomes: watchdog, service, manager, executor.
+
+use crate::args::{ExecutorProcess, Process, Workers};
+use crate::exit::{CONFIG, Coded, FAILED, HELD};
+use crate::output;
+use crate::settings::Settings;
+use anyhow::Context;
+use bursa_core::config::ConfigError;
+use bursa_endpoint::watchdog::{self, Child, Report, Role};
+use serde_json::json;
+use std::fs::OpenOptions;
+use std::future::Future;
+use std::io::IsTerminal;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use tracing_subscriber::EnvFilter;
+
+/// Turns this process into the watchdog of the same command line, so that its role shows in process listings.
+pub(super) fn become_watchdog() -> anyhow::Result<ExitCode> {
+    let error = this_program()?.arg("watchdog").args(std::env::args_os().skip(1)).exec();
+    Err(error).context("cannot start the watchdog")
+}
+
+/// Turns this process into the watchdog of an endpoint.
+pub(super) fn become_endpoint_watchdog(settings: &Settings, json: bool, process: &Process) -> anyhow::Error {
+    match endpoint_watchdog(settings, json, process) {
+        Ok(mut command) => anyhow::Error::new(command.exec()).context("cannot start the watchdog"),
+        Err(error) => error,
+    }
+}
+
+/// The command of an endpoint's watchdog.
+pub(super) fn endpoint_watchdog(
+    settings: &Settings,
+    json: bool,
+    process: &Process,
+) -> anyhow::Result<Command> {
+    let mut command = this_program()?;
+    command.arg("watchdog").arg("--home").arg(settings.home());
+    command.args(json.then_some("--json")).args(["endpoint", &process.name]);
+    push_workers(&mut command, &process.workers);
+    Ok(command)
+}
+
+fn push_workers(command: &mut Command, workers: &Workers) {
+    for (flag, value) in [("--workers", &workers.workers), ("--python", &workers.python)] {
+        if let Some(value) = value {
+            command.args([flag, value]);
+        }
+    }
+}
+
+fn this_program() -> anyhow::Result<Command> {
+    Ok(Command::new(std::env::current_exe().context("cannot find this program")?))
+}
+
+/// The child that is the service.
+pub(super) fn service_child(
+    settings: &Settings,
+    mut addresses: impl FnMut() -> Option<(String, String)> + 'static,
+) -> anyhow::Result<Child> {
+    let program = std::env::current_exe()?;
+    let home = settings.home().to_owned();
+    let first = ["service.http", "service.zmq"].map(|name| set_value(settings, name));
+    let command = move || {
+        let mut command = Command::new(&program);
+        command.arg("--home").arg(&home).arg("service");
+        let [http, zmq] = match addresses() {
+            Some((http, zmq)) => [Some(http), Some(zmq)],
+            None => first.clone(),
+        };
+        for (flag, value) in [("--http", http), ("--zmq", zmq)] {
+            if let Some(value) = value {
+                command.args([flag, &value]);
+            }
+        }
+        command
+    };
+    Ok(Child { role: Role::Service, command: Box::new(command), needs_ready_line: true })
+}
+
+fn set_value(settings: &Settings, name: &str) -> Option<String> {
+    let key = crate::settings::keys().find(|key| key.name == name)?;
+    let (value, source) = settings.values().get(key);
+    (source != bursa_core::config::Source::Default).then(|| value.to_owned())
+}
+
+/// The child that is the manager of an endpoint.
+pub(super) fn manager_child(settings: &Settings, name: &str, workers: &Workers) -> anyhow::Result<Child> {
+    let (program, home, name, workers) =
+        (std::env::current_exe()?, settings.home().to_owned(), name.to_owned(), workers.clone());
+    let command = move || {
+        let mut command = Command::new(&program);
+        command.arg("--home").arg(&home).args(["manager", &name]);
+        push_workers(&mut command, &workers);
+        command
+    };
+    Ok(Child { role: Role::Manager, command: Box::new(command), needs_ready_line: true })
+}
+
+/// Watches until told to stop; the exit code says how it ended.
+pub(super) fn watch(
+    children: Vec<Child>,
+    report: impl FnMut(Report<'_>) -> Result<(), String>,
+) -> anyhow::Result<ExitCode> {
+    match runtime()?.block_on(watchdog::watch(children, report)) {
+        Ok(watchdog::Ended::Stopped) => Ok(ExitCode::SUCCESS),
+        Err(error @ watchdog::Error::Refused { .. }) => Ok(code(error.code())),
+        Err(error) => Err(Coded { code: FAILED, text: error.to_string() }.into()),
+    }
+}
+
+/// Says on stderr that a child died: the watchdog's caller sees it without looking into a log.
+pub(super) fn tell_death(role: Role, how: &str, again_in: Option<std::time::Duration>) {
+    match again_in {
+        Some(pause) => {
+            eprintln!("bursa: the {role} died ({how}); it is started again in {} ms", pause.as_millis())
+        }
+        None => eprintln!("bursa: the {role} ended ({how}) and is not started again"),
+    }
+}
+
+/// The watchdog of one endpoint.
+pub(super) fn watch_endpoint(settings: &Settings, json: bool, process: &Process) -> anyhow::Result<ExitCode> {
+    let directory = bursa_endpoint::home::load(settings.home(), &process.name)?;
+    let id = directory.registration()?.endpoint_id;
+    let child = manager_child(settings, &process.name, &process.workers)?;
+    let name = process.name.clone();
+    watch(vec![child], move |report| {
+        match report {
+            Report::AllReady if json => {
+                output::print_json(&json!({"endpoint_id": id, "name": name, "pid": std::process::id()}));
+            }
+            Report::AllReady => println!("endpoint {name} ({id}) is ready; Ctrl-C stops it"),
+            Report::Died { role, how, again_in } => tell_death(role, how, again_in),
+            Report::Started { .. } | Report::Ready { .. } => {}
+        }
+        Ok(())
+    })
+}
+
+/// The service process; under `serve` its log goes to stderr.
+pub(super) fn service(settings: &Settings, json: bool, in_foreground: bool) -> anyhow::Result<ExitCode> {
+    let config =
+        bursa_service::Config::from_values(settings.values(), settings.home()).map_err(configuration)?;
+    start_log(settings, (!in_foreground).then_some("service.log"))?;
+    let ready = move |ready: bursa_service::Ready| {
+        if in_foreground && !json {
+            println!("service is ready at {}; endpoints connect to {}", ready.url, ready.zmq);
+        } else {
+            let key = ready.service_key;
+            output::print_json(&json!({"url": ready.url, "zmq": ready.zmq, "service_key": key}));
+        }
+    };
+    let runtime = runtime()?;
+    let stopped = runtime.block_on(async { terminated() })?;
+    match runtime.block_on(bursa_service::run(config, ready, stopped)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error @ bursa_service::Error::Locked { .. }) => held(error),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The manager process.
+pub(super) fn manager(settings: &Settings, process: &Process) -> anyhow::Result<ExitCode> {
+    let config = endpoint_config(settings, process)?;
+    start_log(settings, Some(&format!("{}.manager.log", process.name)))?;
+    let ready = || output::print_json(&json!({"ready": true}));
+    match runtime()?.block_on(bursa_endpoint::run_manager(config, ready)) {
+        Ok(exit) => {
+            if exit.code() != bursa_endpoint::exit::STOPPED {
+                eprintln!("bursa: {}", exit.text);
+            }
+            Ok(code(exit.code()))
+        }
+        Err(error) if error.code() == bursa_endpoint::exit::LOCKED => held(error),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The executor process.
+pub(super) fn executor(settings: &Settings, executor: &ExecutorProcess) -> anyhow::Result<ExitCode> {
+    let config = endpoint_config(settings, &executor.process)?;
+    start_log(settings, None)?;
+    runtime()?.block_on(bursa_endpoint::run_executor(config, executor.id.parse()?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn endpoint_config(settings: &Settings, process: &Process) -> anyhow::Result<bursa_endpoint::Config> {
+    bursa_endpoint::Config::from_values(settings.values(), settings.home(), &process.name)
+        .map_err(configuration)
+}
+
+pub(super) fn configuration(error: ConfigError) -> anyhow::Error {
+    Coded { code: CONFIG, text: error.to_string() }.into()
+}
+
+fn held(error: impl std::fmt::Display) -> anyhow::Result<ExitCode> {
+    Err(Coded { code: HELD, text: error.to_string() }.into())
+}
+
+fn code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(FAILED))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Ends with SIGTERM or SIGINT.
+fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Log lines go to stderr, or to a file below `logs/`. `BURSA_LOG` chooses them.
+fn start_log(settings: &Settings, file: Option<&str>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("BURSA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let format = tracing_subscriber::fmt().with_env_filter(filter);
+    match file {
+        None => format.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init(),
+        Some(name) => {
+            let path = settings.home().join("logs").join(name);
+            let mut options = OpenOptions::new();
+            let file = std::fs::create_dir_all(settings.home().join("logs"))
+                .and_then(|()| options.create(true).append(true).mode(0o600).open(&path))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            format.with_ansi(false).with_writer(file).init();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! `bursa run`: one call of a function in a Python file. Python reads Python: this hands over to `python -m bursa.run`.
+
+use crate::args::Run;
+use crate::settings::Settings;
+use anyhow::Context;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+pub(super) fn run(settings: &Settings, json: bool, command: &Run) -> anyhow::Result<ExitCode> {
+    let config = bursa_endpoint::Config::from_values(settings.values(), settings.home(), "local");
+    let python = config.map_err(super::process::configuration)?.python;
+    let python =
+        python.context("there is no python3 on PATH; set BURSA_PYTHON to a Python that has `bursa`")?;
+    let mut python_command = Command::new(&python);
+    python_command.args(["-m", "bursa.run"]).env("BURSA_HOME", settings.home());
+    if json {
+        python_command.arg("--json");
+    }
+    if let Some(endpoint) = &command.endpoint {
+        python_command.args(["--endpoint", endpoint]);
+    }
+    let error = python_command.args(&command.call).exec();
+    Err(error).with_context(|| {
+        format!("cannot start {}; set BURSA_PYTHON to a Python that has `bursa` installed", python.display())
+    })
+}

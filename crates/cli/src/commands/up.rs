@@ -1,0 +1,110 @@
+//! `bursa up`: a service and a local endpoint, kept running.
+
+use super::process;
+use crate::args::Up;
+use crate::client::Client;
+use crate::output;
+use crate::settings::Settings;
+use anyhow::Context;
+use bursa_endpoint::home::Registration;
+use bursa_endpoint::watchdog::{Report, Role};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+/// The name of the endpoint that `bursa up` runs.
+const LOCAL: &str = "local";
+/// The endpoint of funcX's tutorials.
+const TUTORIAL: &str = "4b116d3c-1703-4f8f-9f6f-39921e5864df";
+
+/// What the service said when it was ready.
+#[derive(Debug, Clone)]
+struct Service {
+    url: String,
+    zmq: String,
+}
+
+pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<ExitCode> {
+    // Both are checked before anything is started.
+    bursa_service::Config::from_values(settings.values(), settings.home()).map_err(process::configuration)?;
+    bursa_endpoint::Config::from_values(settings.values(), settings.home(), LOCAL)
+        .map_err(process::configuration)?;
+    let service: Rc<RefCell<Option<Service>>> = Rc::default();
+    let known = Rc::clone(&service);
+    let addresses = move || {
+        let known = known.borrow();
+        let service = known.as_ref()?;
+        Some((service.url.trim_start_matches("http://").to_owned(), service.zmq.clone()))
+    };
+    let children = vec![
+        process::service_child(settings, addresses)?,
+        process::manager_child(settings, LOCAL, &up.workers)?,
+    ];
+    process::watch(children, |report| {
+        match report {
+            Report::Ready { role: Role::Service, line } => {
+                let ready = said(line).ok_or("the service did not say where it listens")?;
+                register(settings, &ready, up.tutorial).map_err(|error| format!("{error:#}"))?;
+                *service.borrow_mut() = Some(ready);
+            }
+            Report::AllReady => {
+                let service = service.borrow();
+                let service = service.as_ref().ok_or("the service did not say where it listens")?;
+                announce(settings, json, service).map_err(|error| format!("{error:#}"))?;
+            }
+            Report::Died { role, how, again_in } => process::tell_death(role, how, again_in),
+            Report::Started { .. } | Report::Ready { .. } => {}
+        }
+        Ok(())
+    })
+}
+
+fn said(line: &Value) -> Option<Service> {
+    let text = |name: &str| line.get(name)?.as_str().map(str::to_owned);
+    Some(Service { url: text("url")?, zmq: text("zmq")? })
+}
+
+/// Makes the local endpoint known to the service, or tells it where the service is now.
+fn register(settings: &Settings, service: &Service, tutorial: bool) -> anyhow::Result<()> {
+    let client = Client::new(service.url.clone(), token(settings)?);
+    let existing = bursa_endpoint::home::load(settings.home(), LOCAL).ok();
+    let known = existing.as_ref().map(|directory| directory.registration()).transpose()?;
+    let id = match &known {
+        Some(known) => Some(known.endpoint_id.to_string()),
+        None => tutorial.then(|| TUTORIAL.to_owned()),
+    };
+    if tutorial && id.as_deref() != Some(TUTORIAL) {
+        anyhow::bail!("--tutorial: the endpoint of this home has another id already; choose another --home");
+    }
+    let directory = match existing {
+        Some(directory) => directory,
+        None => bursa_endpoint::home::create(settings.home(), LOCAL)?,
+    };
+    let registration = super::endpoint::register(&client, &directory, id, "on the service's own machine")?;
+    directory.register(&Registration { zmq: service.zmq.clone(), ..registration })?;
+    Ok(())
+}
+
+/// The one line that says that a first call would succeed.
+fn announce(settings: &Settings, json: bool, service: &Service) -> anyhow::Result<()> {
+    let id = bursa_endpoint::home::load(settings.home(), LOCAL)?.registration()?.endpoint_id;
+    let home = settings.home().display().to_string();
+    if json {
+        let token = token(settings)?;
+        let pid = std::process::id();
+        output::print_json(
+            &json!({"url": service.url, "token": token, "endpoint_id": id, "home": home, "pid": pid}),
+        );
+    } else {
+        println!("service is ready at {}, endpoint {LOCAL} is {id}", service.url);
+        println!("SDK and CLI here find both by themselves; the token is in {home}/client.toml");
+        println!("Ctrl-C stops everything");
+    }
+    Ok(())
+}
+
+fn token(settings: &Settings) -> anyhow::Result<String> {
+    let stored = settings.stored_credentials()?.context("the service left no token in client.toml")?;
+    Ok(stored.token)
+}

@@ -1,0 +1,69 @@
+//! What people and scripts see: tables and sentences, or with `--json` one JSON document.
+
+use crate::client::ApiError;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+/// Prints a JSON document on one line.
+pub(crate) fn print_json(value: &Value) {
+    println!("{value}");
+}
+
+/// Prints rows under headings; `nothing` where there are none.
+pub(crate) fn print_table(headings: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
+    if rows.is_empty() {
+        println!("{nothing}");
+        return;
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings.iter().copied());
+    table.add_rows(rows);
+    println!("{}", table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"));
+}
+
+/// Prints the fields of an object, one a line.
+pub(crate) fn print_fields(value: &Value) {
+    let Value::Object(fields) = value else {
+        println!("{value}");
+        return;
+    };
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    for (name, value) in fields {
+        match value {
+            Value::Object(inner) if !inner.is_empty() => {
+                println!("{name}:");
+                for (name, value) in inner {
+                    println!("  {name}: {}", text(value).replace('\n', "\n    "));
+                }
+            }
+            value => println!("{name:width$}  {}", text(value)),
+        }
+    }
+}
+
+/// A value as people read it: strings without quotes, nothing for null.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// A field of an object as people read it.
+pub(crate) fn field(value: &Value, name: &str) -> String {
+    value.get(name).map(text).unwrap_or_default()
+}
+
+/// Prints an error on stderr: a sentence, or the service's own error document.
+pub(crate) fn print_error(json: bool, error: &anyhow::Error) {
+    if !json {
+        eprintln!("bursa: {error:#}");
+        return;
+    }
+    match error.downcast_ref::<ApiError>() {
+        Some(ApiError::Answer { body, .. }) if body.is_object() => eprintln!("{body}"),
+        _ => eprintln!("{}", json!({"error": {"message": format!("{error:#}")}})),
+    }
+}

@@ -1,0 +1,153 @@
+//! Where values come from: flag, environment, `config.toml`, default; and the client's credentials.
+
+use crate::args::Args;
+use crate::exit::{CONFIG, Coded};
+use anyhow::Context;
+use bursa_core::config::{Key, Source, Values};
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+
+/// The home directory and everything that was set.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    home: PathBuf,
+    values: Values,
+}
+
+/// What the client needs to talk to a service.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    /// Where it is.
+    pub(crate) url: String,
+    /// The bearer token.
+    pub(crate) token: String,
+}
+
+/// Every key there is, section by section.
+pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
+    bursa_service::config::KEYS.iter().chain(bursa_endpoint::config::KEYS)
+}
+
+impl Settings {
+    /// Reads environment and file under the flags given.
+    pub(crate) fn load(args: &Args, flags: &[(&str, Option<String>)]) -> anyhow::Result<Self> {
+        let home = home(args)?;
+        let mut values = Values::default();
+        for key in keys() {
+            if let Some((_, Some(value))) = flags.iter().find(|(name, _)| *name == key.name) {
+                values.offer(key, value, Source::Flag);
+            }
+            if let Ok(value) = std::env::var(key.env) {
+                values.offer(key, value, Source::Env);
+            }
+        }
+        let path = home.join("config.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => offer_file(&mut values, &path, &text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+        Ok(Self { home, values })
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(crate) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// `BURSA_URL` and `BURSA_TOKEN`, else `client.toml`; `None` where neither is there.
+    pub(crate) fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (url, token) = (set("BURSA_URL"), set("BURSA_TOKEN"));
+        if let (Some(url), Some(token)) = (&url, &token) {
+            return Ok(Some(Credentials { url: url.clone(), token: token.clone() }));
+        }
+        let Some(stored) = self.stored_credentials()? else { return Ok(None) };
+        Ok(Some(Credentials { url: url.unwrap_or(stored.url), token: token.unwrap_or(stored.token) }))
+    }
+
+    /// What the service of this home left in `client.toml`.
+    pub(crate) fn stored_credentials(&self) -> anyhow::Result<Option<Credentials>> {
+        let path = self.home.join("client.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let table: toml::Table = text.parse().map_err(|error| broken(&path, &text, &error))?;
+        let field = |name: &str| table.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        match (field("url"), field("token")) {
+            (Some(url), Some(token)) => Ok(Some(Credentials { url, token })),
+            _ => anyhow::bail!("{} has no `url` and `token`; `bursa up` writes it anew", path.display()),
+        }
+    }
+}
+
+/// The home directory of this command.
+fn home(args: &Args) -> anyhow::Result<PathBuf> {
+    let home = match &args.home {
+        Some(home) => home.clone(),
+        None => {
+            let home =
+                std::env::var_os("HOME").context("HOME is not set; say --home DIR or set BURSA_HOME")?;
+            PathBuf::from(home).join(".bursa")
+        }
+    };
+    std::path::absolute(&home).with_context(|| format!("{} is not a usable path", home.display()))
+}
+
+fn offer_file(values: &mut Values, path: &Path, text: &str) -> anyhow::Result<()> {
+    let document = DeTable::parse(text).map_err(|error| broken(path, text, &error))?;
+    for (section, table) in document.get_ref() {
+        let DeValue::Table(table) = table.get_ref() else {
+            return Err(misplaced(path, line_of(text, section.span().start), section.get_ref()));
+        };
+        for (name, value) in table {
+            let line = line_of(text, name.span().start);
+            let name = format!("{}.{}", section.get_ref(), name.get_ref());
+            let key = keys().find(|key| key.name == name).ok_or_else(|| misplaced(path, line, &name))?;
+            let source = Source::File { path: path.display().to_string(), line };
+            values.offer(key, plain(value.get_ref(), &name, &source)?, source);
+        }
+    }
+    Ok(())
+}
+
+/// The text of a TOML value that is a string, number or truth value.
+fn plain(value: &DeValue<'_>, name: &str, source: &Source) -> anyhow::Result<String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) => Ok(number.to_string()),
+        DeValue::Float(number) => Ok(number.to_string()),
+        DeValue::Boolean(truth) => Ok(truth.to_string()),
+        _ => {
+            let text = format!(
+                "{source}: {name} must be a text, a number, or true/false, not a list, table or time"
+            );
+            Err(Coded { code: CONFIG, text }.into())
+        }
+    }
+}
+
+fn misplaced(path: &Path, line: usize, name: &str) -> anyhow::Error {
+    let known: Vec<_> = keys().map(|key| key.name).collect();
+    let text = format!(
+        "{}:{line}: there is no key '{name}'; known keys are {} (see `bursa config show`)",
+        path.display(),
+        known.join(", ")
+    );
+    Coded { code: CONFIG, text }.into()
+}
+
+fn broken(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map_or(1, |span| line_of(text, span.start));
+    let text = format!("{}:{line}: not valid TOML: {}", path.display(), error.message());
+    Coded { code: CONFIG, text }.into()
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
