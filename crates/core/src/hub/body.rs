@@ -2,6 +2,7 @@
 //!
 //! Owns a cache of bodies, least recently used out first, and who waits for which body. One read per body at a time.
 
+use super::endpoint::FUNCTIONS;
 use super::event::Action;
 use super::failure;
 use super::slab::Slot;
@@ -10,9 +11,14 @@ use super::{Cx, Hub};
 use crate::id::{Hash, TaskId};
 use crate::limits;
 use crate::task::{Args, TaskState};
-use crate::wire::{Blob, Item};
+use crate::wire::{Blob, Item, ResetReason};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Bodies looked at in one round for one endpoint.
+const SERVED: usize = 64;
+/// Bodies read at once for one endpoint.
+const READING: usize = 8;
 
 /// A body in the cache.
 #[derive(Debug)]
@@ -81,29 +87,38 @@ impl Bodies {
 
 impl Hub {
     /// A manager lacks a body: it holds what needs it and waits.
-    pub(super) fn on_want_function(&mut self, endpoint: u32, hash: Hash, cx: &mut Cx<'_>) {
-        if let Some(body) = self.bodies.get(&hash) {
-            self.say_function(endpoint, hash, Some(body));
-            return;
+    pub(super) fn on_want_function(&mut self, endpoint: u32, hash: Hash) -> Result<(), ResetReason> {
+        let Some(link) = self.endpoints[endpoint as usize].live_link() else { return Ok(()) };
+        if link.wanted.len() >= FUNCTIONS {
+            return Err(ResetReason::Protocol);
         }
-        let Some(link) = self.endpoints[endpoint as usize].live_link() else { return };
-        // Bounded per session: a peer that asks for the whole world is answered when some of it was read.
-        if link.wanted.len() < limits::HELLO_HASHES
-            && link.wanted.insert(hash)
-            && self.bodies.wait_endpoint(hash, endpoint)
-        {
-            cx.out.push(Action::LoadBody { hash });
-        }
+        link.wanted.insert(hash);
+        Ok(())
     }
 
-    fn say_function(&mut self, endpoint: u32, hash: Hash, body: Option<Bytes>) {
-        if let Some(link) = self.endpoints[endpoint as usize].live_link() {
-            if body.is_some() {
-                link.learn(hash);
+    /// Says bodies that are here and reads some that are not; returns the bytes said. Bounded: a peer that wants
+    /// everything at once gets it message by message.
+    pub(super) fn serve_functions(&mut self, endpoint: u32, cx: &mut Cx<'_>) -> usize {
+        let Some(link) = self.endpoints[endpoint as usize].live_link() else { return 0 };
+        let mut bytes = 0;
+        let first: Vec<Hash> = link.wanted.iter().take(SERVED).copied().collect();
+        for hash in first {
+            if bytes >= limits::MESSAGE_BYTES || link.session.unsent() >= limits::BATCH_ITEMS {
+                break;
             }
-            link.session.push(Item::Function { hash, body: body.map(Blob::Here) });
-            self.touch(endpoint);
+            if let Some(body) = self.bodies.get(&hash) {
+                bytes += body.len();
+                link.wanted.remove(&hash);
+                link.learn(hash);
+                link.session.push(Item::Function { hash, body: Some(Blob::Here(body)) });
+            } else if link.reading.len() < READING
+                && link.reading.insert(hash)
+                && self.bodies.wait_endpoint(hash, endpoint)
+            {
+                cx.out.push(Action::LoadBody { hash });
+            }
         }
+        bytes
     }
 
     pub(super) fn on_body(&mut self, hash: Hash, body: Option<Bytes>, cx: &mut Cx<'_>) {
@@ -113,11 +128,13 @@ impl Hub {
         }
         for endpoint in waiting.endpoints {
             // The session that asked may be over; the next one asks again.
-            let asked =
-                self.endpoints[endpoint as usize].live_link().is_some_and(|link| link.wanted.remove(&hash));
-            if asked {
-                self.say_function(endpoint, hash, body.clone());
+            let Some(link) = self.endpoints[endpoint as usize].live_link() else { continue };
+            link.reading.remove(&hash);
+            if body.is_none() && link.wanted.remove(&hash) {
+                link.unlearn(&hash);
+                link.session.push(Item::Function { hash, body: None });
             }
+            self.touch(endpoint);
         }
         for task in waiting.tasks.into_iter().rev() {
             let Some(slot) = self.loading(&task).filter(|&slot| self.tasks[slot].hash == hash) else {

@@ -23,22 +23,24 @@ impl Hub {
             let filled = self.fill(endpoint, cx);
             let Some(link) = self.endpoints[endpoint as usize].link.as_deref_mut() else { return };
             let conn = link.conn;
-            if link.live {
-                link.session.flush(cx.now.mono, |message| cx.out.push(Action::Send { conn, message }));
-            }
+            link.session.flush(cx.now.mono, |message| cx.out.push(Action::Send { conn, message }));
             if !filled || link.session.unsent() > 0 {
                 return;
             }
         }
     }
 
-    /// Says assignments until a message is full (true), or credit or queue is used up (false).
+    /// Says bodies and assignments until a message is full (true), or credit or queue is used up (false).
     fn fill(&mut self, endpoint: u32, cx: &mut Cx<'_>) -> bool {
         let index = endpoint as usize;
-        let (mut items, mut bytes) = (0, 0);
+        // F27: behind a full window everything stays state.
+        let link = self.endpoints[index].live_link();
+        if link.is_none_or(|link| link.session.in_flight() >= limits::WINDOW) {
+            return false;
+        }
+        let (mut items, mut bytes) = (0, self.serve_functions(endpoint, cx));
         let full = loop {
             let state = &mut self.endpoints[index];
-            // Beyond one message the rest stays state: an outbox that is not empty after a flush waits for the window.
             let unsent = state.live_link().map_or(0, |link| link.session.unsent());
             if items >= limits::BATCH_ITEMS
                 || bytes >= limits::MESSAGE_BYTES

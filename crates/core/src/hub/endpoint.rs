@@ -41,14 +41,16 @@ pub(super) struct Link {
     pub(super) functions: BTreeSet<Hash>,
     /// The hash found there last: most tasks in a row share one.
     last_function: Option<Hash>,
-    /// Bodies asked for and being read.
+    /// Bodies asked for and not said yet.
     pub(super) wanted: BTreeSet<Hash>,
+    /// Of these, being read.
+    pub(super) reading: BTreeSet<Hash>,
     /// When its timers are looked at next.
     pub(super) timer: Mono,
 }
 
 /// Hashes remembered per session; beyond it bodies are simply sent again.
-const FUNCTIONS: usize = 16 * limits::HELLO_HASHES;
+pub(super) const FUNCTIONS: usize = 16 * limits::HELLO_HASHES;
 
 impl Link {
     pub(super) const fn new(conn: ConnId, session: Session, peer: Peer, seen: Seen, proto: u8) -> Self {
@@ -73,6 +75,7 @@ impl Link {
             functions: BTreeSet::new(),
             last_function: None,
             wanted: BTreeSet::new(),
+            reading: BTreeSet::new(),
             timer: Mono(0),
         }
     }
@@ -87,6 +90,12 @@ impl Link {
             self.last_function = Some(*hash);
         }
         known
+    }
+
+    /// The manager lacks this body and the store has none.
+    pub(super) fn unlearn(&mut self, hash: &Hash) {
+        self.functions.remove(hash);
+        self.last_function = None;
     }
 
     /// This body was sent.

@@ -61,15 +61,16 @@ impl Hub {
         let newest = crate::wire::Attempt::new(self.config.epoch, task.made);
         let adoptable = task.phase == Phase::Queued && holding.attempt <= newest;
         if is_current || adoptable {
-            let lease = match state.leases.take_stray(task.id, holding.attempt) {
+            let (lease, counted) = match state.leases.take_stray(task.id, holding.attempt) {
                 Some(mut lease) => {
                     state.leases.confirm(&mut lease);
+                    let counted = lease.begun;
                     lease.begun |= begun;
-                    lease
+                    (lease, counted)
                 }
-                None => state.leases.grant(task.args.len(), begun),
+                None => (state.leases.grant(task.args.len(), begun), false),
             };
-            if begun {
+            if begun && !counted {
                 task.starts = task.starts.saturating_add(1);
             }
             task.lease = Some(lease);

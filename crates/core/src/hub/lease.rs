@@ -5,8 +5,12 @@
 //! set of confirmed leases: only this file changes them, together with the set.
 
 use crate::id::TaskId;
+use crate::limits;
 use crate::wire::Attempt;
 use std::collections::BTreeMap;
+
+/// Strays kept from session to session.
+const STRAYS: usize = 2 * limits::CREDIT_TASKS;
 
 /// One lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +52,17 @@ impl Leases {
     }
 
     /// A `Hello` was accepted: no lease is confirmed until it is reported (F9).
-    pub(super) const fn begin_session(&mut self, other_manager: bool) {
+    pub(super) fn begin_session(&mut self, other_manager: bool) {
         self.session += 1;
         if other_manager {
             self.life += 1;
         }
         self.confirmed = 0;
         self.bytes = 0;
+        // An endpoint that never completes must not pile them up; those that it lists again come back.
+        if self.strays.len() > STRAYS {
+            self.strays.clear();
+        }
     }
 
     /// A lease that is confirmed now: sent, or reported for the first time.

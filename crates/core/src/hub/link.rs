@@ -98,7 +98,7 @@ impl Hub {
             Item::Capacity(capacity) => self.on_capacity(endpoint, capacity),
             Item::Started { task, attempt, .. } => self.on_started(endpoint, task, attempt),
             Item::Result(done) => self.on_result(endpoint, *done, cx),
-            Item::WantFunction { hash } => self.on_want_function(endpoint, hash, cx),
+            Item::WantFunction { hash } => self.on_want_function(endpoint, hash)?,
             Item::Hello(_)
             | Item::Welcome { .. }
             | Item::Refused { .. }

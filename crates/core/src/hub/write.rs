@@ -42,7 +42,8 @@ pub(super) enum Write {
 /// All writes under way, by token.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
-    next: u64,
+    /// The last number given: the first is 1, so that 0 is no write's.
+    last: u64,
     /// Token of the first entry of `open`.
     first: u64,
     /// Answers come nearly in order, so this is a short ring with few holes.
@@ -52,17 +53,17 @@ pub(super) struct Writes {
 impl Writes {
     /// The number of a new write.
     pub(super) fn add(&mut self, write: Write) -> Token {
+        self.last += 1;
         if self.open.is_empty() {
-            self.first = self.next;
+            self.first = self.last;
         }
         self.open.push_back(Some(write));
-        self.next += 1;
-        Token(self.next - 1)
+        Token(self.last)
     }
 
     /// The number that the next write will have.
     pub(super) const fn next_token(&self) -> Token {
-        Token(self.next)
+        Token(self.last + 1)
     }
 
     /// What the write under way will acknowledge.

@@ -1,0 +1,14 @@
+//! The hub's machine: tables of events in and actions out, one test per rule of FABRIC, restarts, and a stress run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are not seen as tests")]
+
+mod cancel;
+mod credit;
+mod holdings;
+mod restart;
+mod results;
+mod rig;
+mod sessions;
+mod stress;
+mod submit;
+mod timing;
