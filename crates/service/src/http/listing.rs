@@ -114,7 +114,7 @@ async fn cancel_tasks(app: &App, user: &User, ids: Vec<TaskId>) -> Result<Vec<Ca
             return Err(ApiError::not_found("task", id));
         }
     }
-    cancel_now(app, ids).await
+    cancel_now(app, user, ids).await
 }
 
 async fn cancel_group(app: &App, user: &User, group: GroupId) -> Result<Vec<CancelledTask>, ApiError> {
@@ -126,22 +126,27 @@ async fn cancel_group(app: &App, user: &User, group: GroupId) -> Result<Vec<Canc
         if live.is_empty() {
             return Ok(cancelled);
         }
-        cancelled.append(&mut cancel_now(app, live).await?);
+        cancelled.append(&mut cancel_now(app, user, live).await?);
     }
 }
 
-async fn cancel_now(app: &App, ids: Vec<TaskId>) -> Result<Vec<CancelledTask>, ApiError> {
+async fn cancel_now(app: &App, user: &User, ids: Vec<TaskId>) -> Result<Vec<CancelledTask>, ApiError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    match app.handle.cancel(ids).await? {
-        Reply::Cancelled { tasks } => tasks
-            .into_iter()
-            .map(|(task, state)| match state {
-                Some(state) => Ok(CancelledTask { task_id: Text(task), state }),
-                None => Err(ApiError::not_found("task", task)),
-            })
-            .collect(),
-        reply => Err(reply_error(reply)),
+    let tasks = match app.handle.cancel(ids).await? {
+        Reply::Cancelled { tasks } => tasks,
+        reply => return Err(reply_error(reply)),
+    };
+    let mut cancelled = Vec::with_capacity(tasks.len());
+    for (task, state) in tasks {
+        // The hub knows live tasks only: one that had ended before has its end in the store.
+        let state = match state {
+            Some(state) => Some(state),
+            None => app.handle.reader.task(user.no, &task)?.and_then(|row| row.state),
+        };
+        let state = state.ok_or_else(|| ApiError::not_found("task", task))?;
+        cancelled.push(CancelledTask { task_id: Text(task), state });
     }
+    Ok(cancelled)
 }

@@ -1,8 +1,8 @@
 //! Terminal records: the first one wins and gets its user's next sequence number (F24).
 
 use super::payload::Payloads;
-use super::write::Counters;
-use super::{Error, row_id};
+use super::write::Users;
+use super::{Error, row_id, row_user};
 use bursa_core::hub::Answer;
 use bursa_core::id::TaskId;
 use bursa_core::limits;
@@ -31,10 +31,12 @@ impl<'c> Ends<'c> {
         })
     }
 
-    /// Writes the terminal record of `task` if it is live.
+    /// Writes the terminal record of `task` if it is live. Whose it is, its row says: who only asks how a task ended
+    /// need not know.
     pub(super) fn end(
         &mut self,
-        user: &mut Counters,
+        conn: &Connection,
+        users: &mut Users,
         task: &TaskId,
         ending: &Ending,
     ) -> Result<Answer, Error> {
@@ -46,6 +48,7 @@ impl<'c> Ends<'c> {
         if let Some(state) = state_of(state) {
             return Ok(Answer::AlreadyEnded { state });
         }
+        let user = users.of(conn, row_user(id))?;
         let sequence = user.results + 1;
         self.update.execute(params![id, code_of(ending.state), sequence.cast_signed()])?;
         let failure = ending.failure.as_ref().map(pack).transpose()?;

@@ -13,6 +13,8 @@ mod read_tasks;
 mod recover;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod users;
 mod write;
 mod writer;

@@ -10,6 +10,7 @@ use bursa_core::hub::{Answer, Op};
 use bursa_core::id::{EndpointId, TaskId, UserId};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,30 +34,43 @@ pub(super) struct Counters {
 
 /// The counters of the users that wrote since the start.
 #[derive(Debug, Default)]
-pub(super) struct Users(HashMap<UserId, Counters>);
+pub(super) struct Users {
+    numbers: HashMap<UserId, i64>,
+    counters: HashMap<i64, Counters>,
+}
 
 impl Users {
     /// The counters of `user`; `None`: no such user.
     pub(super) fn get(&mut self, conn: &Connection, user: &UserId) -> Result<Option<&mut Counters>, Error> {
-        if !self.0.contains_key(user) {
-            let Some(counters) = load(conn, user)? else { return Ok(None) };
-            self.0.insert(*user, counters);
-        }
-        Ok(self.0.get_mut(user))
+        let no = match self.numbers.get(user) {
+            Some(no) => *no,
+            None => {
+                let mut find = conn.prepare_cached("SELECT no FROM users WHERE user = ?1")?;
+                let no = find.query_row([user.as_bytes().as_slice()], |row| row.get(0)).optional()?;
+                let Some(no) = no else { return Ok(None) };
+                self.numbers.insert(*user, no);
+                no
+            }
+        };
+        self.of(conn, no).map(Some)
+    }
+
+    /// The counters of user `no`.
+    pub(super) fn of(&mut self, conn: &Connection, no: i64) -> Result<&mut Counters, Error> {
+        Ok(match self.counters.entry(no) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(load(conn, no)?),
+        })
     }
 }
 
-fn load(conn: &Connection, user: &UserId) -> Result<Option<Counters>, Error> {
-    let find = conn
-        .query_row("SELECT no FROM users WHERE user = ?1", [user.as_bytes().as_slice()], |row| row.get(0))
-        .optional()?;
-    let Some(no) = find else { return Ok(None) };
+fn load(conn: &Connection, no: i64) -> Result<Counters, Error> {
     let last = |table: &str| -> Result<u64, Error> {
         let sql = format!("SELECT max(id) FROM {table} WHERE id >= ?1 AND id < ?2");
         let id: Option<i64> = conn.query_row(&sql, [row_id(no, 0), row_id(no + 1, 0)], |row| row.get(0))?;
         Ok(id.map_or(0, row_n))
     };
-    Ok(Some(Counters { no, tasks: last("tasks")?, results: last("results")? }))
+    Ok(Counters { no, tasks: last("tasks")?, results: last("results")? })
 }
 
 impl SqliteStore {
@@ -135,10 +149,7 @@ fn op_answer(
             let user = users.get(conn, user)?.ok_or_else(|| Error::Damaged(format!("no user {user}")))?;
             accepts.accept(user, group, tasks)
         }
-        Op::End { task, user, ending } => match users.get(conn, user)? {
-            Some(user) => ends.end(user, task, ending),
-            None => Ok(Answer::Unknown),
-        },
+        Op::End { task, ending, .. } => ends.end(conn, users, task, ending),
         Op::Charge { task, losses, maybes, errors } => charge(conn, task, [*losses, *maybes, *errors]),
         Op::Generation { endpoint, generation } => {
             let sql = "UPDATE endpoints SET generation = max(generation, ?2) WHERE endpoint = ?1";

@@ -1,0 +1,272 @@
+//! Tests of the whole store on a real database, and its speed.
+
+use super::*;
+use crate::metrics::Metrics;
+use bursa_core::hub::{Answer, Op, RequestId, Token};
+use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::task::{Args, Ending, Failure, FailureCode, TaskSpec, TaskState};
+use bursa_core::time::Wall;
+use bytes::Bytes;
+use std::sync::Arc;
+
+struct World {
+    _dir: tempfile::TempDir,
+    paths: Paths,
+    store: SqliteStore,
+    user: UserRow,
+}
+
+const GROUP: GroupId = GroupId::from_bytes([7; 16]);
+const ALL: SliceLimits = SliceLimits { rows: 100, bytes: 1 << 20, scanned: 1000 };
+
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = Paths::below(dir.path());
+    let mut store = SqliteStore::open(&paths, Arc::new(Metrics::default())).unwrap();
+    let user = store.create_user([1; 16], "owner", Wall(5)).unwrap();
+    let change = Change::AddFunction {
+        function: FunctionId::from_bytes([3; 16]),
+        user_no: user.no,
+        name: "f".into(),
+        description: String::new(),
+        python: String::new(),
+        hash: Hash::of(b"body"),
+        body: Bytes::from_static(b"body"),
+        now: Wall(6),
+    };
+    registry(&mut store, change);
+    World { _dir: dir, paths, store, user }
+}
+
+fn registry(store: &mut SqliteStore, change: Change) -> Changed {
+    match store.apply(vec![Write::Registry(RequestId(1), change)]).pop() {
+        Some(Done::Registry(_, Ok(changed))) => changed,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn hub(store: &mut SqliteStore, ops: Vec<Op>) -> Vec<Answer> {
+    let writes = ops.into_iter().map(|op| Write::Hub(Token(1), op)).collect();
+    let answers = store.apply(writes).into_iter().map(|done| match done {
+        Done::Hub(_, Ok(answer)) => answer,
+        other => panic!("{other:?}"),
+    });
+    answers.collect()
+}
+
+fn spec(n: u64, args: &'static [u8]) -> TaskSpec {
+    TaskSpec {
+        task: task(n),
+        user: UserId::from_bytes([1; 16]),
+        group: GROUP,
+        function: FunctionId::from_bytes([3; 16]),
+        hash: Hash::of(b"body"),
+        endpoint: EndpointId::from_bytes([4; 16]),
+        container: None,
+        args: Args::Here(Bytes::from_static(args)),
+        retries: 2,
+        retry_on_error: 0,
+        timeout_ms: Some(1000),
+        deadline: Wall(1_000_000),
+        submitted: Wall(1_000),
+    }
+}
+
+fn task(n: u64) -> TaskId {
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&n.to_be_bytes());
+    TaskId::from_bytes(bytes)
+}
+
+fn accept(tasks: Vec<TaskSpec>) -> Op {
+    Op::Accept { user: tasks[0].user, group: tasks[0].group, tasks }
+}
+
+fn end(n: u64, state: TaskState, payload: &[u8]) -> Op {
+    let failure = (state == TaskState::Failed).then(|| Failure::new(FailureCode::UserError, "no"));
+    let (payload, output) = (Bytes::copy_from_slice(payload), Bytes::from_static(b"hi"));
+    let ending = Ending { state, payload, failure, output, run_ns: 9, starts: 1, ended: Wall(2_000) };
+    Op::End { task: task(n), user: UserId::from_bytes([1; 16]), ending }
+}
+
+#[test]
+fn a_submit_is_all_or_nothing_and_the_same_again_is_known() {
+    let mut w = world();
+    let known = |known| vec![Answer::Accepted { known }];
+    assert_eq!(hub(&mut w.store, vec![accept(vec![spec(1, b"a"), spec(2, b"b")])]), known(vec![]));
+    let later = TaskSpec { submitted: Wall(2_000), deadline: Wall(1_001_000), ..spec(1, b"a") };
+    assert_eq!(hub(&mut w.store, vec![accept(vec![later, spec(3, b"c")])]), known(vec![task(1)]));
+    // Other bytes, another deadline, another group: nothing of the submit is accepted.
+    let others = [
+        spec(1, b"x"),
+        TaskSpec { deadline: Wall(2_000_000), ..spec(1, b"a") },
+        TaskSpec { retries: 3, ..spec(1, b"a") },
+    ];
+    for other in others {
+        let answers = hub(&mut w.store, vec![accept(vec![spec(4, b"d"), other])]);
+        assert_eq!(answers, [Answer::Conflict { task: task(1) }]);
+    }
+    let reader = Reader::open(&w.paths).unwrap();
+    assert!(reader.task(w.user.no, &task(4)).unwrap().is_none());
+    assert_eq!(reader.live_of_group(w.user.no, &GROUP, 10).unwrap().unwrap(), [task(1), task(2), task(3)]);
+}
+
+#[test]
+fn a_group_and_a_task_belong_to_who_made_them() {
+    let mut w = world();
+    w.store.create_user([2; 16], "other", Wall(5)).unwrap();
+    hub(&mut w.store, vec![accept(vec![spec(1, b"a")])]);
+    let other = UserId::from_bytes([2; 16]);
+    let theirs = TaskSpec { user: other, ..spec(2, b"b") };
+    assert_eq!(hub(&mut w.store, vec![accept(vec![theirs])]), [Answer::Conflict { task: task(2) }]);
+    let theirs = TaskSpec { user: other, group: GroupId::from_bytes([8; 16]), ..spec(1, b"a") };
+    assert_eq!(hub(&mut w.store, vec![accept(vec![theirs])]), [Answer::Conflict { task: task(1) }]);
+    let reader = Reader::open(&w.paths).unwrap();
+    assert!(reader.task(2, &task(1)).unwrap().is_none());
+    assert_eq!(reader.live_of_group(2, &GROUP, 10).unwrap(), None);
+}
+
+#[test]
+fn the_first_end_wins_and_numbers_are_the_users() {
+    let mut w = world();
+    let answers = hub(
+        &mut w.store,
+        vec![
+            accept(vec![spec(1, b"a"), spec(2, b"b"), spec(3, b"c")]),
+            end(2, TaskState::Success, b"two"),
+            end(1, TaskState::Failed, b"one"),
+            end(2, TaskState::Cancelled, b""),
+            end(9, TaskState::Success, b""),
+            Op::Charge { task: task(3), losses: 1, maybes: 2, errors: 3 },
+            Op::Charge { task: task(1), losses: 1, maybes: 2, errors: 3 },
+        ],
+    );
+    assert_eq!(
+        answers[1..],
+        [
+            Answer::Ended { sequence: 1 },
+            Answer::Ended { sequence: 2 },
+            Answer::AlreadyEnded { state: TaskState::Success },
+            Answer::Unknown,
+            Answer::Done,
+            Answer::AlreadyEnded { state: TaskState::Failed },
+        ]
+    );
+    let reader = Reader::open(&w.paths).unwrap();
+    let slice = reader.results(w.user.no, 0, ALL, |group, _| *group == GROUP).unwrap();
+    let tasks: Vec<_> = slice.rows.iter().map(|row| (row.task, row.state)).collect();
+    assert_eq!(tasks, [(task(2), TaskState::Success), (task(1), TaskState::Failed)]);
+    assert_eq!((slice.cursor, slice.more), (2, false));
+    assert_eq!(slice.rows[1].failure.as_ref().unwrap().code, FailureCode::UserError);
+    let slice = reader.results(w.user.no, 1, ALL, |_, _| false).unwrap();
+    assert_eq!((slice.rows.len(), slice.cursor), (0, 2), "skipped results move the cursor");
+    assert_eq!(reader.newest(w.user.no).unwrap(), 2);
+}
+
+#[test]
+fn large_payloads_are_files_and_come_back() {
+    let mut w = world();
+    static LARGE: [u8; 70_000] = [5; 70_000];
+    hub(&mut w.store, vec![accept(vec![spec(1, &LARGE)]), end(1, TaskState::Success, &LARGE)]);
+    let reader = Reader::open(&w.paths).unwrap();
+    let args = reader.args(&task(1)).unwrap().unwrap();
+    assert_eq!(args, Content::File(Hash::of(&LARGE)));
+    let end = reader.task(w.user.no, &task(1)).unwrap().unwrap().end.unwrap();
+    assert_eq!(reader.load(end.payload).unwrap().as_ref(), LARGE);
+    assert_eq!(
+        hub(&mut w.store, vec![accept(vec![spec(1, &LARGE)])]),
+        [Answer::Accepted { known: vec![task(1)] }]
+    );
+}
+
+#[test]
+fn a_new_life_finds_the_live_tasks_and_a_higher_epoch() {
+    let mut w = world();
+    static LARGE: [u8; 5_000] = [5; 5_000];
+    let endpoint = EndpointId::from_bytes([4; 16]);
+    let change = Change::AddEndpoint {
+        endpoint,
+        user_no: w.user.no,
+        name: "lab".into(),
+        description: String::new(),
+        public_key: "k".into(),
+        now: Wall(1),
+    };
+    registry(&mut w.store, change);
+    let first = w.store.recover().unwrap().epoch;
+    hub(
+        &mut w.store,
+        vec![
+            accept(vec![spec(1, b"a"), spec(2, &LARGE), spec(3, b"c")]),
+            end(1, TaskState::Success, b"one"),
+            Op::Charge { task: task(3), losses: 1, maybes: 2, errors: 3 },
+            Op::Generation { endpoint, generation: 6 },
+            Op::Generation { endpoint, generation: 5 },
+            Op::DeleteEndpoint { endpoint },
+        ],
+    );
+    drop(w.store);
+    let mut store = SqliteStore::open(&w.paths, Arc::new(Metrics::default())).unwrap();
+    let found = store.recover().unwrap();
+    assert_eq!(found.epoch, first + 1);
+    assert_eq!((found.endpoints[0].generation, found.endpoints[0].deleted), (6, true));
+    let [two, three] = &found.tasks[..] else { panic!("{:?}", found.tasks) };
+    assert_eq!(two.spec, TaskSpec { args: Args::Stored(LARGE.len()), ..spec(2, b"") });
+    assert_eq!(three.spec, spec(3, b"c"));
+    assert_eq!((three.losses, three.maybes, three.errors), (1, 2, 3));
+    // Numbers go on where they were.
+    assert_eq!(hub(&mut store, vec![end(3, TaskState::Success, b"")]), [Answer::Ended { sequence: 2 }]);
+}
+
+#[test]
+fn a_failed_transaction_leaves_nothing_and_the_next_one_works() {
+    let mut w = world();
+    w.store.conn.execute_batch("PRAGMA max_page_count = 1").unwrap();
+    static FULL: [u8; 60_000] = [1; 60_000];
+    let batch = (0..200).map(|n| Write::Hub(Token(n), accept(vec![spec(n, &FULL)]))).collect();
+    let done = w.store.apply(batch);
+    assert!(done.iter().all(|done| matches!(done, Done::Hub(_, Err(_)))), "{:?}", done[0]);
+    w.store.conn.execute_batch("PRAGMA max_page_count = 1000000").unwrap();
+    assert_eq!(hub(&mut w.store, vec![accept(vec![spec(0, &FULL)])]), [Answer::Accepted { known: vec![] }]);
+    let reader = Reader::open(&w.paths).unwrap();
+    assert!(reader.task(w.user.no, &task(1)).unwrap().is_none());
+}
+
+/// `cargo test -p bursa-service --release -- --ignored --nocapture speed`: CPU and elapsed time per accept + end.
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    let mut w = world();
+    let mut next = 0;
+    for batch in [1, 16, 256, 1_024, 4_096] {
+        let rounds = (100_000 / batch).min(2_000);
+        let begun = std::time::Instant::now();
+        for _ in 0..rounds {
+            let first = next;
+            next += batch;
+            hub(
+                &mut w.store,
+                vec![accept((first..next).map(|n| spec(n, b"thirty bytes of arguments ....")).collect())],
+            );
+            let ends = (first..next).map(|n| end(n, TaskState::Success, b"ten bytes.")).collect();
+            hub(&mut w.store, ends);
+        }
+        let elapsed = begun.elapsed();
+        println!("batch {batch}: {:.2} µs per task", elapsed.as_secs_f64() * 1e6 / (rounds * batch) as f64);
+    }
+    let reader = Reader::open(&w.paths).unwrap();
+    let begun = std::time::Instant::now();
+    let (mut cursor, mut count) = (0, 0);
+    loop {
+        let limits = SliceLimits { rows: 2_048, bytes: 1 << 20, scanned: 16_384 };
+        let slice = reader.results(w.user.no, cursor, limits, |_, _| true).unwrap();
+        count += slice.rows.len();
+        cursor = slice.cursor;
+        if !slice.more {
+            break;
+        }
+    }
+    println!("read: {:.2} µs per result", begun.elapsed().as_secs_f64() * 1e6 / count as f64);
+    let wal = std::fs::metadata(w.paths.database.with_extension("db-wal")).unwrap().len();
+    println!("wal: {} MiB", wal >> 20);
+}
