@@ -140,8 +140,9 @@ pub(crate) struct Process {
 
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct ExecutorProcess {
-    #[command(flatten)]
-    pub(crate) process: Process,
+    /// Name of the endpoint
+    #[arg(long)]
+    pub(crate) endpoint: String,
     /// Id of the executor
     #[arg(long)]
     pub(crate) id: String,

@@ -47,7 +47,6 @@ fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
         Command::Manager(process) | Command::Watchdog(Watchdog::Endpoint(process)) => {
             (None, Some(&process.workers))
         }
-        Command::Executor(executor) => (None, Some(&executor.process.workers)),
         Command::Endpoint(crate::args::Endpoint::Start { process, .. }) => (None, Some(&process.workers)),
         _ => (None, None),
     };

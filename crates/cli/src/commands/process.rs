@@ -164,7 +164,7 @@ pub(super) fn service(settings: &Settings, json: bool, in_foreground: bool) -> a
 
 /// The manager process.
 pub(super) fn manager(settings: &Settings, process: &Process) -> anyhow::Result<ExitCode> {
-    let config = endpoint_config(settings, process)?;
+    let config = endpoint_config(settings, &process.name)?;
     start_log(settings, Some(&format!("{}.manager.log", process.name)))?;
     let ready = || output::print_json(&json!({"ready": true}));
     match runtime()?.block_on(bursa_endpoint::run_manager(config, ready)) {
@@ -181,14 +181,14 @@ pub(super) fn manager(settings: &Settings, process: &Process) -> anyhow::Result<
 
 /// The executor process.
 pub(super) fn executor(settings: &Settings, executor: &ExecutorProcess) -> anyhow::Result<ExitCode> {
-    let config = endpoint_config(settings, &executor.process)?;
+    let config = endpoint_config(settings, &executor.endpoint)?;
     start_log(settings, None)?;
     runtime()?.block_on(bursa_endpoint::run_executor(config, executor.id.parse()?))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn endpoint_config(settings: &Settings, process: &Process) -> anyhow::Result<bursa_endpoint::Config> {
-    bursa_endpoint::Config::from_values(settings.values(), settings.home(), &process.name)
+fn endpoint_config(settings: &Settings, name: &str) -> anyhow::Result<bursa_endpoint::Config> {
+    bursa_endpoint::Config::from_values(settings.values(), settings.home(), name)
         .map_err(configuration)
 }
 

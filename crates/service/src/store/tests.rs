@@ -232,6 +232,12 @@ fn a_failed_transaction_leaves_nothing_and_the_next_one_works() {
     assert!(reader.task(w.user.no, &task(1)).unwrap().is_none());
 }
 
+/// CPU time of this thread in seconds.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
 /// `cargo test -p bursa-service --release -- --ignored --nocapture speed`: CPU and elapsed time per accept + end.
 #[test]
 #[ignore = "a measurement"]
@@ -240,7 +246,7 @@ fn speed() {
     let mut next = 0;
     for batch in [1, 16, 256, 1_024, 4_096] {
         let rounds = (100_000 / batch).min(2_000);
-        let begun = std::time::Instant::now();
+        let (begun, cpu_begun) = (std::time::Instant::now(), cpu());
         for _ in 0..rounds {
             let first = next;
             next += batch;
@@ -251,8 +257,9 @@ fn speed() {
             let ends = (first..next).map(|n| end(n, TaskState::Success, b"ten bytes.")).collect();
             hub(&mut w.store, ends);
         }
-        let elapsed = begun.elapsed();
-        println!("batch {batch}: {:.2} µs per task", elapsed.as_secs_f64() * 1e6 / (rounds * batch) as f64);
+        let (elapsed, used) = (begun.elapsed(), cpu() - cpu_begun);
+        let us = |seconds: f64| seconds * 1e6 / (rounds * batch) as f64;
+        println!("batch {batch}: {:.2} µs, CPU {:.2} µs per task", us(elapsed.as_secs_f64()), us(used));
     }
     let reader = Reader::open(&w.paths).unwrap();
     let begun = std::time::Instant::now();
