@@ -162,3 +162,16 @@ fn deadline(spec: &TaskSpec, now: Now) -> Mono {
     let original = spec.deadline.0.saturating_sub(spec.submitted.0);
     now.mono.after(spec.deadline.0.saturating_sub(now.wall.0).min(original))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_with_its_place_in_the_map_takes_less_than_400_bytes() {
+        let record = size_of::<Task>();
+        // One entry of the map at its emptiest, and the copy of 30 bytes of arguments.
+        let around = (size_of::<(TaskId, u32)>() + 1) * 16 / 7 + 48;
+        assert!(record + around <= 400, "{record} + {around}");
+    }
+}

@@ -5,6 +5,7 @@
 mod cancel;
 mod credit;
 mod holdings;
+mod hostile;
 mod restart;
 mod results;
 mod rig;
