@@ -104,7 +104,8 @@ impl Driver {
         }
     }
 
-    /// Writes and acts until nothing more can be done now. Promises leave last: what they need is on disk then.
+    /// Writes and acts until nothing more can be done now: what a flush asks for (a body, say) may make the next one due.
+    /// Promises leave last: what they need is on disk then.
     fn settle(&mut self, now: Now) {
         let mut acts = Vec::new();
         loop {
@@ -114,6 +115,9 @@ impl Driver {
                 self.stores(now, &mut acts);
             }
             self.hub.flush(now, &mut self.out);
+            if self.out.is_empty() && acts.is_empty() && !self.writer.is_ready() {
+                return;
+            }
             self.stores(now, &mut acts);
             for action in acts.drain(..) {
                 perform(
@@ -128,9 +132,6 @@ impl Driver {
                         metrics: &self.metrics,
                     },
                 );
-            }
-            if self.out.is_empty() && !self.writer.is_ready() {
-                return;
             }
         }
     }
