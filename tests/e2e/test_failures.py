@@ -190,6 +190,7 @@ def test_a_deleted_endpoint_ends_its_tasks(tmp_path: Path) -> None:
         client = stack.client()
         running_task = client.run(time.sleep, 60)
         queued = [client.run(time.sleep, 60) for _ in range(10)]
+        client.tasks([running_task, *queued])  # asks once they are accepted
         client.delete_endpoint(stack.endpoint_id)
         for future in [running_task, *queued]:
             with pytest.raises(bursa.TaskFailed) as caught:

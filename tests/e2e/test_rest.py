@@ -36,14 +36,14 @@ def b64(data: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def function(stack: Stack) -> str:
-    body = b64(serialize.dumps_function(lambda x: x + 1))
+    body = b64(serialize.dumps_code(lambda x: x + 1))
     status, made = call(stack, "POST", "/api/v1/functions", {"name": "increment", "body": body})
     assert status == 201
     return made["function_id"]
 
 
 def a_task(stack: Stack, function: str, **changes: Any) -> dict[str, Any]:
-    args = b64(serialize.dumps_args((1,), {}))
+    args = b64(serialize.dumps_call((1,), {}))
     return {"function_id": function, "endpoint_id": stack.endpoint_id, "args": args, **changes}
 
 
@@ -64,7 +64,7 @@ def test_submitting_again_is_the_same_and_other_bytes_conflict(stack: Stack, fun
     assert call(stack, "POST", "/api/v1/tasks", batch) == first
     call(stack, "GET", f"/api/v1/tasks/{task['task_id']}?wait=30")
     assert call(stack, "POST", "/api/v1/tasks", batch) == first, "also when it has ended"
-    task["args"] = b64(serialize.dumps_args((2,), {}))
+    task["args"] = b64(serialize.dumps_call((2,), {}))
     status, refused = call(stack, "POST", "/api/v1/tasks", batch)
     assert (status, refused["error"]["code"]) == (409, "conflict")
     assert task["task_id"] in refused["error"]["message"]

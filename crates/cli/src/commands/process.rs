@@ -188,8 +188,7 @@ pub(super) fn executor(settings: &Settings, executor: &ExecutorProcess) -> anyho
 }
 
 fn endpoint_config(settings: &Settings, name: &str) -> anyhow::Result<bursa_endpoint::Config> {
-    bursa_endpoint::Config::from_values(settings.values(), settings.home(), name)
-        .map_err(configuration)
+    bursa_endpoint::Config::from_values(settings.values(), settings.home(), name).map_err(configuration)
 }
 
 pub(super) fn configuration(error: ConfigError) -> anyhow::Error {
