@@ -180,3 +180,42 @@ fn an_endpoint_shows_its_status_and_is_deleted_with_its_tasks() {
     let late = Manager::start(&service, &endpoint, 9, Behave::Echo);
     late.hear(|item| matches!(item, Item::Refused { reason: RefusedReason::Deleted, is_final: true, .. }));
 }
+
+#[test]
+fn a_store_that_cannot_be_written_is_told_and_gets_well_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(dir.path());
+    let (function, endpoint) = (service.function(), register(&service, "lab"));
+    let manager = Manager::start(&service, &endpoint, 1, Behave::Echo);
+    let task = |n| json!({"task_id": id(n), "function_id": function, "endpoint_id": endpoint.id, "args": b64(b"one")});
+    let submit = |n| service.post("/api/v1/tasks", &json!({"tasks": [task(n)]}));
+    assert_eq!(submit(1).status, 200);
+    service.get(&format!("/api/v1/tasks/{}?wait=10", id(1)));
+
+    let db = rusqlite::Connection::open(dir.path().join("service/bursa.db")).unwrap();
+    db.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answer = submit(2);
+    let (code, message) = answer.error();
+    assert_eq!((answer.status, code.as_str()), (503, "unavailable"));
+    assert!(message.contains("locked"), "{message}");
+    let health = service.request("GET", "/api/v1/health", &[], b"");
+    assert_eq!((health.status, health.json()["status"].as_str()), (503, Some("failing")));
+    let answer = service.post("/api/v1/functions", &json!({"name": "f", "body": "YQ=="}));
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        service.get(&format!("/api/v1/tasks/{}", id(1))).json()["state"],
+        "success",
+        "reading goes on"
+    );
+    assert_eq!(service.get(&format!("/api/v1/tasks/{}", id(2))).status, 404);
+
+    db.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(service.request("GET", "/api/v1/health", &[], b"").status, 200);
+    assert_eq!(submit(2).status, 200);
+    assert_eq!(service.get(&format!("/api/v1/tasks/{}?wait=10", id(2))).json()["state"], "success");
+    let metrics = String::from_utf8(service.get("/metrics").body).unwrap();
+    assert!(
+        !metrics.contains("bursa_store_commit_failures_total 0") && metrics.contains("bursa_store_failing 0")
+    );
+    manager.stop();
+}

@@ -1,5 +1,6 @@
 //! Appending accepted tasks: all of a submit or none, and the same submit again is no news.
 
+use super::insert::{Binder, Inserts};
 use super::payload::Payloads;
 use super::write::Counters;
 use super::{Error, row_id, row_user};
@@ -7,25 +8,34 @@ use bursa_core::hub::Answer;
 use bursa_core::id::{GroupId, Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::task::{Args, TaskSpec};
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use bytes::Bytes;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use std::collections::BTreeSet;
 
 /// The statements of one transaction's submits.
 pub(super) struct Accepts<'c> {
     conn: &'c Connection,
     payloads: &'c Payloads,
-    task: CachedStatement<'c>,
-    args: CachedStatement<'c>,
+    tasks: Inserts<'c>,
+    args: Inserts<'c>,
 }
 
-const INSERT_TASK: &str = "INSERT INTO tasks (id, task, grp, function, endpoint, container, retries,
-    retry_on_error, timeout_ms, deadline, submitted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-    ON CONFLICT (task) DO NOTHING";
-const INSERT_ARGS: &str = "INSERT INTO args (id, size, data, file) VALUES (?1, ?2, ?3, ?4)";
+const TASK: &str = "INSERT INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
+    timeout_ms, deadline, submitted) VALUES (?,?,?,?,?,?,?,?,?,?,?)";
+const ARGS: &str = "INSERT INTO args (id, size, data, file) VALUES (?,?,?,?)";
+
+/// A task with its id and, when they are large, the file of its arguments.
+struct Row<'t> {
+    id: i64,
+    spec: &'t TaskSpec,
+    args: &'t Bytes,
+    file: Option<Hash>,
+}
 
 impl<'c> Accepts<'c> {
     pub(super) fn new(conn: &'c Connection, payloads: &'c Payloads) -> Result<Self, Error> {
-        let (task, args) = (conn.prepare_cached(INSERT_TASK)?, conn.prepare_cached(INSERT_ARGS)?);
-        Ok(Self { conn, payloads, task, args })
+        let (tasks, args) = (Inserts::new(conn, TASK)?, Inserts::new(conn, ARGS)?);
+        Ok(Self { conn, payloads, tasks, args })
     }
 
     /// Appends `tasks` in a savepoint of their own.
@@ -37,24 +47,38 @@ impl<'c> Accepts<'c> {
     ) -> Result<Answer, Error> {
         let Some(first_task) = tasks.first() else { return Ok(Answer::Accepted { known: Vec::new() }) };
         self.run("SAVEPOINT submit")?;
-        let before = *user;
-        let outcome = match self.own_group(user, group, first_task)? {
-            true => self.append(user, group, tasks)?,
-            false => Err(first_task.task),
-        };
-        match outcome {
-            Ok(known) => {
-                self.extend_range(group, row_id(user.no, before.tasks + 1), row_id(user.no, user.tasks))?;
-                self.run("RELEASE submit")?;
-                Ok(Answer::Accepted { known })
-            }
-            Err(task) => {
-                *user = before;
-                self.run("ROLLBACK TO submit")?;
-                self.run("RELEASE submit")?;
-                Ok(Answer::Conflict { task })
-            }
+        if !self.own_group(user, group, first_task)? {
+            self.run("RELEASE submit")?;
+            return Ok(Answer::Conflict { task: first_task.task });
         }
+        // Nearly always all are new. If not, look which are.
+        let (fresh, known) = match self.append(user, tasks.iter())? {
+            true => (tasks.len(), BTreeSet::new()),
+            false => {
+                let known = match self.known(user, tasks)? {
+                    Ok(known) => known,
+                    Err(task) => {
+                        self.run("ROLLBACK TO submit")?;
+                        self.run("RELEASE submit")?;
+                        return Ok(Answer::Conflict { task });
+                    }
+                };
+                let fresh = tasks.iter().filter(|spec| !known.contains(&spec.task));
+                let count = fresh.clone().count();
+                if !self.append(user, fresh)? {
+                    return Err(Error::Damaged("a task that is not there cannot be added".to_owned()));
+                }
+                (count, known)
+            }
+        };
+        user.tasks += fresh as u64;
+        self.extend_range(
+            group,
+            row_id(user.no, user.tasks + 1 - fresh as u64),
+            row_id(user.no, user.tasks),
+        )?;
+        self.run("RELEASE submit")?;
+        Ok(Answer::Accepted { known: known.into_iter().collect() })
     }
 
     fn run(&self, sql: &str) -> Result<(), Error> {
@@ -77,57 +101,63 @@ impl<'c> Accepts<'c> {
         Ok(owner.is_none_or(|owner| owner == user.no))
     }
 
-    /// The tasks that were there already, or the one that has other bytes.
-    fn append(
+    /// Appends tasks that should be new; false, and nothing was done, when one of them was there.
+    fn append<'t>(
         &mut self,
-        user: &mut Counters,
-        group: &GroupId,
-        tasks: &[TaskSpec],
-    ) -> Result<Result<Vec<TaskId>, TaskId>, Error> {
-        let mut known = Vec::new();
-        for spec in tasks {
+        user: &Counters,
+        tasks: impl Iterator<Item = &'t TaskSpec>,
+    ) -> Result<bool, Error> {
+        let mut rows = Vec::with_capacity(tasks.size_hint().0);
+        for (spec, n) in tasks.zip(user.tasks + 1..) {
             let Args::Here(args) = &spec.args else {
                 return Err(Error::Damaged(format!(
                     "task {} was submitted without its arguments",
                     spec.task
                 )));
             };
-            let id = row_id(user.no, user.tasks + 1);
-            let inserted = self.task.execute(params![
-                id,
-                spec.task.as_bytes().as_slice(),
-                group.as_bytes().as_slice(),
-                spec.function.as_bytes().as_slice(),
-                spec.endpoint.as_bytes().as_slice(),
-                spec.container.as_ref().map(|id| id.as_bytes().as_slice()),
-                spec.retries,
-                spec.retry_on_error,
-                spec.timeout_ms.map(u64::cast_signed),
-                spec.deadline.0.cast_signed(),
-                spec.submitted.0.cast_signed(),
-            ])?;
-            if inserted == 0 {
-                if !self.same(user, spec, args)? {
-                    return Ok(Err(spec.task));
-                }
-                known.push(spec.task);
-                continue;
+            let file = match args.len() {
+                0..=limits::INLINE_BYTES => None,
+                _ => Some(self.payloads.put(args)?),
+            };
+            rows.push(Row { id: row_id(user.no, n), spec, args, file });
+        }
+        self.run("SAVEPOINT append")?;
+        match self.tasks.insert(&rows, bind_task) {
+            Ok(()) => {}
+            Err(rusqlite::Error::SqliteFailure(why, _)) if why.code == ErrorCode::ConstraintViolation => {
+                self.run("ROLLBACK TO append")?;
+                self.run("RELEASE append")?;
+                return Ok(false);
             }
-            user.tasks += 1;
-            let size = args.len().cast_signed();
-            if args.len() <= limits::INLINE_BYTES {
-                self.args.execute(params![id, size, args.as_ref(), None::<&[u8]>])?;
-            } else {
-                let file = self.payloads.put(args)?;
-                self.args.execute(params![id, size, None::<&[u8]>, file.0.as_slice()])?;
+            Err(error) => return Err(error.into()),
+        }
+        self.args.insert(&rows, |row, binder| {
+            binder.put(row.id)?;
+            binder.put(row.args.len().cast_signed())?;
+            binder.put(row.file.is_none().then_some(row.args.as_ref()))?;
+            binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))
+        })?;
+        self.run("RELEASE append")?;
+        Ok(true)
+    }
+
+    /// The tasks that were there already, or one of them that has other bytes.
+    fn known(&self, user: &Counters, tasks: &[TaskSpec]) -> Result<Result<BTreeSet<TaskId>, TaskId>, Error> {
+        let mut known = BTreeSet::new();
+        for spec in tasks {
+            match self.same(user, spec)? {
+                None => {}
+                Some(true) => drop(known.insert(spec.task)),
+                Some(false) => return Ok(Err(spec.task)),
             }
         }
         Ok(Ok(known))
     }
 
-    /// Whether the stored task is this very one. The deadline counts by its distance from the submit, which a repeat
-    /// computes anew.
-    fn same(&self, user: &Counters, spec: &TaskSpec, args: &[u8]) -> Result<bool, Error> {
+    /// Whether the stored task is this very one; `None`: there is none. The deadline counts by its distance from the
+    /// submit, which a repeat computes anew.
+    fn same(&self, user: &Counters, spec: &TaskSpec) -> Result<Option<bool>, Error> {
+        let Args::Here(args) = &spec.args else { return Ok(Some(false)) };
         let mut find = self.conn.prepare_cached(
             "SELECT t.id, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error, t.timeout_ms,
                     t.deadline - t.submitted, a.data, a.file
@@ -136,7 +166,7 @@ impl<'c> Accepts<'c> {
         let same = find.query_row([spec.task.as_bytes().as_slice()], |row| {
             let blob = |index: usize| row.get_ref(index)?.as_blob_or_null().map_err(rusqlite::Error::from);
             let same_args = match blob(9)? {
-                Some(data) => data == args,
+                Some(data) => data == args.as_ref(),
                 None => blob(10)? == Some(Hash::of(args).0.as_slice()),
             };
             Ok(row_user(row.get(0)?) == user.no
@@ -149,8 +179,8 @@ impl<'c> Accepts<'c> {
                 && row.get::<_, Option<i64>>(7)? == spec.timeout_ms.map(u64::cast_signed)
                 && row.get::<_, i64>(8)? == spec.deadline.0.saturating_sub(spec.submitted.0).cast_signed()
                 && same_args)
-        })?;
-        Ok(same)
+        });
+        Ok(same.optional()?)
     }
 
     /// Notes that ids `first..=last` belong to `group`: lengthens its newest range when they follow it.
@@ -173,4 +203,19 @@ impl<'c> Accepts<'c> {
         }
         Ok(())
     }
+}
+
+fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
+    let spec = row.spec;
+    binder.put(row.id)?;
+    binder.put(spec.task.as_bytes().as_slice())?;
+    binder.put(spec.group.as_bytes().as_slice())?;
+    binder.put(spec.function.as_bytes().as_slice())?;
+    binder.put(spec.endpoint.as_bytes().as_slice())?;
+    binder.put(spec.container.as_ref().map(|id| id.as_bytes().as_slice()))?;
+    binder.put(spec.retries)?;
+    binder.put(spec.retry_on_error)?;
+    binder.put(spec.timeout_ms.map(u64::cast_signed))?;
+    binder.put(spec.deadline.0.cast_signed())?;
+    binder.put(spec.submitted.0.cast_signed())
 }

@@ -1,44 +1,58 @@
 //! Terminal records: the first one wins and gets its user's next sequence number (F24).
 
+use super::insert::{Binder, Inserts};
 use super::payload::Payloads;
 use super::write::Users;
 use super::{Error, row_id, row_user};
 use bursa_core::hub::Answer;
-use bursa_core::id::TaskId;
+use bursa_core::id::{Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::task::{Ending, Failure, TaskState};
 use rusqlite::{CachedStatement, Connection, params};
 
-/// The statements of one transaction's ends.
-pub(super) struct Ends<'c> {
+/// The statements of one transaction's ends, and the records that are decided and not inserted yet.
+pub(super) struct Ends<'c, 'b> {
+    conn: &'c Connection,
     payloads: &'c Payloads,
     find: CachedStatement<'c>,
     update: CachedStatement<'c>,
-    insert: CachedStatement<'c>,
+    insert: Inserts<'c>,
+    decided: Vec<Row<'b>>,
 }
 
-const INSERT_RESULT: &str =
+const RESULT: &str =
     "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    VALUES (?,?,?,?,?,?,?,?,?,?,?)";
 
-impl<'c> Ends<'c> {
+/// A record to insert.
+struct Row<'b> {
+    id: i64,
+    task: TaskId,
+    group: [u8; 16],
+    ending: &'b Ending,
+    failure: Option<Vec<u8>>,
+    file: Option<Hash>,
+}
+
+impl<'c, 'b> Ends<'c, 'b> {
     pub(super) fn new(conn: &'c Connection, payloads: &'c Payloads) -> Result<Self, Error> {
         Ok(Self {
+            conn,
             payloads,
             find: conn.prepare_cached("SELECT id, state, grp FROM tasks WHERE task = ?1")?,
             update: conn.prepare_cached("UPDATE tasks SET state = ?2, seq = ?3 WHERE id = ?1")?,
-            insert: conn.prepare_cached(INSERT_RESULT)?,
+            insert: Inserts::new(conn, RESULT)?,
+            decided: Vec::new(),
         })
     }
 
-    /// Writes the terminal record of `task` if it is live. Whose it is, its row says: who only asks how a task ended
-    /// need not know.
+    /// Decides the end of `task` if it is live; [`finish`](Self::finish) writes the record. Whose the task is, its row
+    /// says: who only asks how it ended need not know.
     pub(super) fn end(
         &mut self,
-        conn: &Connection,
         users: &mut Users,
         task: &TaskId,
-        ending: &Ending,
+        ending: &'b Ending,
     ) -> Result<Answer, Error> {
         let (id, state, group) = {
             let mut rows = self.find.query([task.as_bytes().as_slice()])?;
@@ -48,30 +62,46 @@ impl<'c> Ends<'c> {
         if let Some(state) = state_of(state) {
             return Ok(Answer::AlreadyEnded { state });
         }
-        let user = users.of(conn, row_user(id))?;
-        let sequence = user.results + 1;
-        self.update.execute(params![id, code_of(ending.state), sequence.cast_signed()])?;
-        let failure = ending.failure.as_ref().map(pack).transpose()?;
+        let user = users.of(self.conn, row_user(id))?;
+        user.results += 1;
+        self.update.execute(params![id, code_of(ending.state), user.results.cast_signed()])?;
         let file = match ending.payload.len() {
             0..=limits::INLINE_BYTES => None,
-            _ => Some(self.payloads.put(&ending.payload)?.0),
+            _ => Some(self.payloads.put(&ending.payload)?),
         };
-        self.insert.execute(params![
-            row_id(user.no, sequence),
-            task.as_bytes().as_slice(),
-            group.as_slice(),
-            code_of(ending.state),
-            ending.ended.0.cast_signed(),
-            ending.run_ns.cast_signed(),
-            ending.starts,
+        let failure = ending.failure.as_ref().map(pack).transpose()?;
+        self.decided.push(Row {
+            id: row_id(user.no, user.results),
+            task: *task,
+            group,
+            ending,
             failure,
-            (!ending.output.is_empty()).then_some(ending.output.as_ref()),
-            file.is_none().then_some(ending.payload.as_ref()),
-            file.as_ref().map(<[u8; 32]>::as_slice),
-        ])?;
-        user.results = sequence;
-        Ok(Answer::Ended { sequence })
+            file,
+        });
+        Ok(Answer::Ended { sequence: user.results })
     }
+
+    /// Inserts the decided records.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        self.insert.insert(&self.decided, bind_result)?;
+        self.decided.clear();
+        Ok(())
+    }
+}
+
+fn bind_result(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
+    let ending = row.ending;
+    binder.put(row.id)?;
+    binder.put(row.task.as_bytes().as_slice())?;
+    binder.put(row.group.as_slice())?;
+    binder.put(code_of(ending.state))?;
+    binder.put(ending.ended.0.cast_signed())?;
+    binder.put(ending.run_ns.cast_signed())?;
+    binder.put(ending.starts)?;
+    binder.put(row.failure.as_deref())?;
+    binder.put((!ending.output.is_empty()).then_some(ending.output.as_ref()))?;
+    binder.put(row.file.is_none().then_some(ending.payload.as_ref()))?;
+    binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))
 }
 
 fn pack(failure: &Failure) -> Result<Vec<u8>, Error> {

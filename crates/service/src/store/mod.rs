@@ -7,6 +7,7 @@ mod accept;
 mod change;
 mod checkpoint;
 mod end;
+mod insert;
 mod payload;
 mod read;
 mod read_tasks;

@@ -2,6 +2,8 @@
 
 use super::{Error, Paths};
 use rusqlite::{Connection, OpenFlags};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The migrations, in order; the schema's number is `PRAGMA user_version`.
@@ -17,11 +19,23 @@ pub(super) const WAL_BYTES: u64 = 8 << 20;
 /// Opens the database for writing and brings it to the newest schema.
 pub(super) fn open_write(paths: &Paths) -> Result<Connection, Error> {
     let existed = paths.database.exists();
-    let mut conn = Connection::open(&paths.database)?;
+    if !existed {
+        private_file(&paths.database)?;
+    }
+    // No mutex: a connection has one owner at any moment.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(&paths.database, flags)?;
     tune(&conn)?;
     migrate(&mut conn, paths, existed, MIGRATIONS)?;
     extend_wal(&conn, paths)?;
     Ok(conn)
+}
+
+/// Makes the database's file for its owner alone; SQLite gives WAL and index the same mode.
+fn private_file(path: &Path) -> Result<(), Error> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.map(drop).map_err(|source| Error::Io { what: format!("cannot make {}", path.display()), source })
 }
 
 /// Opens the database for reading.
@@ -43,8 +57,9 @@ pub(super) fn keep_wal(conn: &Connection) -> Result<(), Error> {
 fn tune(conn: &Connection) -> Result<(), Error> {
     keep_wal(conn)?;
     conn.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
+    // There is one writer; who else locks the database for longer than this makes the store fail, not the service hang.
     conn.execute_batch(
-        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=0; PRAGMA busy_timeout=5000; PRAGMA cache_size=-65536;
+        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=0; PRAGMA busy_timeout=200; PRAGMA cache_size=-65536;
          PRAGMA temp_store=MEMORY;",
     )?;
     conn.query_row("PRAGMA wal_autocheckpoint=0", [], |_| Ok(()))?;

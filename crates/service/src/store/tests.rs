@@ -89,6 +89,14 @@ fn end(n: u64, state: TaskState, payload: &[u8]) -> Op {
     Op::End { task: task(n), user: UserId::from_bytes([1; 16]), ending }
 }
 
+/// An end by somebody who does not know whose the task is.
+fn asked(n: u64) -> Op {
+    match end(n, TaskState::Cancelled, b"") {
+        Op::End { task, ending, .. } => Op::End { task, user: UserId::from_bytes([0; 16]), ending },
+        other => other,
+    }
+}
+
 #[test]
 fn a_submit_is_all_or_nothing_and_the_same_again_is_known() {
     let mut w = world();
@@ -161,6 +169,7 @@ fn the_first_end_wins_and_numbers_are_the_users() {
     let slice = reader.results(w.user.no, 1, ALL, |_, _| false).unwrap();
     assert_eq!((slice.rows.len(), slice.cursor), (0, 2), "skipped results move the cursor");
     assert_eq!(reader.newest(w.user.no).unwrap(), 2);
+    assert_eq!(hub(&mut w.store, vec![asked(3)]), [Answer::Ended { sequence: 3 }], "his, whoever asked");
 }
 
 #[test]

@@ -126,6 +126,7 @@ impl SqliteStore {
                     }
                 });
             }
+            ends.finish()?;
         }
         conn.prepare_cached("COMMIT")?.execute([])?;
         Ok((done, weight))
@@ -137,19 +138,19 @@ impl SqliteStore {
     }
 }
 
-fn op_answer(
-    op: &Op,
+fn op_answer<'b>(
+    op: &'b Op,
     conn: &Connection,
     users: &mut Users,
     accepts: &mut Accepts<'_>,
-    ends: &mut Ends<'_>,
+    ends: &mut Ends<'_, 'b>,
 ) -> Result<Answer, Error> {
     match op {
         Op::Accept { user, group, tasks } => {
             let user = users.get(conn, user)?.ok_or_else(|| Error::Damaged(format!("no user {user}")))?;
             accepts.accept(user, group, tasks)
         }
-        Op::End { task, ending, .. } => ends.end(conn, users, task, ending),
+        Op::End { task, ending, .. } => ends.end(users, task, ending),
         Op::Charge { task, losses, maybes, errors } => charge(conn, task, [*losses, *maybes, *errors]),
         Op::Generation { endpoint, generation } => {
             let sql = "UPDATE endpoints SET generation = max(generation, ?2) WHERE endpoint = ?1";
