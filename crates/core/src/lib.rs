@@ -12,6 +12,7 @@ pub mod hub;
 pub mod id;
 pub mod limits;
 pub mod manager;
+mod map;
 pub mod rng;
 pub mod sim;
 pub mod task;

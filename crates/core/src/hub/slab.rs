@@ -5,8 +5,7 @@
 
 use super::task::Task;
 use crate::id::TaskId;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use crate::map::Map;
 use std::ops::{Index, IndexMut};
 
 /// Place of a record; valid from `insert` to `remove`.
@@ -19,41 +18,12 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 /// Chunks that are kept when no task is left.
 const KEPT_CHUNKS: usize = 16;
 
-/// Mixes the bytes of an id, which are random already: the same in every process, so runs repeat.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct IdHasher(u64);
-
-impl IdHasher {
-    const fn mix(&mut self, word: u64) {
-        let mixed = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.mix(u64::from_le_bytes(*word));
-        }
-        for byte in rest {
-            self.mix(u64::from(*byte));
-        }
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
-}
-
 /// All records.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     chunks: Vec<Vec<Task>>,
     free: Vec<Slot>,
-    slots: HashMap<TaskId, Slot, BuildHasherDefault<IdHasher>>,
+    slots: Map<TaskId, Slot>,
 }
 
 impl Tasks {

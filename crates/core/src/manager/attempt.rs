@@ -4,8 +4,8 @@
 //! anybody: its callers turn what it returns into messages.
 
 use super::ends::{cancelled, ended};
-use super::hash::{Map, Set};
 use crate::id::{ContainerId, ExecutorId, TaskId};
+use crate::map::{Map, Set};
 use crate::task::{Begun, Failure, FailureCode, Outcome};
 use crate::time::Mono;
 use crate::wire::{Assign, Attempt, Done, Holding, Item, Stage};

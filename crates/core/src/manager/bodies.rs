@@ -2,9 +2,9 @@
 //!
 //! Owns the bytes and the wishes. A missing body never holds an attempt back here: the executor holds it.
 
-use super::hash::{Map, Set};
 use crate::id::{ExecutorId, Hash};
 use crate::limits;
+use crate::map::{Map, Set};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 

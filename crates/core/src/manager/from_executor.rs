@@ -5,10 +5,10 @@
 use super::attempt::{Key, Unstarted};
 use super::bodies::Known;
 use super::executors::Link;
-use super::hash::Set;
 use super::{Action, Manager};
 use crate::id::{ConnId, ExecutorId, Hash};
 use crate::limits;
+use crate::map::Set;
 use crate::task::{Failure, FailureCode, Outcome};
 use crate::time::Mono;
 use crate::wire::{Done, Fault, Held, Hello, Holding, Item, Message, ResetReason, version};

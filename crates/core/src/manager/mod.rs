@@ -12,7 +12,6 @@ mod event;
 mod executors;
 mod from_executor;
 mod from_hub;
-mod hash;
 pub mod route;
 mod scale;
 mod stop;

@@ -1,4 +1,4 @@
-//! A fixed hasher for maps keyed by ids: equal histories give equal iteration orders (no random state in the core).
+//! Maps keyed by ids, with a fixed hasher: equal histories give equal iteration orders (no random state in the core).
 //!
 //! Owns nothing but the mixing. Ids are random or time-ordered, so a multiply and a fold spread them well enough.
 
@@ -6,13 +6,13 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map with the fixed hasher.
-pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
+pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 /// A set with the fixed hasher.
-pub(super) type Set<K> = HashSet<K, BuildHasherDefault<Mix>>;
+pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Mix>>;
 
 /// The hasher.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mix(u64);
+pub(crate) struct Mix(u64);
 
 impl Mix {
     const fn add(&mut self, word: u64) {
