@@ -38,14 +38,14 @@ impl Checkpointer {
         Ok(Self { wake, behind, written: 0 })
     }
 
-    /// Notes a commit of about `bytes`.
-    pub(super) fn wrote(&mut self, conn: &Connection, bytes: usize) {
+    /// Notes a commit of about `bytes`. `may_block`: the caller has the time to do the rest of a checkpoint.
+    pub(super) fn wrote(&mut self, conn: &Connection, bytes: usize, may_block: bool) {
         self.written += bytes;
         if self.written >= DUE_BYTES {
             self.written = 0;
             let _ = self.wake.try_send(());
         }
-        if self.behind.swap(false, Ordering::Relaxed) {
+        if may_block && self.behind.swap(false, Ordering::Relaxed) {
             passive(conn);
         }
     }
@@ -53,17 +53,14 @@ impl Checkpointer {
 
 fn work(conn: &Connection, woken: &Receiver<()>, behind: &AtomicBool) {
     while woken.recv().is_ok() {
-        if let Some((log, done)) = passive(conn)
-            && log > BEHIND_PAGES
-            && done < log.saturating_mul(2)
-        {
+        if passive(conn).is_some_and(|pages| pages > BEHIND_PAGES) {
             behind.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// Copies what can be copied without waiting for anybody: pages in the WAL, and of these copied.
-pub(super) fn passive(conn: &Connection) -> Option<(i64, i64)> {
-    let counts = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)));
-    counts.inspect_err(|error| tracing::warn!(%error, "a checkpoint failed")).ok()
+/// Copies what can be copied without waiting for anybody: the pages that are in the WAL then.
+pub(super) fn passive(conn: &Connection) -> Option<i64> {
+    let pages = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1));
+    pages.inspect_err(|error| tracing::warn!(%error, "a checkpoint failed")).ok()
 }

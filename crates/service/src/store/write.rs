@@ -4,6 +4,7 @@ use super::accept::Accepts;
 use super::end::Ends;
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
+use super::writer::INLINE_ROWS;
 use super::{Error, Paths, change, checkpoint, row_id, row_n, schema};
 use crate::metrics::Metrics;
 use bursa_core::hub::{Answer, Op};
@@ -91,7 +92,7 @@ impl SqliteStore {
         match self.transaction(&batch) {
             Ok((done, weight)) => {
                 self.metrics.committed(weight.rows, begun.elapsed());
-                self.checkpointer.wrote(&self.conn, weight.bytes);
+                self.checkpointer.wrote(&self.conn, weight.bytes, weight.rows > INLINE_ROWS);
                 done
             }
             Err(error) => {

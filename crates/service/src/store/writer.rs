@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Rows that the driver commits by itself: one thread wake-up costs as much as inserting these.
-const INLINE_ROWS: usize = 16;
+pub(super) const INLINE_ROWS: usize = 16;
 /// Pause after a transaction that failed: a full disk is not written to in a loop.
 const PAUSE: Duration = Duration::from_millis(250);
 
