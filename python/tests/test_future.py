@@ -19,6 +19,9 @@ FAILED = (b"", {"code": "worker-died", "message": "The worker was killed."}, b"l
 class FakeClient:
     loads = staticmethod(serialize.loads)
 
+    def wait_accepted(self, futures: list[TaskFuture]) -> None:
+        """Everything is accepted at once."""
+
     def cancel_one(self, future: TaskFuture) -> bool:
         future.end((b"", {"code": "cancelled"}, b""))
         return True

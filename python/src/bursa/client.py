@@ -230,14 +230,11 @@ class Client:
 
         `wait`: how many seconds (50 at most) to wait for its end.
         """
-        if isinstance(task, TaskFuture):
-            self._accepted([task])
         return decoded(self._rest.get(f"/tasks/{_task_id(task)}", wait=wait or None))
 
     def tasks(self, tasks: Iterable[Task], wait: float = 0) -> list[dict[str, Any]]:
         """Like `task`, for many, in order."""
         given = list(tasks)
-        self._accepted([task for task in given if isinstance(task, TaskFuture)])
         found: list[dict[str, Any]] = []
         for start in range(0, len(given), _LIST):
             ids = [_task_id(task) for task in given[start : start + _LIST]]
@@ -252,7 +249,6 @@ class Client:
     def cancel(self, *tasks: Task) -> list[str]:
         """Cancel tasks that have not ended; the state of each afterwards, in order."""
         futures = {task.task_id: task for task in tasks if isinstance(task, TaskFuture)}
-        self._accepted(list(futures.values()))
         states: list[str] = []
         for start in range(0, len(tasks), _LIST):
             ids = [_task_id(task) for task in tasks[start : start + _LIST]]
@@ -269,8 +265,8 @@ class Client:
             return future.cancelled()
         return self.cancel(future) == ["cancelled"]
 
-    def _accepted(self, futures: list[TaskFuture]) -> None:
-        """The service answers about a task only once it has its submit."""
+    def wait_accepted(self, futures: list[TaskFuture]) -> None:
+        """Waits (10 s at most) until the service has these tasks: it answers about no others."""
         if self._stream is not None and futures:
             self._stream.wait_accepted(futures, FLUSH)
 

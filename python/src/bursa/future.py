@@ -46,12 +46,15 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     _exception: BaseException | None = None
 
     def __init__(self, raw: bytes, client: Any) -> None:
-        """`client` has `loads` (payload to value) and `cancel_one` (future to bool)."""
+        """`client` has `loads` (payload to value), `cancel_one` and `wait_accepted`."""
         self.raw = raw
         self._client = client
 
     @property
     def task_id(self) -> str:
+        """The task's id, given out once the service has the task on disk (or has refused it)."""
+        if self._state == PENDING:
+            self._client.wait_accepted([self])
         return to_text(self.raw)
 
     @property
@@ -67,7 +70,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         return made
 
     def __repr__(self) -> str:
-        return f"<TaskFuture {self.task_id} {'pending' if self._state == PENDING else 'ended'}>"
+        return f"<TaskFuture {to_text(self.raw)} {'pending' if self._state == PENDING else 'ended'}>"
 
     def done(self) -> bool:
         return self._state != PENDING
@@ -129,8 +132,8 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
                 condition.wait(timeout)
         if self._state == PENDING:
             raise TaskPending(
-                f"Task {self.task_id} has not ended within {timeout} s; it goes on, so ask again later.",
-                task_id=self.task_id,
+                f"Task {to_text(self.raw)} has not ended within {timeout} s; it goes on, so ask again later.",
+                task_id=to_text(self.raw),
             )
 
     def _decode(self) -> None:
