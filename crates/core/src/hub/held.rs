@@ -9,7 +9,7 @@ use super::task::{Phase, Place};
 use super::{Cx, Hub};
 use crate::limits;
 use crate::task::{Begun, TaskState};
-use crate::wire::{Held, Holding, ResetReason};
+use crate::wire::{Held, Holding, ResetReason, Stage};
 
 impl Hub {
     /// Attempts that appeared with a late executor, and perhaps the end of the adoption window (F8).
@@ -59,7 +59,9 @@ impl Hub {
         }
         // An attempt that this hub never made is a lie, or of a later life than a restored store: never adopt it.
         let newest = crate::wire::Attempt::new(self.config.epoch, task.made);
-        let adoptable = task.phase == Phase::Queued && holding.attempt <= newest;
+        // One that ended was judged before if its acknowledgement was lost: adopted, it would be charged twice (F15).
+        let judged = holding.stage == Stage::Finished && holding.attempt <= task.judged;
+        let adoptable = task.phase == Phase::Queued && holding.attempt <= newest && !judged;
         if is_current || adoptable {
             let (lease, counted) = match state.leases.take_stray(task.id, holding.attempt) {
                 Some(mut lease) => {
