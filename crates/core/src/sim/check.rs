@@ -303,6 +303,12 @@ impl Check {
                     Item::Hello(hello) => self.offers(proc.endpoint, hello.capacity.credit_tasks),
                     Item::Capacity(capacity) => self.offers(proc.endpoint, capacity.credit_tasks),
                     Item::Result(done) => self.manager_result(done),
+                    // Held again after all: losing it once more is another loss (F18).
+                    Item::Held(held) => {
+                        for holding in held.held.iter().filter(|holding| holding.stage != Stage::Finished) {
+                            self.lost.remove(&(holding.task, holding.attempt));
+                        }
+                    }
                     _ => {}
                 }
             }

@@ -10,9 +10,6 @@ use std::collections::BTreeMap;
 
 impl World {
     pub(super) fn start_manager(&mut self, index: usize, dir: usize) {
-        if self.endpoints[index].dirs[dir].closed {
-            return;
-        }
         let pid = self.fresh_pid();
         let directory = &mut self.endpoints[index].dirs[dir];
         directory.generation += 1;
@@ -79,9 +76,6 @@ impl World {
         let Some(proc) = self.managers.get(&pid) else { return };
         let (index, dir, stopping) = (proc.endpoint, proc.dir, proc.stopping);
         self.trace(|| format!("M{} exits: {reason:?}, {text}", pid.0));
-        let shared = self.managers.iter().any(|(other, proc)| {
-            *other != pid && (proc.endpoint, proc.dir) == (index, dir)
-        });
         match reason {
             ExitReason::Stopped if stopping => {
                 let delay = 1_000_000 + self.soon(4_000_000);
@@ -89,7 +83,7 @@ impl World {
             }
             ExitReason::Stopped => self.check.fail("F38", "a manager stopped that nobody told to".into()),
             ExitReason::Refused => {
-                self.endpoints[index].dirs[dir].closed = !shared;
+                self.endpoints[index].dirs[dir].watchdogs -= 1;
                 self.end_manager(pid, None);
                 if self.endpoints[index].was_revoked && !self.endpoints[index].revoked {
                     self.at(5_000_000, Due::Allow(index));
@@ -107,7 +101,7 @@ impl World {
         }
         let count = self.endpoints[index].dirs.len() as u64;
         let dir = usize::try_from(self.rng.below(count)).unwrap_or(0);
-        self.endpoints[index].dirs[dir].closed = false;
+        self.endpoints[index].dirs[dir].watchdogs += 1;
         self.start_manager(index, dir);
     }
 
@@ -172,6 +166,10 @@ impl World {
                 self.endpoints[index].dirs[dir].hints = executors;
                 let delay = self.soon(5_000);
                 self.at(delay, Due::Post(pid, Box::new(Note::Manager(manager::Event::HintsSaved))));
+            }
+            // The lease is another manager's: this one ends, and its watchdog starts anew (F6).
+            Action::RaiseGeneration { .. } if self.endpoints[index].dirs[dir].address != Some(pid) => {
+                self.end_manager(pid, Some(1_000_000));
             }
             Action::RaiseGeneration { above } => {
                 let directory = &mut self.endpoints[index].dirs[dir];

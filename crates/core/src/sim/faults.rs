@@ -342,14 +342,17 @@ impl World {
 
     fn second_manager(&mut self, victim: u8, from: Second) {
         let index = victim as usize % self.endpoints.len();
-        let Some(dir) = self.endpoints[index].dirs.iter().position(|dir| !dir.closed) else { return };
+        let Some(dir) = self.endpoints[index].dirs.iter().position(|dir| dir.watchdogs > 0) else { return };
         let original = self.endpoints[index].dirs[dir].clone();
         let dir = match from {
-            Second::SameDirectory => dir,
+            Second::SameDirectory => {
+                self.endpoints[index].dirs[dir].watchdogs += 1;
+                dir
+            }
             Second::OldCopy | Second::NewCopy => {
                 let back = u64::from(from == Second::OldCopy);
                 let generation = original.generation.saturating_sub(back);
-                self.endpoints[index].dirs.push(Directory { generation, address: None, ..original });
+                self.endpoints[index].dirs.push(Directory { generation, address: None, watchdogs: 1, ..original });
                 self.endpoints[index].dirs.len() - 1
             }
         };

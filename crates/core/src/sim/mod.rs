@@ -92,6 +92,8 @@ enum Due {
 struct Endpoint {
     id: EndpointId,
     dirs: Vec<Directory>,
+    /// The directory whose manager was welcome last.
+    in_charge: usize,
     revoked: bool,
     was_revoked: bool,
     /// A user asked for its deletion.
@@ -187,11 +189,12 @@ impl World {
         for index in 0..self.shape.endpoints {
             let id = EndpointId::from_bytes(self.rng.uuid());
             self.store.add_endpoint(id);
-            let dirs = vec![Directory::default()];
+            let dirs = vec![Directory { watchdogs: 1, ..Directory::default() }];
             let gone = BTreeSet::new();
             self.endpoints.push(Endpoint {
                 id,
                 dirs,
+                in_charge: 0,
                 revoked: false,
                 was_revoked: false,
                 deleted: false,
@@ -257,6 +260,7 @@ impl World {
             }
         }
         // Even heartbeats have ended: every endpoint is deleted.
+        self.now = self.now.max(self.last_fault + 1);
         self.finish()
     }
 

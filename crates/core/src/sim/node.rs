@@ -101,8 +101,8 @@ pub(super) struct Directory {
     pub(super) hints: Vec<ExecutorId>,
     /// The manager that wrote the connection file last.
     pub(super) address: Option<Pid>,
-    /// Its watchdog starts no manager any more.
-    pub(super) closed: bool,
+    /// Watchdogs that start a manager here whenever theirs dies: one, unless the lease of F6 failed.
+    pub(super) watchdogs: u32,
 }
 
 /// Both clocks at a moment of the world.

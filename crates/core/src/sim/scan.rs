@@ -66,7 +66,7 @@ impl World {
     fn stray_executors(&self) -> Option<String> {
         let strays = self.executors.iter().find(|(_, proc)| {
             let endpoint = &self.endpoints[proc.endpoint];
-            endpoint.deleted || endpoint.dirs[proc.dir].closed
+            endpoint.deleted || endpoint.dirs[proc.dir].watchdogs == 0
         });
         strays.map(|(pid, proc)| format!("X{} of e{} lives without a manager", pid.0, proc.endpoint))
     }

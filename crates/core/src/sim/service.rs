@@ -5,7 +5,7 @@ use super::node::{self, Desk, Service};
 use super::{Due, Note, Pid, Us, World};
 use crate::hub::{Action, Config, Event, Hub};
 use crate::id::ConnId;
-use crate::wire::{self, Message};
+use crate::wire::{self, Item, Message};
 
 impl World {
     pub(super) fn start_service(&mut self) {
@@ -74,7 +74,22 @@ impl World {
             }
         }
         for action in out {
+            if let Action::Send { conn, message } = &action {
+                self.note_copies(*conn, message);
+            }
             self.perform_hub(action);
+        }
+    }
+
+    /// A manager of a copied directory takes over, or the original from it: neither can reach the other's executors,
+    /// so what they run counts as not held although no window closed unaccounted.
+    fn note_copies(&mut self, conn: ConnId, message: &Message) {
+        let welcome = message.items.iter().any(|item| matches!(item, Item::Welcome { .. }));
+        let connector = self.net.get(conn).map(|known| known.connector);
+        let Some(proc) = connector.filter(|_| welcome).and_then(|pid| self.managers.get(&pid)) else { return };
+        let endpoint = &mut self.endpoints[proc.endpoint];
+        if std::mem::replace(&mut endpoint.in_charge, proc.dir) != proc.dir {
+            self.check.windows += 1;
         }
     }
 

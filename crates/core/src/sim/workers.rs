@@ -32,6 +32,11 @@ impl World {
                 if args != wanted {
                     self.check.fail("args", format!("{task} is run with other arguments"));
                 }
+                if !proc.workers.contains_key(&worker) {
+                    // It died and its executor does not know yet: nobody will know whether the call began.
+                    self.check.died(&[], &[task]);
+                    return;
+                }
                 let call = Queued { task, attempt, hash, flush };
                 let did = proc.workers.get_mut(&worker).map(|w| w.run(worker, now, call));
                 self.carry_out(pid, worker, did.unwrap_or_default());
