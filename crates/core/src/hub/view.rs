@@ -62,11 +62,7 @@ impl Hub {
     #[must_use]
     pub fn session(&self, endpoint: &EndpointId) -> Option<SessionView> {
         let link = self.endpoints[*self.by_id.get(endpoint)? as usize].link.as_deref()?;
-        Some(SessionView {
-            conn: link.conn,
-            credit_tasks: link.capacity.credit_tasks,
-            live: link.live,
-        })
+        Some(SessionView { conn: link.conn, credit_tasks: link.capacity.credit_tasks, live: link.live })
     }
 
     /// The current attempt of a live task whose end is not being written (I8).

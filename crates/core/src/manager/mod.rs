@@ -162,13 +162,14 @@ impl Manager {
             return;
         }
         let now = now.mono;
-        if self.adoption.step(now) {
+        if self.adoption.step(now) || (self.uplink.complete_known() && self.adoption.known()) {
             self.hints.touch();
         }
         self.scale(now, out);
         if self.hints.wants_saving() {
             let mut all = self.expected();
             all.extend(self.book.fading());
+            all.extend(self.adoption.given_up());
             self.hints.save(all, out);
         }
         self.stop_step(now);

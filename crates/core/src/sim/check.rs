@@ -144,7 +144,10 @@ impl Check {
             self.fail("I3", format!("attempt {attempt:?} of {name} is started a second time"));
         }
         if self.refuted.contains(&(*task, attempt)) {
-            self.fail("I3", format!("attempt {attempt:?} of {name} begins, and the hub was told it never will"));
+            self.fail(
+                "I3",
+                format!("attempt {attempt:?} of {name} begins, and the hub was told it never will"),
+            );
         }
         let windows = self.windows;
         let truth = self.truth(task);
@@ -291,7 +294,9 @@ impl Check {
     pub(super) fn manager_says(&mut self, proc: &ManagerProc, out: &[manager::Action]) {
         for action in out {
             let message = match action {
-                manager::Action::SendHub { message } | manager::Action::SendExecutor { message, .. } => message,
+                manager::Action::SendHub { message } | manager::Action::SendExecutor { message, .. } => {
+                    message
+                }
                 _ => continue,
             };
             self.bound_message(message);
@@ -358,7 +363,10 @@ impl Check {
                         }
                         let name = self.short(&done.task);
                         self.expect("F19", !self.began.contains(&key), || {
-                            format!("the executor says that {name} {:?} never began, and it did", done.attempt)
+                            format!(
+                                "the executor says that {name} {:?} never began, and it did",
+                                done.attempt
+                            )
                         });
                     }
                     _ => {}
@@ -440,14 +448,17 @@ impl World {
                 (_, Some(FailureCode::Timeout)) => call.timeout_ms.is_some() || call.deadline_ms < FAR_MS,
                 (_, Some(FailureCode::EndpointDeleted)) => deleted,
                 (_, Some(FailureCode::EnvironmentFailed)) => self.check.environment_failed,
-                (_, Some(FailureCode::WorkerDied | FailureCode::ExecutorLost | FailureCode::WalltimeExceeded)) => {
-                    record.losses + 1 > record.spec.retries && happened >= 1
-                }
+                (
+                    _,
+                    Some(FailureCode::WorkerDied | FailureCode::ExecutorLost | FailureCode::WalltimeExceeded),
+                ) => record.losses + 1 > record.spec.retries && happened >= 1,
                 _ => false,
             };
             let (state, losses) = (ending.state, record.losses);
             self.check.expect("I5", explained, || {
-                format!("{name} ended {state} ({code:?}) after {losses} losses: nothing that happened explains it")
+                format!(
+                    "{name} ended {state} ({code:?}) after {losses} losses: nothing that happened explains it"
+                )
             });
         }
     }

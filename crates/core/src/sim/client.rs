@@ -81,9 +81,8 @@ impl World {
             let most = left.min(self.shape.batch) as u64;
             let count = 1 + usize::try_from(self.rng.below(most)).unwrap_or(0);
             left -= count;
-            let pick = |rng: &mut crate::rng::Rng, len: usize| {
-                usize::try_from(rng.below(len as u64)).unwrap_or(0)
-            };
+            let pick =
+                |rng: &mut crate::rng::Rng, len: usize| usize::try_from(rng.below(len as u64)).unwrap_or(0);
             let endpoint = pick(&mut self.rng, self.endpoints.len());
             let user = users[pick(&mut self.rng, 2)];
             let group = GroupId::from_bytes(self.rng.uuid());
@@ -172,7 +171,8 @@ impl World {
         match (asked, reply) {
             (again, Reply::Unavailable { .. }) => {
                 self.client.open.insert(request);
-                self.check.expect("F22", self.store_fails_until > 0, || "unavailable without a reason".into());
+                self.check
+                    .expect("F22", self.store_fails_until > 0, || "unavailable without a reason".into());
                 let _ = again;
                 self.at(1_000_000, Due::Retry(request));
             }
@@ -197,7 +197,8 @@ impl World {
     }
 
     fn accepted(&mut self, batch: usize) {
-        let missing = self.client.batches[batch].tasks.iter().find(|spec| self.store.record(&spec.task).is_none());
+        let missing =
+            self.client.batches[batch].tasks.iter().find(|spec| self.store.record(&spec.task).is_none());
         if let Some(spec) = missing {
             return self.check.fail("I2", format!("{} is accepted and not on disk", spec.task));
         }
@@ -215,7 +216,8 @@ impl World {
         let same = tasks.iter().eq(answers.iter().map(|(task, _)| task));
         self.check.expect("F30", same, || "a cancel is answered for other tasks".into());
         for (task, told) in answers {
-            let stored = self.store.record(task).and_then(|record| record.ending.as_ref()).map(|end| end.state);
+            let stored =
+                self.store.record(task).and_then(|record| record.ending.as_ref()).map(|end| end.state);
             let known = self.store.record(task).is_some();
             self.check.expect("I1", *told == stored && known == told.is_some(), || {
                 format!("a cancel of {task} is told {told:?}, stored is {stored:?}")

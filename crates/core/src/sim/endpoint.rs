@@ -68,6 +68,7 @@ impl World {
         }
         self.drop_acceptor(pid);
         if let Some(delay) = restart {
+            self.restarts += 1;
             self.at(delay, Due::StartManager(proc.endpoint, proc.dir));
         }
     }
@@ -350,7 +351,8 @@ impl World {
             if let Some(proc) = self.managers.get_mut(&pid) {
                 proc.link = link;
             }
-            let up = link.map_or(manager::Event::LinkDown { why: "refused".into() }, |_| manager::Event::LinkUp);
+            let up =
+                link.map_or(manager::Event::LinkDown { why: "refused".into() }, |_| manager::Event::LinkUp);
             self.post(pid, Note::Manager(up));
         } else if let Some(proc) = self.executors.get(&pid) {
             let (index, dir, id) = (proc.endpoint, proc.dir, proc.id);
@@ -364,7 +366,8 @@ impl World {
             if let Some(proc) = self.executors.get_mut(&pid) {
                 proc.link = link;
             }
-            let up = link.map_or(executor::Event::LinkDown { why: "refused".into() }, |_| executor::Event::LinkUp);
+            let up =
+                link.map_or(executor::Event::LinkDown { why: "refused".into() }, |_| executor::Event::LinkUp);
             self.post(pid, Note::Executor(up));
         }
     }

@@ -352,7 +352,12 @@ impl World {
             Second::OldCopy | Second::NewCopy => {
                 let back = u64::from(from == Second::OldCopy);
                 let generation = original.generation.saturating_sub(back);
-                self.endpoints[index].dirs.push(Directory { generation, address: None, watchdogs: 1, ..original });
+                self.endpoints[index].dirs.push(Directory {
+                    generation,
+                    address: None,
+                    watchdogs: 1,
+                    ..original
+                });
                 self.endpoints[index].dirs.len() - 1
             }
         };

@@ -131,6 +131,8 @@ pub struct World {
     check: Check,
     trace: Trace,
     steps: u64,
+    /// Managers that their watchdogs are about to start again.
+    restarts: u32,
     last_fault: Us,
     quiet_since: Option<Us>,
 }
@@ -174,6 +176,7 @@ impl World {
             check: Check::default(),
             trace: Trace::new(traced),
             steps: 0,
+            restarts: 0,
             last_fault: 0,
             quiet_since: None,
         };
@@ -273,7 +276,10 @@ impl World {
             Due::Post(pid, note) => self.post(pid, *note),
             Due::Commit(pid) => self.commit(pid),
             Due::StartService => self.start_service(),
-            Due::StartManager(endpoint, dir) => self.start_manager(endpoint, dir),
+            Due::StartManager(endpoint, dir) => {
+                self.restarts = self.restarts.saturating_sub(1);
+                self.start_manager(endpoint, dir);
+            }
             Due::Launch { asked_by, block, executor } => self.launch(asked_by, block, executor),
             Due::Kill(pid, executor) => self.kill(pid, executor),
             Due::WorkerUp(pid, worker) => self.worker_up(pid, worker),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 /// Lines of trace that are kept.
-const RING: usize = 240_000;
+const RING: usize = 240;
 
 /// A run that ended quietly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

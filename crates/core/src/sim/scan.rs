@@ -29,14 +29,18 @@ impl Check {
         let open = proc.manager.holdings().iter().filter(|h| h.stage != Stage::Finished).count();
         let offered = self.offered.get(&proc.endpoint).copied().unwrap_or(0);
         let limit = usize::try_from(offered).unwrap_or(usize::MAX) * if self.faulty { 2 } else { 1 };
-        self.expect("I7", open <= limit, || format!("a manager holds {open} open attempts, {limit} were offered"));
+        self.expect("I7", open <= limit, || {
+            format!("a manager holds {open} open attempts, {limit} were offered")
+        });
     }
 
     /// I7 at an executor.
     pub(super) fn scan_executor(&mut self, proc: &ExecutorProc) {
         let open = proc.executor.holdings().iter().filter(|h| h.stage != Stage::Finished).count();
         let limit = usize::try_from(proc.offered).unwrap_or(usize::MAX);
-        self.expect("I7", open <= limit, || format!("an executor holds {open} open attempts, it offered {limit}"));
+        self.expect("I7", open <= limit, || {
+            format!("an executor holds {open} open attempts, it offered {limit}")
+        });
     }
 }
 
@@ -44,6 +48,7 @@ impl World {
     /// Nothing is asked for, nothing lives, nothing is held, one manager per endpoint that may have one (I11).
     pub(super) fn is_quiet(&self) -> bool {
         self.now > self.last_fault
+            && self.restarts == 0
             && self.client.is_settled()
             && self.store.live() == 0
             && !self.store.busy()

@@ -86,7 +86,9 @@ impl World {
     fn note_copies(&mut self, conn: ConnId, message: &Message) {
         let welcome = message.items.iter().any(|item| matches!(item, Item::Welcome { .. }));
         let connector = self.net.get(conn).map(|known| known.connector);
-        let Some(proc) = connector.filter(|_| welcome).and_then(|pid| self.managers.get(&pid)) else { return };
+        let Some(proc) = connector.filter(|_| welcome).and_then(|pid| self.managers.get(&pid)) else {
+            return;
+        };
         let endpoint = &mut self.endpoints[proc.endpoint];
         if std::mem::replace(&mut endpoint.in_charge, proc.dir) != proc.dir {
             self.check.windows += 1;

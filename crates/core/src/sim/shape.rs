@@ -64,9 +64,8 @@ impl Plan {
         };
         let count = rng.below(9);
         let span = 2_000 + rng.below(60_000);
-        let faults = (0..count)
-            .map(|_| Planned { at_ms: rng.below(span), fault: Fault::random(&mut rng) })
-            .collect();
+        let faults =
+            (0..count).map(|_| Planned { at_ms: rng.below(span), fault: Fault::random(&mut rng) }).collect();
         Self { shape, faults }
     }
 }

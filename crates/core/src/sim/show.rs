@@ -79,7 +79,9 @@ impl Check {
     pub(super) fn show_manager_event(&self, event: &manager::Event) -> String {
         match event {
             manager::Event::FromHub { message } => self.show(message),
-            manager::Event::FromExecutor { conn, message, .. } => format!("c{} {}", conn.0, self.show(message)),
+            manager::Event::FromExecutor { conn, message, .. } => {
+                format!("c{} {}", conn.0, self.show(message))
+            }
             other => format!("{other:?}"),
         }
     }

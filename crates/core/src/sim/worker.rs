@@ -122,8 +122,7 @@ impl Worker {
 
     fn send(&mut self, id: WorkerId, now: Us, did: &mut Vec<Did>) {
         self.send_done(id, now, did);
-        if let Some(call) = &self.running
-        {
+        if let Some(call) = &self.running {
             self.last_sent = now;
             did.push(Did::Said(Event::WorkerStarted { worker: id, task: call.task, attempt: call.attempt }));
         }
