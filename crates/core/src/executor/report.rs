@@ -41,7 +41,8 @@ impl Executor {
     }
 
     /// Everything held, in the order of its keys.
-    pub(super) fn holdings(&self) -> Vec<Holding> {
+    #[must_use]
+    pub fn holdings(&self) -> Vec<Holding> {
         let piped = self.piped();
         let holding = |(key, entry): (Key, &Entry)| {
             let (stage, begun) = match entry {

@@ -9,7 +9,7 @@ use super::task::{Phase, Place};
 use super::{Cx, Hub};
 use crate::limits;
 use crate::task::{Begun, TaskState};
-use crate::wire::{Held, Holding, ResetReason};
+use crate::wire::{Held, Holding, ResetReason, Stage};
 
 impl Hub {
     /// Attempts that appeared with a late executor, and perhaps the end of the adoption window (F8).
@@ -59,8 +59,19 @@ impl Hub {
         }
         // An attempt that this hub never made is a lie, or of a later life than a restored store: never adopt it.
         let newest = crate::wire::Attempt::new(self.config.epoch, task.made);
-        let adoptable = task.phase == Phase::Queued && holding.attempt <= newest;
-        if is_current || adoptable {
+        // One that ended was judged before if its acknowledgement was lost: adopted, it would be charged twice (F15).
+        let judged = holding.stage == Stage::Finished && holding.attempt <= task.judged;
+        let adoptable = task.phase == Phase::Queued && holding.attempt <= newest && !judged;
+        // Of two listed attempts the newer one is what the hub decided last, in this life or an earlier: the older one
+        // was over by then (F14, F15), and only its result may have been kept.
+        let newer = task.phase == Phase::Sent && task.attempt < holding.attempt && holding.attempt <= newest;
+        if newer && let Some(lease) = task.lease.take() {
+            state.leases.stray(task.id, task.attempt, lease);
+            if state.leases.is_confirmed(&lease) {
+                state.cancel_attempt(task.id, task.attempt, self.config.grace_ms);
+            }
+        }
+        if is_current || adoptable || newer {
             let (lease, counted) = match state.leases.take_stray(task.id, holding.attempt) {
                 Some(mut lease) => {
                     state.leases.confirm(&mut lease);

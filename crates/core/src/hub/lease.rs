@@ -131,6 +131,11 @@ impl Leases {
             .map(|((_, attempt), _)| *attempt)
     }
 
+    /// Every stray, and whether it is confirmed.
+    pub(super) fn all_strays(&self) -> impl Iterator<Item = (TaskId, Attempt, bool)> {
+        self.strays.iter().map(|((task, attempt), lease)| (*task, *attempt, self.is_confirmed(lease)))
+    }
+
     /// Closes the strays that the present session did not report (F9); none of them costs anything.
     pub(super) fn close_unreported(&mut self) {
         let session = self.session;

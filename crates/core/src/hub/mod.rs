@@ -23,9 +23,11 @@ mod slab;
 mod store;
 mod submit;
 mod task;
+mod view;
 mod write;
 
 pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId, Submit, Token};
+pub use view::{LeaseView, SessionView};
 
 use crate::id::{ConnId, EndpointId, TaskId, UserId};
 use crate::task::TaskState;

@@ -128,7 +128,9 @@ impl Hub {
         };
         let allowed = Allowance { retries: task.retries, retry_on_error: task.retry_on_error };
         let owed = (done.attempt, done.outcome);
-        match judge(cause, task.charges, allowed) {
+        let charges = task.charges;
+        self.tasks[slot].judged = self.tasks[slot].judged.max(done.attempt);
+        match judge(cause, charges, allowed) {
             Verdict::Free => {
                 self.acknowledge(endpoint, done.task, owed);
                 self.requeue(slot, true);

@@ -63,9 +63,9 @@ pub(super) fn judge(cause: Cause, charges: Charges, allowed: Allowance) -> Verdi
         Cause::NotHeld { begun: false, proven: false } => maybe(charges, allowed),
         Cause::Ended { outcome, begun, raised, preempted } => match outcome {
             Outcome::Returned | Outcome::Cancelled => Verdict::Free,
-            Outcome::Died => loss(charges, allowed),
             Outcome::Lost if preempted => maybe(charges, allowed),
-            Outcome::Lost => match begun {
+            // A worker that died may have had calls in its pipe of which nobody knows whether they had begun (F19).
+            Outcome::Died | Outcome::Lost => match begun {
                 Begun::Yes => loss(charges, allowed),
                 Begun::No => Verdict::Free,
                 Begun::Unknown => maybe(charges, allowed),
@@ -128,6 +128,7 @@ mod tests {
             ("not held, begun", not_held(true, false), loss),
             ("not held, begun, same manager", not_held(true, true), loss),
             ("worker died", ended(Died, Yes), loss),
+            ("worker died, start unknown", ended(Died, Unknown), maybe),
             ("executor lost, begun", ended(Lost, Yes), loss),
             ("executor lost, start unknown", ended(Lost, Unknown), maybe),
             ("executor lost, not begun", ended(Lost, No), Verdict::Free),

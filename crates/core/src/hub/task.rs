@@ -64,6 +64,8 @@ pub(super) struct Task {
     pub(super) token: Token,
     /// The current attempt; meaningless unless `Sent`, `Charging` or `Ending`.
     pub(super) attempt: Attempt,
+    /// The newest attempt whose end was judged: it and those before it are not adopted as finished (F10, F15).
+    pub(super) judged: Attempt,
     /// The lease of the current attempt: there exactly if `place` is `Held`.
     pub(super) lease: Option<Lease>,
     /// Attempts made in this service life (F14).
@@ -104,6 +106,7 @@ impl Task {
             links: [Links::default(); 2],
             token,
             attempt: Attempt(0),
+            judged: Attempt(0),
             lease: None,
             made: 0,
             charges: Charges::default(),

@@ -14,11 +14,20 @@ pub(super) struct Adoption {
     ends: Mono,
     open: bool,
     accounted: bool,
+    /// Those that did not come back, until the hub knows that not all did: were they struck from the hints before, the
+    /// next manager would take what they run for never started.
+    given_up: BTreeSet<ExecutorId>,
 }
 
 impl Adoption {
     pub(super) fn new(hints: &[ExecutorId], ends: Mono) -> Self {
-        Self { missing: hints.iter().copied().collect(), ends, open: true, accounted: true }
+        Self {
+            missing: hints.iter().copied().collect(),
+            ends,
+            open: true,
+            accounted: true,
+            given_up: BTreeSet::new(),
+        }
     }
 
     /// New work and new blocks need not wait for these.
@@ -36,6 +45,16 @@ impl Adoption {
         &self.missing
     }
 
+    /// Executors that are not waited for and must stay in the hints.
+    pub(super) const fn given_up(&self) -> &BTreeSet<ExecutorId> {
+        &self.given_up
+    }
+
+    /// The hub knows how the window ended. True if that changes the hints.
+    pub(super) fn known(&mut self) -> bool {
+        !std::mem::take(&mut self.given_up).is_empty()
+    }
+
     pub(super) fn registered(&mut self, executor: &ExecutorId) {
         self.missing.remove(executor);
     }
@@ -43,6 +62,7 @@ impl Adoption {
     pub(super) fn gone(&mut self, executor: &ExecutorId) {
         if self.missing.remove(executor) {
             self.accounted = false;
+            self.given_up.insert(*executor);
         }
     }
 
@@ -53,7 +73,7 @@ impl Adoption {
         }
         self.open = false;
         self.accounted &= self.missing.is_empty();
-        self.missing.clear();
+        self.given_up.append(&mut self.missing);
         true
     }
 

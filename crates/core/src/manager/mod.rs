@@ -22,7 +22,7 @@ pub use event::{Action, Event, ExitReason};
 use crate::id::{EndpointId, ExecutorId, ManagerId};
 use crate::rng::Rng;
 use crate::time::{Mono, Now};
-use crate::wire::{Held, Item};
+use crate::wire::{Held, Holding, Item};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a manager is configured with (FABRIC §7).
@@ -162,13 +162,14 @@ impl Manager {
             return;
         }
         let now = now.mono;
-        if self.adoption.step(now) {
+        if self.adoption.step(now) || (self.uplink.complete_known() && self.adoption.known()) {
             self.hints.touch();
         }
         self.scale(now, out);
         if self.hints.wants_saving() {
             let mut all = self.expected();
             all.extend(self.book.fading());
+            all.extend(self.adoption.given_up());
             self.hints.save(all, out);
         }
         self.stop_step(now);
@@ -221,6 +222,12 @@ impl Manager {
             self.ready = true;
             out.push(Action::Ready);
         }
+    }
+
+    /// Everything held, in the order of its keys.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<Holding> {
+        self.book.holdings()
     }
 
     fn exit(&mut self, reason: ExitReason, text: String, out: &mut Vec<Action>) {

@@ -1,0 +1,74 @@
+//! What the hub believes, for status pages and for checking it from outside: reads only.
+
+use super::Hub;
+use super::queue::{List, WORK};
+use super::task::Phase;
+use crate::id::{ConnId, EndpointId, TaskId};
+use crate::wire::Attempt;
+
+/// The belief that an endpoint holds an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseView {
+    /// Who holds it.
+    pub endpoint: EndpointId,
+    /// The task.
+    pub task: TaskId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Sent or reported in the present session (F9).
+    pub confirmed: bool,
+}
+
+/// An endpoint's session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its connection.
+    pub conn: ConnId,
+    /// Attempts the endpoint may hold.
+    pub credit_tasks: u32,
+    /// `Welcome` was said.
+    pub live: bool,
+}
+
+impl Hub {
+    /// Every lease.
+    #[must_use]
+    pub fn leases(&self) -> Vec<LeaseView> {
+        let mut all = Vec::new();
+        for state in &self.endpoints {
+            let endpoint = state.id;
+            let mut next = state.held.front();
+            while let Some(slot) = next {
+                next = List::<WORK>::after(&self.tasks, slot);
+                let task = &self.tasks[slot];
+                all.extend(task.lease.map(|lease| LeaseView {
+                    endpoint,
+                    task: task.id,
+                    attempt: task.attempt,
+                    confirmed: state.leases.is_confirmed(&lease),
+                }));
+            }
+            all.extend(state.leases.all_strays().map(|(task, attempt, confirmed)| LeaseView {
+                endpoint,
+                task,
+                attempt,
+                confirmed,
+            }));
+        }
+        all
+    }
+
+    /// The one session of an endpoint (I10); `None`: it is away.
+    #[must_use]
+    pub fn session(&self, endpoint: &EndpointId) -> Option<SessionView> {
+        let link = self.endpoints[*self.by_id.get(endpoint)? as usize].link.as_deref()?;
+        Some(SessionView { conn: link.conn, credit_tasks: link.capacity.credit_tasks, live: link.live })
+    }
+
+    /// The current attempt of a live task whose end is not being written (I8).
+    #[must_use]
+    pub fn current(&self, task: &TaskId) -> Option<Attempt> {
+        let task = &self.tasks[self.tasks.find(task)?];
+        matches!(task.phase, Phase::Sent | Phase::Charging).then_some(task.attempt)
+    }
+}

@@ -1,0 +1,95 @@
+//! Seeded worlds: the three machines under faults, every invariant of FABRIC §10 after every step.
+//!
+//! `BURSA_SIM_SEEDS=100000 cargo test --release -p bursa-core --test world faulty` looks further;
+//! `BURSA_SIM_SEED=7 cargo test -p bursa-core --test world replay -- --nocapture` shows one world.
+
+use bursa_core::rng::Rng;
+use bursa_core::sim::{Calls, Fault, Plan, Planned, Report, Shape, run};
+use proptest::prelude::*;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn must(seed: u64, plan: &Plan) -> Report {
+    match run(seed, plan) {
+        Ok(report) => report,
+        Err(violation) => panic!(
+            "{violation}\n\nfaults: {:#?}\nreplay: BURSA_SIM_SEED={seed} cargo test -p bursa-core --test world replay",
+            plan.faults
+        ),
+    }
+}
+
+#[test]
+fn ten_thousand_tasks_without_faults() {
+    let shape = Shape {
+        endpoints: 3,
+        executors: 3,
+        workers: 4,
+        tasks: 10_000,
+        batch: 500,
+        submit_ms: 2_000,
+        calls: Calls::Short,
+        encode: false,
+        scan_every: 16,
+    };
+    let report = must(1, &Plan { shape, faults: Vec::new() });
+    println!("{report:?}");
+    assert_eq!((report.tasks, report.succeeded, report.starts), (10_000, 10_000, 10_000));
+}
+
+#[test]
+fn faulty_worlds_end_well() {
+    let seeds = number("BURSA_SIM_SEEDS").unwrap_or(300);
+    let from = number("BURSA_SIM_FROM").unwrap_or(0);
+    for seed in from..from + seeds {
+        must(seed, &Plan::random(seed));
+    }
+}
+
+/// I4: crashes of the service and the managers, and broken links, restart nothing and cost nothing.
+#[test]
+fn executors_that_survive_run_everything_once() {
+    for seed in 0..number("BURSA_SIM_SEEDS").unwrap_or(150) {
+        let mut plan = Plan::random(seed);
+        plan.shape.calls = Calls::Short;
+        let mut rng = Rng::new(seed);
+        plan.faults.retain(|planned| planned.fault.spares_executors());
+        while plan.faults.len() < 3 {
+            let fault = Fault::random(&mut rng);
+            if fault.spares_executors() {
+                plan.faults.push(Planned { at_ms: rng.below(25_000), fault });
+            }
+        }
+        let report = must(seed, &plan);
+        assert_eq!(report.starts, report.tasks as u64, "seed {seed}: something was started twice");
+        assert_eq!(report.succeeded, report.tasks, "seed {seed}");
+    }
+}
+
+fn faults() -> impl Strategy<Value = Vec<Planned>> {
+    let one = (0..60_000_u64, any::<u64>())
+        .prop_map(|(at_ms, seed)| Planned { at_ms, fault: Fault::random(&mut Rng::new(seed)) });
+    prop::collection::vec(one, 0..10)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any schedule of faults; a failing one is shrunk to the faults that matter.
+    #[test]
+    fn any_schedule_of_faults_ends_well(seed in 0..1_000_000_u64, faults in faults()) {
+        let plan = Plan { faults, ..Plan::random(seed) };
+        if let Err(violation) = run(seed, &plan) {
+            return Err(TestCaseError::fail(format!("{violation}\n{plan:#?}")));
+        }
+    }
+}
+
+#[test]
+fn replay() {
+    if let Some(seed) = number("BURSA_SIM_SEED") {
+        println!("{:?}", must(seed, &Plan::random(seed)));
+    }
+}
