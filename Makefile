@@ -44,7 +44,7 @@ bench: setup build ## Speed; writes bench/results/latest.json
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/run.py
 
 openapi: ## Rewrite docs/openapi.json from the handlers
-	BURSA_WRITE_OPENAPI=1 cargo test -p bursa-service --test openapi
+	BURSA_REGENERATE=1 cargo test -p bursa-service --test openapi
 
 build: system ## The release binary
 	cargo build --release --locked -p bursa
