@@ -12,8 +12,11 @@ from pathlib import Path
 import bursa
 import numpy as np
 import skimage
-from skimage import color, filters, io, restoration
+from scipy.ndimage import convolve
+from skimage import color, filters, io
 
+# Immerkær's noise estimate (1996): what is left of an image after its structure is taken away.
+STRUCTURELESS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif"}
 
 
@@ -29,7 +32,7 @@ def quality(path: str) -> dict[str, float]:
     return {
         "sharpness": float(filters.laplace(grey).var()),
         "contrast": float(grey.std()),
-        "noise": float(restoration.estimate_sigma(grey)) if min(grey.shape) > 8 else 0.0,
+        "noise": float(np.abs(convolve(grey, STRUCTURELESS)).mean() * np.sqrt(np.pi / 2) / 6),
     }
 
 

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import bursa
 
+# What Python's own table lacks, or takes for something else.
+TYPES = {".rs": "text/x-rust", ".md": "text/markdown", ".toml": "application/toml", ".sql": "application/sql"}
 SKIPPED = {".git", ".venv", "target", "__pycache__", "node_modules"}
 
 
 def extract(path: str) -> dict[str, object]:
     """What can be known of one file: always type, size and digest, and more for text and images."""
     data = Path(path).read_bytes()
-    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    kind = TYPES.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
     found: dict[str, object] = {"path": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     if kind.startswith("image/") and kind != "image/svg+xml":
         from PIL import Image
@@ -35,7 +37,7 @@ def extract(path: str) -> dict[str, object]:
     words = Counter(word.lower() for word in text.split() if word.isalpha() and len(word) > 3)
     return {
         **found,
-        "type": kind if kind != "application/octet-stream" else "text/plain",
+        "type": "text/plain" if kind == "application/octet-stream" else kind,
         "lines": text.count("\n"),
         "words": sum(words.values()),
         "frequent": [word for word, _ in words.most_common(3)],
