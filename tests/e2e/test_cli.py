@@ -60,6 +60,13 @@ def test_an_unusable_home_is_told(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in refused.stderr
 
 
+def test_a_python_that_cannot_run_workers_is_told(tmp_path: Path) -> None:
+    for python, why in [("/no/such/python", "No such file"), ("/bin/false", "exit status")]:
+        refused = run_cli(tmp_path / "home", "up", "--http", "127.0.0.1:0", "--python", python)
+        assert refused.returncode == 78
+        assert python in refused.stderr and why in refused.stderr
+
+
 def test_a_second_up_is_refused_and_names_the_first(stack: Stack) -> None:
     refused = run_cli(stack.home, "up", "--http", "127.0.0.1:0")
     assert refused.returncode == 75

@@ -121,9 +121,19 @@ pub(super) fn tell_death(role: Role, how: &str, again_in: Option<std::time::Dura
     }
 }
 
+/// Refuses what the endpoint's processes would refuse, before they are started.
+pub(super) fn check_endpoint(settings: &Settings, name: &str) -> anyhow::Result<()> {
+    let config = endpoint_config(settings, name)?;
+    match bursa_endpoint::interpreter::check(&config) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Coded { code: CONFIG, text: error.to_string() }.into()),
+    }
+}
+
 /// The watchdog of one endpoint.
 pub(super) fn watch_endpoint(settings: &Settings, json: bool, process: &Process) -> anyhow::Result<ExitCode> {
     let directory = bursa_endpoint::home::load(settings.home(), &process.name)?;
+    check_endpoint(settings, &process.name)?;
     let id = directory.registration()?.endpoint_id;
     let child = manager_child(settings, &process.name, &process.workers)?;
     let name = process.name.clone();

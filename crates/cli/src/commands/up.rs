@@ -28,8 +28,7 @@ struct Service {
 pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<ExitCode> {
     // Both are checked before anything is started.
     bursa_service::Config::from_values(settings.values(), settings.home()).map_err(process::configuration)?;
-    bursa_endpoint::Config::from_values(settings.values(), settings.home(), LOCAL)
-        .map_err(process::configuration)?;
+    process::check_endpoint(settings, LOCAL)?;
     let service: Rc<RefCell<Option<Service>>> = Rc::default();
     let known = Rc::clone(&service);
     let addresses = move || {
