@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub(super) place: Place,
     /// An executor said that a worker began it.
     pub(super) begun: bool,
+    /// Its executor listed it as finished; its end is on the way.
+    listed_finished: bool,
     /// The service wants it stopped, with this grace: repeated at each registration of its executor (F31).
     pub(super) cancel: Option<u64>,
     expires: Mono,
@@ -117,7 +119,9 @@ impl Book {
         if let Place::At(executor, _) = &place {
             self.at.entry(*executor).or_default().insert(key);
         }
-        self.entries.insert(key, Entry { place, begun: false, cancel: None, expires, timed: false });
+        let entry =
+            Entry { place, begun: false, listed_finished: false, cancel: None, expires, timed: false };
+        self.entries.insert(key, entry);
     }
 
     fn remove(&mut self, key: &Key) -> Option<Entry> {
@@ -141,6 +145,7 @@ impl Book {
             vacant.insert(Entry {
                 place: Place::Waiting(assign),
                 begun: false,
+                listed_finished: false,
                 cancel: None,
                 expires,
                 timed: false,
@@ -391,6 +396,7 @@ impl Book {
         };
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.begun |= begun;
+            entry.listed_finished = held.stage == Stage::Finished;
             if let Place::At(_, assign) = &mut entry.place
                 && begun
             {
@@ -436,6 +442,8 @@ impl Book {
 fn holding(key: &Key, entry: &Entry) -> Holding {
     let stage = match &entry.place {
         Place::Done(..) => Stage::Finished,
+        // What is finished is not presented as running: the hub may have judged its end already (F10, F15).
+        Place::At(..) if entry.listed_finished => Stage::Finished,
         Place::At(..) if entry.begun => Stage::Running,
         Place::At(..) | Place::Waiting(_) => Stage::Waiting,
     };
