@@ -41,7 +41,7 @@ fn ten_thousand_tasks_without_faults() {
 
 #[test]
 fn faulty_worlds_end_well() {
-    let seeds = number("BURSA_SIM_SEEDS").unwrap_or(300);
+    let seeds = number("BURSA_SIM_SEEDS").unwrap_or(1_500);
     let from = number("BURSA_SIM_FROM").unwrap_or(0);
     for seed in from..from + seeds {
         must(seed, &Plan::random(seed));
@@ -51,7 +51,7 @@ fn faulty_worlds_end_well() {
 /// I4: crashes of the service and the managers, and broken links, restart nothing and cost nothing.
 #[test]
 fn executors_that_survive_run_everything_once() {
-    for seed in 0..number("BURSA_SIM_SEEDS").unwrap_or(150) {
+    for seed in 0..number("BURSA_SIM_SEEDS").unwrap_or(500) {
         let mut plan = Plan::random(seed);
         plan.shape.calls = Calls::Short;
         let mut rng = Rng::new(seed);
@@ -75,7 +75,7 @@ fn faults() -> impl Strategy<Value = Vec<Planned>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any schedule of faults; a failing one is shrunk to the faults that matter.
     #[test]

@@ -1,15 +1,14 @@
 //! The invariants of FABRIC §10 on what the machines say and do.
 //!
 //! Owns the truth that no machine knows: which attempts really began, which deaths really happened. Looking through
-//! whole states is in [`scan`](super::scan).
+//! whole states is in [`scan`](super::scan), what the store wrote in [`records`](super::records).
 
 use super::link::Net;
 use super::node::{ExecutorProc, ManagerProc};
-use super::shape::{Act, Call, FAR_MS};
-use super::{Endpoint, Store, Us, World};
+use super::{Endpoint, Store, Us};
 use crate::hub::{self, Hub, Op};
 use crate::id::{ConnId, TaskId};
-use crate::task::{Begun, FailureCode, Outcome, TaskState};
+use crate::task::{Begun, Outcome, TaskState};
 use crate::wire::{Attempt, Done, Holding, Item, Message, Stage};
 use crate::{executor, limits, manager};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +23,7 @@ pub(super) struct Truth {
     pub(super) doubts: u32,
     /// Highest attempt number sent (I10).
     top: Option<Attempt>,
-    cancel_asked: bool,
+    pub(super) cancel_asked: bool,
 }
 
 /// What was said on one connection to the hub.
@@ -58,9 +57,9 @@ pub(super) struct Check {
     /// A fault of any kind happened.
     pub(super) faulty: bool,
     executor_deaths: u32,
-    environment_failed: bool,
+    pub(super) environment_failed: bool,
     /// Lives of the service so far.
-    lives: u32,
+    pub(super) lives: u32,
     idle_steps: u64,
     progress_at: Us,
 }
@@ -98,10 +97,6 @@ impl Check {
 
     pub(super) fn disturb(&mut self) {
         self.disturbed = true;
-    }
-
-    pub(super) fn environment_failed(&mut self) {
-        self.environment_failed = true;
     }
 
     pub(super) fn new_service(&mut self) {
@@ -416,50 +411,4 @@ impl Check {
 fn finished(executor: &executor::Executor) -> impl Iterator<Item = (TaskId, Attempt)> {
     let held = executor.holdings().into_iter();
     held.filter(|holding| holding.stage == Stage::Finished).map(|holding| (holding.task, holding.attempt))
-}
-
-impl World {
-    /// What was just written must be true of what happened (I4, I5, and the cause of each end).
-    pub(super) fn check_records(&mut self) {
-        for task in self.store.take_touched() {
-            let Some(record) = self.store.record(&task) else { continue };
-            let call = Call::of(&task, self.shape.calls);
-            let truth = self.check.tasks.entry(task).or_default();
-            let charged = record.losses + record.maybes + record.errors;
-            // A charge does not name its attempt on disk: a result that was charged before the service died, and not
-            // acknowledged, is charged again after.
-            let lives = self.check.lives.saturating_sub(1);
-            let happened = truth.excuses + truth.doubts + self.check.windows;
-            let asked = truth.cancel_asked;
-            let name = self.check.short(&task);
-            self.check.expect(
-                "I5",
-                charged <= happened * (1 + lives) || self.check.environment_failed,
-                || format!("{name} is charged {charged}, but only {happened} things happened to it"),
-            );
-            let Some(ending) = &record.ending else { continue };
-            let code = ending.failure.as_ref().map(|failure| failure.code);
-            let deleted = self.endpoints.iter().any(|e| e.id == record.spec.endpoint && e.deleted);
-            let explained = match (ending.state, code) {
-                (TaskState::Success, _) => call.act == Act::Return,
-                (TaskState::Cancelled, _) => asked,
-                (_, Some(FailureCode::UserError)) => call.act == Act::Raise,
-                (_, Some(FailureCode::DeadlineExceeded)) => call.deadline_ms < FAR_MS,
-                (_, Some(FailureCode::Timeout)) => call.timeout_ms.is_some() || call.deadline_ms < FAR_MS,
-                (_, Some(FailureCode::EndpointDeleted)) => deleted,
-                (_, Some(FailureCode::EnvironmentFailed)) => self.check.environment_failed,
-                (
-                    _,
-                    Some(FailureCode::WorkerDied | FailureCode::ExecutorLost | FailureCode::WalltimeExceeded),
-                ) => record.losses + 1 > record.spec.retries && happened >= 1,
-                _ => false,
-            };
-            let (state, losses) = (ending.state, record.losses);
-            self.check.expect("I5", explained, || {
-                format!(
-                    "{name} ended {state} ({code:?}) after {losses} losses: nothing that happened explains it"
-                )
-            });
-        }
-    }
 }

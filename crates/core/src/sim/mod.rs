@@ -13,6 +13,7 @@ mod endpoint;
 mod faults;
 mod link;
 mod node;
+mod records;
 mod report;
 mod scan;
 mod service;

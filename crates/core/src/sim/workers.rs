@@ -63,7 +63,7 @@ impl World {
         }
         let faulty = self.shape.calls == super::Calls::Mixed && self.rng.below(200) == 0;
         if faulty {
-            self.check.environment_failed();
+            self.check.environment_failed = true;
             if let Some(proc) = self.executors.get_mut(&pid) {
                 proc.workers.remove(&id);
             }

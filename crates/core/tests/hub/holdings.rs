@@ -2,8 +2,8 @@
 
 use crate::rig::*;
 use bursa_core::hub::Op;
-use bursa_core::task::{Begun, TaskState};
-use bursa_core::wire::{Attempt, Item, ResetReason};
+use bursa_core::task::{Begun, Outcome, TaskState};
+use bursa_core::wire::{Attempt, Holding, Item, ResetReason, Stage};
 
 #[test]
 fn f9_an_assign_lost_with_its_session_costs_nothing() {
@@ -84,10 +84,7 @@ fn f10_a_second_attempt_of_a_task_is_leased_and_cancelled() {
     rig.settle();
     assert_eq!(cancels(&rig.hear(&mut peer)), [(task(1), Attempt(first.0 - 1))]);
     assert_eq!(rig.hub.endpoint(&endpoint(1)).unwrap().held, 2, "it occupies a slot until its result");
-    rig.say(
-        &mut peer,
-        vec![result(1, Attempt(first.0 - 1), bursa_core::task::Outcome::Cancelled, Begun::Yes)],
-    );
+    rig.say(&mut peer, vec![result(1, Attempt(first.0 - 1), Outcome::Cancelled, Begun::Yes)]);
     rig.settle();
     assert_eq!(acks(&rig.hear(&mut peer)).len(), 1);
     assert_eq!(rig.hub.endpoint(&endpoint(1)).unwrap().held, 1);
@@ -119,6 +116,27 @@ fn f10_while_a_write_is_under_way_a_listed_attempt_gets_only_a_lease() {
     assert!(matches!(rig.ops.as_slice(), [(_, Op::End { .. })]));
     rig.settle();
     assert_eq!(cancels(&rig.hear(&mut peer)), [(task(1), first)]);
+}
+
+/// Found by the simulated world: the acknowledgement of a charged loss is lost, a new manager lists the attempt while
+/// its task waits, and its repeated result was charged again.
+#[test]
+fn f10_an_end_that_was_judged_is_not_adopted_and_not_charged_again() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let first = rig.run(&mut peer, vec![spec(1)])[0].attempt;
+    rig.say(&mut peer, vec![Item::Capacity(capacity(0))]);
+    rig.say(&mut peer, vec![result(1, first, Outcome::Died, Begun::Yes)]);
+    rig.settle();
+    assert_eq!(rig.store.rows[&task(1)].charges, (1, 0, 0));
+    let mut words = hello(2, 2, 1);
+    words.capacity = capacity(0);
+    words.held = vec![Holding { stage: Stage::Finished, ..holding(1, first, Begun::Yes) }];
+    let mut peer = rig.connect(words);
+    rig.say(&mut peer, vec![result(1, first, Outcome::Died, Begun::Yes)]);
+    rig.settle();
+    assert_eq!(acks(&rig.hear(&mut peer)), [(task(1), first, Outcome::Died)]);
+    assert_eq!(rig.store.rows[&task(1)].charges, (1, 0, 0));
 }
 
 #[test]

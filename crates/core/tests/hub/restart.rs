@@ -2,9 +2,9 @@
 
 use crate::rig::*;
 use bursa_core::hub::Event;
-use bursa_core::task::{Begun, FailureCode, TaskState};
+use bursa_core::task::{Begun, FailureCode, Outcome, TaskState};
 use bursa_core::time::Wall;
-use bursa_core::wire::Attempt;
+use bursa_core::wire::{Attempt, Holding, Stage};
 
 #[test]
 fn f11_tasks_of_an_earlier_life_are_parked_until_the_endpoint_has_said_all() {
@@ -92,4 +92,30 @@ fn f4_the_stored_generation_outlives_the_service() {
     assert!(refused(&rig.hear(&mut peer)).is_some());
     rig.connect(hello(5, 3, 1));
     rig.handle(Event::Tick);
+}
+
+/// Found by the simulated world: the older attempt, listed first, became current again; live work was cancelled, and the
+/// loss that the older one had ended with was charged a second time.
+#[test]
+fn f15_of_two_listed_attempts_the_newer_one_is_current() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let older = rig.run(&mut peer, vec![spec(1)])[0].attempt;
+    rig.say(&mut peer, vec![result(1, older, Outcome::Died, Begun::Yes)]);
+    rig.settle();
+    let newer = assigns(&rig.hear(&mut peer))[0].attempt;
+    let charged = rig.store.rows[&task(1)].charges;
+    let mut rig = Rig::start(2, rig.store.clone(), 2_000);
+    let mut words = hello(1, 1, 2);
+    let ended = Holding { stage: Stage::Finished, ..holding(1, older, Begun::Yes) };
+    words.held = vec![ended, holding(1, newer, Begun::Yes)];
+    let mut peer = rig.connect(words);
+    assert!(!cancels(&peer.extra).contains(&(task(1), newer)), "live work goes on");
+    rig.say(&mut peer, vec![result(1, older, Outcome::Died, Begun::Yes)]);
+    rig.settle();
+    assert_eq!(acks(&rig.hear(&mut peer)), [(task(1), older, Outcome::Died)]);
+    assert_eq!(rig.store.rows[&task(1)].charges, charged, "one loss is charged once");
+    rig.say(&mut peer, vec![success(1, newer)]);
+    rig.settle();
+    assert_eq!(rig.store.state(1), Some(TaskState::Success));
 }

@@ -4,9 +4,9 @@ use crate::rig::{
     BODY, Rig, ack, assign, assigned, cancel, capacity, config, done, holding, results, started, x,
 };
 use bursa_core::id::Hash;
-use bursa_core::manager::{Action, Event};
+use bursa_core::manager::{Action, Config, Event};
 use bursa_core::task::{Begun, Outcome};
-use bursa_core::wire::{Held, Item, Stage};
+use bursa_core::wire::{Held, Holding, Item, Stage};
 
 #[test]
 fn an_attempt_goes_down_and_its_result_up_and_its_ack_down() {
@@ -332,4 +332,13 @@ fn f8_a_lost_executor_stays_in_the_hints_until_the_hub_knows_of_its_loss() {
     assert!(!rig.actions.iter().any(|action| matches!(action, Action::SaveHints { .. })));
     rig.hub_says(vec![ack(1, 9, Outcome::Lost)]);
     assert_eq!(rig.actions.last(), Some(&Action::SaveHints { executors: vec![x(2)] }));
+}
+
+/// Found by the simulated world: presented as running, an end that the hub had judged was adopted and charged again.
+#[test]
+fn f10_what_an_executor_lists_as_finished_is_not_presented_as_running() {
+    let mut rig = Rig::new(Config { hints: vec![x(1)], ..config() });
+    let finished = Holding { begun: Begun::Yes, ..holding(1, 9, Stage::Finished) };
+    rig.hello(x(1), 1, vec![finished], capacity(4, 2));
+    assert_eq!(rig.manager.holdings(), vec![finished]);
 }
