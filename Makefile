@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim http e2e bench openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim http e2e chaos bench openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ sim: ## Many seeded worlds, optimized
 
 e2e: setup build ## The real binary with real ZeroMQ and real workers
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/e2e
+
+chaos: setup build ## A load while everything is killed and paused, for MINUTES=2
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)
 
 bench: setup build ## Speed; writes bench/results/latest.json
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/run.py
