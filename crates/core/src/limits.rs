@@ -27,10 +27,23 @@ pub const TEXT_BYTES: usize = 16 * KIB;
 pub const OUTPUT_BYTES: usize = 64 * KIB;
 /// Message, class and traceback of a failure, together: tracebacks of deep recursions are cut in the middle.
 pub const FAILURE_BYTES: usize = 128 * KIB;
+/// Bytes of payloads in one answer with tasks: it is made in memory, and one of the largest always fits.
+pub const ANSWER_BYTES: usize = 2 * RESULT_BYTES;
 /// Rows in one page of a listing.
 pub const PAGE_ROWS: usize = 1_000;
 /// Longest wait of one long-poll: below the 60 s after which many proxies cut a silent request.
 pub const LONG_POLL_MS: u64 = 50_000;
+
+/// Submits of one stream that wait for their answer.
+pub const STREAM_SUBMITS: usize = 64;
+/// Groups that one stream follows: each may cost a look into the store when it is subscribed.
+pub const STREAM_GROUPS: usize = 10_000;
+/// Rows waiting for the store beyond which the service takes nothing new in: a slow store slows its clients.
+pub const BACKLOG_ROWS: usize = 8 * BATCH_TASKS;
+/// Functions and endpoints whose owner is kept in memory, each; a full cache is emptied.
+pub const CACHED_OWNERS: usize = 100_000;
+/// Tokens whose user is kept in memory; a full cache is emptied.
+pub const CACHED_TOKENS: usize = 10_000;
 
 /// Events a driver handles before it performs the actions: one commit and one message per peer per round.
 pub const ROUND_EVENTS: usize = 1_024;
@@ -48,12 +61,23 @@ pub const LINK_FRAME_BYTES: usize = 4 * MIB;
 pub const LINK_FRAMES: usize = BATCH_ITEMS + 2;
 /// Payloads under reassembly in one session, in bytes: two of the largest.
 pub const PARTS_BYTES: usize = 2 * PAYLOAD_BYTES + MIB;
+/// Payloads under reassembly in one session: many tiny ones must cost no more than `PARTS_BYTES`.
+pub const PARTS_STREAMS: usize = 256;
 /// Messages beyond the peer's acknowledgement (F27).
 pub const WINDOW: u64 = 64;
 /// Messages libzmq may hold per connection: a net below the window (FABRIC §3).
 pub const HIGH_WATER: i32 = 4 * 64;
+/// Items said and unsent beyond which a peer counts as one that does not take what it is sent (F27): more than all
+/// acknowledgements and orders that its holdings can call for, twice.
+pub const OUTBOX_ITEMS: usize = 4 * CREDIT_TASKS;
+/// Connections that an acceptor tells apart: twice the endpoints, so that every endpoint may be reconnecting.
+pub const CONNECTIONS: usize = 2 * ENDPOINTS;
+/// Strays answered per second by a manager: more would let a confused peer keep it busy (F2).
+pub const STRAY_RESETS: u32 = 100;
 /// Function hashes listed in a `Hello`.
 pub const HELLO_HASHES: usize = 1_024;
+/// Function hashes remembered per session; beyond it bodies are simply sent again.
+pub const SESSION_HASHES: usize = 16 * HELLO_HASHES;
 /// Holdings in one page of `Hello` or `Held`.
 pub const HELD_PAGE: usize = 4_096;
 
@@ -65,12 +89,20 @@ pub const CREDIT_BYTES: usize = 256 * MIB;
 pub const PREFETCH_PER_SLOT: usize = 512;
 /// Result bytes an executor may hold unacknowledged before it starts no further call (F28).
 pub const RESULT_WINDOW: usize = 64 * MIB;
+/// Result bytes unacknowledged from all executors of a manager together: each gets its share as its window (F28).
+pub const RESULT_BUFFER: usize = 16 * RESULT_WINDOW;
+/// Leases of attempts that are not current, kept for one endpoint from session to session.
+pub const STRAYS: usize = 2 * CREDIT_TASKS;
+/// Acknowledgements that wait for one task's write. More are repeated by their holders (F20).
+pub const OWED_ACKS: usize = 64;
 /// Calls in one worker's pipe at most: 1 running and the rest waiting.
 pub const WORKER_DEPTH: usize = 64;
 /// Time of work in a worker's pipe beyond the running call: bounds how long a task is stuck behind others.
 pub const WORKER_PIPE_NS: u64 = 1_000_000;
 /// One frame on a worker's socket: a result, its output and failure texts.
 pub const WORKER_FRAME_BYTES: usize = RESULT_BYTES + MIB;
+/// Bytes that may wait for one worker's socket: all that one endpoint may hold. More is a bug or a stuck worker.
+pub const WORKER_QUEUE_BYTES: usize = CREDIT_BYTES + BODY_CACHE_BYTES;
 /// Workers of one executor.
 pub const WORKERS: usize = 1_024;
 /// Executors of one endpoint.
@@ -94,3 +126,13 @@ pub const DEFAULT_DEADLINE_MS: u64 = 14 * 24 * 3_600_000;
 pub const DEADLINE_MS: u64 = 90 * 24 * 3_600_000;
 /// Time between SIGTERM and SIGKILL for a task that must stop.
 pub const GRACE_MS: u64 = 2_000;
+/// For a connection, its handshake, the pages of `Hello` and `Welcome`, each (FABRIC §7); then a new socket is made.
+pub const CONNECT_MS: u64 = 5_000;
+/// First and longest back-off of a manager before it connects to the service again (FABRIC §7).
+pub const HUB_BACKOFF_MS: (u64, u64) = (100, 5_000);
+/// First and longest back-off of an executor before it connects to its manager again (FABRIC §7).
+pub const MANAGER_BACKOFF_MS: (u64, u64) = (50, 1_000);
+/// First and longest back-off between two requests to a provider whose blocks end at their start.
+pub const BLOCK_BACKOFF_MS: (u64, u64) = (100, 10_000);
+/// Between two tries of a write that failed: long enough for a full disk's log not to fill it further.
+pub const REWRITE_MS: u64 = 500;

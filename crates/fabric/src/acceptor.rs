@@ -9,12 +9,10 @@ use crate::monitor::{Monitored, News, OF_ACCEPTOR};
 use crate::socket::{self, Context, Taken, Timing};
 use crate::zap::{self, Zap};
 use bursa_core::id::ConnId;
-use bursa_core::limits::ENDPOINTS;
+use bursa_core::limits::CONNECTIONS;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Connections that are told apart: twice the endpoints, so that every endpoint may be reconnecting.
-const CONNECTIONS: usize = 2 * ENDPOINTS;
 /// Messages after which handshakes get a turn even if messages never stop.
 const TURN: u32 = 64;
 /// Dropped messages after which others get a turn.

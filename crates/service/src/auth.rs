@@ -1,12 +1,10 @@
 //! Who asks: bearer tokens, known to the store by their hash only, and to this process by a small cache.
 
 use crate::store::{Reader, UserRow};
+use bursa_core::limits;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
-
-/// Tokens kept in memory; more users than this at once are read from the store.
-const CACHED: usize = 10_000;
 
 /// The tokens seen.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Tokens {
             return Ok(Some(Arc::clone(user)));
         }
         let Some(user) = self.reader.user_by_token(hash)?.map(Arc::new) else { return Ok(None) };
-        if known.len() >= CACHED {
+        if known.len() >= limits::CACHED_TOKENS {
             known.clear();
         }
         known.insert(*hash, Arc::clone(&user));

@@ -17,9 +17,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// Rows waiting for the writer beyond which nothing new is taken in: a slow store slows its clients.
-const BACKLOG_ROWS: usize = 8 * limits::BATCH_TASKS;
-
 /// Owner of the hub and of all that it acts through.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -62,7 +59,7 @@ impl Driver {
     pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) {
         tokio::pin!(shutdown);
         loop {
-            let open = self.writer.waiting() < BACKLOG_ROWS;
+            let open = self.writer.waiting() < limits::BACKLOG_ROWS;
             let due = self.hub.next_deadline().map(|at| self.clock.instant(at));
             tokio::select! {
                 () = &mut shutdown => break,
@@ -85,7 +82,7 @@ impl Driver {
             self.stored(now, done);
         }
         let mut taken = 0;
-        while open && taken < limits::ROUND_EVENTS && self.writer.waiting() < BACKLOG_ROWS {
+        while open && taken < limits::ROUND_EVENTS && self.writer.waiting() < limits::BACKLOG_ROWS {
             let before = taken;
             if let Ok(command) = self.commands.try_recv() {
                 self.command(now, command);

@@ -7,13 +7,11 @@ use crate::metrics::{Gauges, Metrics};
 use crate::store::{Change, Changed, Error, Reader};
 use bursa_core::hub::{EndpointStatus, Reply};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::limits;
 use bursa_core::task::{TaskSpec, TaskState};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
-
-/// Entries of each lookup cache; a full one is emptied.
-const CACHED: usize = 100_000;
 
 /// Everything http needs.
 #[derive(Debug)]
@@ -136,7 +134,7 @@ fn cached<K: Eq + std::hash::Hash + Copy, V: Copy>(
         return Ok(Some(*value));
     }
     let Some(value) = read()? else { return Ok(None) };
-    if cache.len() >= CACHED {
+    if cache.len() >= limits::CACHED_OWNERS {
         cache.clear();
     }
     cache.insert(*key, value);

@@ -4,15 +4,11 @@
 
 use super::event::Action;
 use crate::id::Hash;
+use crate::limits;
 use crate::rng::Rng;
 use crate::time::Mono;
 use crate::wire::{Capacity, Item, ResetReason, Session};
 use std::collections::BTreeSet;
-
-/// From `Connect` to `Welcome` (FABRIC §7).
-const OPEN_MS: u64 = 5_000;
-/// Back-off: first and longest (FABRIC §7).
-const BACKOFF_MS: (u64, u64) = (50, 1_000);
 
 /// How far the link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +51,11 @@ impl Uplink {
             link: Link::Down,
             session: None,
             until: now,
-            backoff_ms: BACKOFF_MS.0,
+            backoff_ms: limits::MANAGER_BACKOFF_MS.0,
             connection: 0,
             heartbeat_ms: 2_000,
             threshold_ms: 6_000,
-            result_window: crate::limits::RESULT_WINDOW as u64,
+            result_window: limits::RESULT_WINDOW as u64,
             alone_since: Some(now),
             last_handled: now,
             asked: BTreeSet::new(),
@@ -92,7 +88,7 @@ impl Uplink {
         self.threshold_ms = threshold_ms.max(30);
         self.heartbeat_ms = heartbeat_ms.clamp(1, self.threshold_ms / 3);
         self.result_window = result_window;
-        self.backoff_ms = BACKOFF_MS.0;
+        self.backoff_ms = limits::MANAGER_BACKOFF_MS.0;
         self.alone_since = None;
     }
 
@@ -114,7 +110,7 @@ impl Uplink {
         self.session = None;
         self.link = Link::Down;
         self.until = now.after(rng.jitter(self.backoff_ms));
-        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS.1);
+        self.backoff_ms = (self.backoff_ms * 2).min(limits::MANAGER_BACKOFF_MS.1);
         self.alone_since.get_or_insert(now);
     }
 
@@ -140,7 +136,7 @@ impl Uplink {
         match self.link {
             Link::Down if now >= self.until => {
                 self.link = Link::Connecting;
-                self.until = now.after(OPEN_MS);
+                self.until = now.after(limits::CONNECT_MS);
                 out.push(Action::Connect);
             }
             Link::Connecting | Link::Opening if now >= self.until => self.end(now, rng, None, out),

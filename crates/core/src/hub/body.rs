@@ -2,7 +2,6 @@
 //!
 //! Owns a cache of bodies, least recently used out first, and who waits for which body. One read per body at a time.
 
-use super::endpoint::FUNCTIONS;
 use super::event::Action;
 use super::failure;
 use super::slab::Slot;
@@ -89,7 +88,7 @@ impl Hub {
     /// A manager lacks a body: it holds what needs it and waits.
     pub(super) fn on_want_function(&mut self, endpoint: u32, hash: Hash) -> Result<(), ResetReason> {
         let Some(link) = self.endpoints[endpoint as usize].live_link() else { return Ok(()) };
-        if link.wanted.len() >= FUNCTIONS {
+        if link.wanted.len() >= limits::SESSION_HASHES {
             return Err(ResetReason::Protocol);
         }
         link.wanted.insert(hash);

@@ -49,9 +49,6 @@ pub(super) struct Link {
     pub(super) timer: Mono,
 }
 
-/// Hashes remembered per session; beyond it bodies are simply sent again.
-pub(super) const FUNCTIONS: usize = 16 * limits::HELLO_HASHES;
-
 impl Link {
     pub(super) const fn new(conn: ConnId, session: Session, peer: Peer, seen: Seen, proto: u8) -> Self {
         Self {
@@ -100,7 +97,7 @@ impl Link {
 
     /// This body was sent.
     pub(super) fn learn(&mut self, hash: Hash) {
-        if self.functions.len() >= FUNCTIONS {
+        if self.functions.len() >= limits::SESSION_HASHES {
             self.functions.clear();
         }
         self.functions.insert(hash);

@@ -9,9 +9,6 @@ use crate::limits;
 use crate::wire::Attempt;
 use std::collections::BTreeMap;
 
-/// Strays kept from session to session.
-const STRAYS: usize = 2 * limits::CREDIT_TASKS;
-
 /// One lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
@@ -60,7 +57,7 @@ impl Leases {
         self.confirmed = 0;
         self.bytes = 0;
         // An endpoint that never completes must not pile them up; those that it lists again come back.
-        if self.strays.len() > STRAYS {
+        if self.strays.len() > limits::STRAYS {
             self.strays.clear();
         }
     }

@@ -12,10 +12,6 @@ use crate::limits;
 use crate::time::Mono;
 use crate::wire::{Attempt, Capacity, Item, Message, RefusedReason, ResetReason, Session};
 
-/// Items said and unsent beyond which a peer counts as one that does not take what it is sent (F27): more than all
-/// acknowledgements and orders that its holdings can call for, twice.
-const OUTBOX_ITEMS: usize = 4 * limits::CREDIT_TASKS;
-
 impl Hub {
     pub(super) fn on_message(&mut self, conn: ConnId, id: EndpointId, message: Message, cx: &mut Cx<'_>) {
         let Some(&endpoint) = self.by_id.get(&id) else {
@@ -76,7 +72,7 @@ impl Hub {
         }
         let unsent =
             self.endpoints[endpoint as usize].link.as_deref().map_or(0, |link| link.session.unsent());
-        if unsent > OUTBOX_ITEMS {
+        if unsent > limits::OUTBOX_ITEMS {
             self.reset(endpoint, ResetReason::Stalled, cx);
         }
     }

@@ -88,7 +88,7 @@ impl Hub {
     /// An acknowledgement that waits for the write under way.
     fn owe(&mut self, slot: Slot, owed: Owed) {
         let waiting = self.owed.entry(self.tasks[slot].id).or_default();
-        if !waiting.contains(&owed) && waiting.len() < OWED {
+        if !waiting.contains(&owed) && waiting.len() < limits::OWED_ACKS {
             waiting.push(owed);
         }
     }
@@ -149,9 +149,6 @@ impl Hub {
         }
     }
 }
-
-/// Acknowledgements that wait for one task's write. More are repeated by their holders (F20).
-const OWED: usize = 64;
 
 /// The terminal record of an attempt's result.
 fn ended(done: Done, state: TaskState, failure: Option<Failure>, starts: u32, ended: Wall) -> Ending {

@@ -7,13 +7,11 @@ use super::slab::Slot;
 use super::task::{Phase, Place};
 use super::write::{Owed, Write};
 use super::{Cx, Hub};
+use crate::limits;
 use crate::task::{Ending, Failure, TaskState};
 use crate::time::Mono;
 use crate::wire::Item;
 use std::collections::BTreeSet;
-
-/// Between two tries of a write that failed: long enough for a full disk's log not to fill it further.
-const AGAIN_MS: u64 = 500;
 
 /// Writes that failed and are not repeated yet.
 #[derive(Debug, Default)]
@@ -94,7 +92,7 @@ impl Hub {
             write => {
                 self.trouble.repeated.remove(&token);
                 if self.trouble.failed.is_empty() {
-                    self.trouble.again = cx.now.mono.after(AGAIN_MS);
+                    self.trouble.again = cx.now.mono.after(limits::REWRITE_MS);
                 }
                 self.trouble.failed.push((token, write));
                 self.trouble.why = why;

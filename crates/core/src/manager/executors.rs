@@ -11,11 +11,6 @@ use crate::wire::{
     Capacity, Hello, Holding, Item, Message, Peer, RefusedReason, ResetReason, Session, version,
 };
 
-/// A `Hello` whose pages take longer than this is given up.
-const OPEN_MS: u64 = 5_000;
-/// Answers to strangers per second: more would let a confused peer keep us busy (F2).
-const STRAY_RESETS: u32 = 100;
-
 /// Where an executor's session is.
 #[derive(Debug)]
 pub(super) enum Link {
@@ -65,7 +60,7 @@ impl Exec {
     /// When this executor's silence has gone on for too long.
     pub(super) const fn due(&self, threshold_ms: u64) -> Mono {
         match &self.link {
-            Link::Opening { since, .. } => since.after(OPEN_MS),
+            Link::Opening { since, .. } => since.after(limits::CONNECT_MS),
             Link::Up { session, .. } => session.silent_at(threshold_ms),
             Link::Away { until } => *until,
         }
@@ -190,7 +185,7 @@ impl Manager {
             self.strays = (now, 0);
         }
         self.strays.1 += 1;
-        if self.strays.1 <= STRAY_RESETS {
+        if self.strays.1 <= limits::STRAY_RESETS {
             let message = Session::stray_reset(message.envelope.sid, ResetReason::UnknownSession);
             out.push(Action::SendExecutor { conn, message });
         }

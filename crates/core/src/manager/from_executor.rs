@@ -13,9 +13,6 @@ use crate::task::{Failure, FailureCode, Outcome};
 use crate::time::Mono;
 use crate::wire::{Done, Fault, Held, Hello, Holding, Item, Message, ResetReason, version};
 
-/// Result bytes held unacknowledged by all executors together: each gets its share as its window (F28).
-const RESULT_BUFFER: usize = 16 * limits::RESULT_WINDOW;
-
 impl Manager {
     pub(super) fn executor_message(
         &mut self,
@@ -113,7 +110,7 @@ impl Manager {
     /// All pages are here: welcomes the executor and settles what it holds against what we believe (F12, F18).
     fn register(&mut self, now: Mono, executor: ExecutorId) {
         let peers = self.executors.len().max(self.config.blocks as usize).max(1);
-        let result_window = limits::RESULT_WINDOW.min(RESULT_BUFFER / peers) as u64;
+        let result_window = limits::RESULT_WINDOW.min(limits::RESULT_BUFFER / peers) as u64;
         let Some(exec) = self.executors.get_mut(&executor) else { return };
         let away = Link::Away { until: now };
         let Link::Opening { conn, session, held, have, .. } = std::mem::replace(&mut exec.link, away) else {

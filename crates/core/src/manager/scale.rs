@@ -4,12 +4,11 @@
 
 use super::Action;
 use crate::id::{BlockId, ExecutorId};
+use crate::limits;
 use crate::rng::Rng;
 use crate::time::Mono;
 use std::collections::BTreeMap;
 
-const BACKOFF_MIN_MS: u64 = 100;
-const BACKOFF_MAX_MS: u64 = 10_000;
 /// A block that lived this long did not fail at its start: the next one may come at once.
 const LIVED_MS: u64 = 30_000;
 
@@ -29,7 +28,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) const fn new() -> Self {
-        Self { blocks: BTreeMap::new(), backoff_ms: BACKOFF_MIN_MS, next: Mono(0) }
+        Self { blocks: BTreeMap::new(), backoff_ms: limits::BLOCK_BACKOFF_MS.0, next: Mono(0) }
     }
 
     pub(super) fn executors(&self) -> impl Iterator<Item = &ExecutorId> {
@@ -61,10 +60,10 @@ impl Blocks {
     pub(super) fn gone(&mut self, now: Mono, executor: &ExecutorId) {
         let Some(block) = self.blocks.remove(executor) else { return };
         if now.since(block.since) >= LIVED_MS {
-            self.backoff_ms = BACKOFF_MIN_MS;
+            self.backoff_ms = limits::BLOCK_BACKOFF_MS.0;
         }
         self.next = self.next.max(now.after(self.backoff_ms));
-        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MAX_MS);
+        self.backoff_ms = (self.backoff_ms * 2).min(limits::BLOCK_BACKOFF_MS.1);
     }
 
     /// When the next one may be asked for.

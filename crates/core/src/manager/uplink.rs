@@ -4,15 +4,11 @@
 //! machine's state each time (F7). The end of a session changes no attempt (F1).
 
 use super::Action;
+use crate::limits;
 use crate::rng::Rng;
 use crate::task::Outcome;
 use crate::time::Mono;
 use crate::wire::{Capacity, Item, Message, ResetReason, Session};
-
-/// Without `LinkUp` or `Welcome` in this time a new socket is made.
-const CONNECT_MS: u64 = 5_000;
-const BACKOFF_MIN_MS: u64 = 100;
-const BACKOFF_MAX_MS: u64 = 5_000;
 
 #[derive(Debug)]
 enum State {
@@ -56,7 +52,7 @@ impl Uplink {
     pub(super) fn new() -> Self {
         Self {
             state: State::Down { retry: Mono(0) },
-            backoff_ms: BACKOFF_MIN_MS,
+            backoff_ms: limits::HUB_BACKOFF_MS.0,
             connection: 0,
             heartbeat_ms: 10_000,
             threshold_ms: 30_000,
@@ -116,7 +112,7 @@ impl Uplink {
         else {
             return None;
         };
-        self.backoff_ms = BACKOFF_MIN_MS;
+        self.backoff_ms = limits::HUB_BACKOFF_MS.0;
         self.state = State::Up { session };
         Some(later)
     }
@@ -202,7 +198,7 @@ impl Uplink {
             return;
         }
         self.state = State::Down { retry: now.after(rng.jitter(self.backoff_ms)) };
-        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MAX_MS);
+        self.backoff_ms = (self.backoff_ms * 2).min(limits::HUB_BACKOFF_MS.1);
     }
 
     /// Nothing is tried until [`raised`](Self::raised) (F4).
@@ -217,7 +213,7 @@ impl Uplink {
     pub(super) fn raised(&mut self, now: Mono, rng: &mut Rng) {
         if matches!(self.state, State::Raising) {
             self.state = State::Down { retry: now.after(rng.jitter(self.backoff_ms)) };
-            self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MAX_MS);
+            self.backoff_ms = (self.backoff_ms * 2).min(limits::HUB_BACKOFF_MS.1);
         }
     }
 
@@ -238,7 +234,9 @@ impl Uplink {
     const fn due(&self) -> Option<Mono> {
         match &self.state {
             State::Down { retry } => Some(*retry),
-            State::Connecting { since } | State::Opening { since, .. } => Some(since.after(CONNECT_MS)),
+            State::Connecting { since } | State::Opening { since, .. } => {
+                Some(since.after(limits::CONNECT_MS))
+            }
             State::Up { session } => Some(session.silent_at(self.threshold_ms)),
             State::Raising => None,
         }
@@ -257,7 +255,7 @@ impl Uplink {
     pub(super) const fn awake_ms(&self) -> u64 {
         match &self.state {
             State::Up { .. } => self.threshold_ms / 3,
-            _ => CONNECT_MS / 3,
+            _ => limits::CONNECT_MS / 3,
         }
     }
 
@@ -265,7 +263,9 @@ impl Uplink {
     pub(super) fn forgive(&mut self, now: Mono, slept_ms: u64) {
         match &mut self.state {
             State::Up { session } if slept_ms > self.threshold_ms / 2 => session.forgive(now),
-            State::Connecting { since } | State::Opening { since, .. } if slept_ms > CONNECT_MS / 2 => {
+            State::Connecting { since } | State::Opening { since, .. }
+                if slept_ms > limits::CONNECT_MS / 2 =>
+            {
                 *since = now;
             }
             _ => {}

@@ -12,9 +12,6 @@ use crate::time::Mono;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Payloads under reassembly at once: many tiny ones must cost no more than [`limits::PARTS_BYTES`].
-const STREAMS: usize = 256;
-
 /// Why a received message ends the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -159,7 +156,9 @@ impl Session {
         let total = usize::try_from(total).map_err(|_| Fault::Protocol)?;
         if !self.streams.contains_key(&id) {
             let open: usize = self.streams.values().map(|stream| stream.total).sum();
-            if total == 0 || total > limits::PARTS_BYTES.saturating_sub(open) || self.streams.len() >= STREAMS
+            if total == 0
+                || total > limits::PARTS_BYTES.saturating_sub(open)
+                || self.streams.len() >= limits::PARTS_STREAMS
             {
                 return Err(Fault::Protocol);
             }

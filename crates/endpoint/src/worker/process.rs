@@ -22,8 +22,6 @@ use tokio::time::Instant;
 
 /// Payloads up to this size are copied behind their head; larger ones are queued as they are.
 const COPY_BELOW: usize = limits::FRAME_BYTES;
-/// Bytes that may wait for one worker: all that one endpoint may hold. More is a bug of ours or a stuck worker.
-const QUEUE_BYTES: usize = limits::CREDIT_BYTES + limits::BODY_CACHE_BYTES;
 /// Slices in one write.
 const SLICES: usize = 64;
 /// Reads of a pipe after which others get a turn: something may fill it for ever.
@@ -132,7 +130,7 @@ impl Process {
             Some(payload) => self.joined.extend_from_slice(&payload),
             None => {}
         }
-        self.queued <= QUEUE_BYTES
+        self.queued <= limits::WORKER_QUEUE_BYTES
     }
 
     /// Writes what the socket takes.
