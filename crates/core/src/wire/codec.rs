@@ -75,11 +75,12 @@ pub fn decode(frames: &[Bytes]) -> Result<Message, DecodeError> {
     if !(version::OLDEST..=version::VERSION).contains(&envelope.v) {
         return Err(DecodeError::Version(envelope.v));
     }
+    // Before anything is made of them: the shortest items take far less on the wire than in memory.
+    if let Some(count) = list_len(items).filter(|&count| count > limits::BATCH_ITEMS) {
+        return Err(DecodeError::TooManyItems(count));
+    }
     let mut items: Vec<Item> =
         rmp_serde::from_slice(items).map_err(|error| DecodeError::Items(error.to_string()))?;
-    if items.len() > limits::BATCH_ITEMS {
-        return Err(DecodeError::TooManyItems(items.len()));
-    }
     for blob in items.iter_mut().filter_map(Item::blob_mut) {
         if let Blob::Frame(index) = *blob {
             let payload = payloads.get(index as usize).ok_or(DecodeError::NoSuchFrame(index))?;
@@ -87,4 +88,14 @@ pub fn decode(frames: &[Bytes]) -> Result<Message, DecodeError> {
         }
     }
     Ok(Message { envelope, items })
+}
+
+/// The length that a msgpack list says it has; `None` for what is no list.
+fn list_len(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [head @ 0x90..=0x9f, ..] => Some(usize::from(head & 0x0f)),
+        [0xdc, a, b, ..] => Some(usize::from(u16::from_be_bytes([*a, *b]))),
+        [0xdd, a, b, c, d, ..] => Some(u32::from_be_bytes([*a, *b, *c, *d]) as usize),
+        _ => None,
+    }
 }
