@@ -5,6 +5,9 @@ use bursa_core::id::{ConnId, EndpointId};
 use bursa_core::wire::{self, Message};
 use bursa_fabric::{Acceptor, Incoming, PublicKey};
 
+/// Messages that are none, after which others get a turn: a peer may send nothing else.
+const JUNK: usize = 64;
+
 /// A message, and the endpoint that the key of its connection owns (F2).
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -44,16 +47,21 @@ impl Forwarder {
     /// The next message. Cancel-safe.
     pub(crate) async fn recv(&mut self) -> Received {
         loop {
-            let incoming = self.acceptor.recv().await;
-            if let Some(received) = self.decode(incoming) {
-                return received;
+            for _ in 0..JUNK {
+                let incoming = self.acceptor.recv().await;
+                if let Some(received) = self.decode(incoming) {
+                    return received;
+                }
             }
+            tokio::task::yield_now().await;
         }
     }
 
-    /// The next message, if there is one now.
+    /// The next message, if there is one now. May say none while it drops a flood of what is no message;
+    /// [`Self::recv`] then finds the rest.
     pub(crate) fn try_recv(&mut self) -> Option<Received> {
-        while let Some(incoming) = self.acceptor.try_recv() {
+        for _ in 0..JUNK {
+            let incoming = self.acceptor.try_recv()?;
             if let Some(received) = self.decode(incoming) {
                 return Some(received);
             }

@@ -60,6 +60,28 @@ fn submits_and_results_on_one_socket() {
 }
 
 #[test]
+fn a_stream_follows_so_many_groups_and_no_more() {
+    let w = world();
+    let mut socket = Socket::open(&w.service);
+    socket.welcome();
+    let groups: Vec<GroupId> = (0..=bursa_core::limits::STREAM_GROUPS as u64).map(group).collect();
+    socket.subscribe(&groups, Some(0));
+    match socket.hear() {
+        Said::Error { error, .. } => assert_eq!(error["code"], "too-large"),
+        other => panic!("{other:?}"),
+    }
+    // It goes on with what it has room for.
+    socket.subscribe(&groups[1..], Some(0));
+    socket.submit(1, groups[0], w.to(), &[(task(1), b"one")]);
+    match socket.hear() {
+        Said::Error { error, .. } => assert_eq!(error["code"], "too-large"),
+        other => panic!("{other:?}"),
+    }
+    socket.submit(2, groups[1], w.to(), &[(task(1), b"one")]);
+    assert!(matches!(socket.hear(), Said::Accepted { id: 2 }));
+}
+
+#[test]
 fn failures_and_outputs_come_by_their_place() {
     let w = world();
     let _manager = Manager::start(&w.service, &w.endpoint, 1, Behave::Fail);

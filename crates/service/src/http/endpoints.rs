@@ -52,6 +52,12 @@ pub(crate) async fn register(
         Changed::Endpoint(Added::KeyTaken) => {
             return Err(taken(endpoint, "its key belongs to another endpoint"));
         }
+        Changed::Endpoint(Added::Full) => {
+            let why = format!("this service has had {} endpoints, and that is its limit", limits::ENDPOINTS);
+            let what = format!("the endpoint {endpoint} cannot be registered");
+            let next = "use an endpoint that is registered, or another service";
+            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", what, why, next));
+        }
         _ => StatusCode::CREATED,
     };
     let about = &app.handle.about;

@@ -28,8 +28,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
-/// Submits of one stream that wait for their answer.
-const OPEN_SUBMITS: usize = 64;
 /// Silence of a client, pings unanswered, after which it counts as gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -51,11 +49,18 @@ pub(crate) async fn open(
 
 async fn run(app: App, user: User, socket: WebSocket) {
     let (sink, source) = socket.split();
-    let (notes, noted) = mpsc::channel(OPEN_SUBMITS);
-    let (replies, replied) = mpsc::channel(OPEN_SUBMITS);
-    let room = Arc::new(Semaphore::new(OPEN_SUBMITS));
-    let listener =
-        Listener { app: &app, user: &user, notes, replies, room: Arc::clone(&room), groups: HashSet::new() };
+    let (notes, noted) = mpsc::channel(limits::STREAM_SUBMITS);
+    let (replies, replied) = mpsc::channel(limits::STREAM_SUBMITS);
+    let room = Arc::new(Semaphore::new(limits::STREAM_SUBMITS));
+    let listener = Listener {
+        app: &app,
+        user: &user,
+        notes,
+        replies,
+        room: Arc::clone(&room),
+        groups: HashSet::new(),
+        followed: HashSet::new(),
+    };
     let pusher = Pusher::new(&app, &user, sink, room);
     tokio::select! {
         () = Box::pin(listener.run(source)) => {}
@@ -76,6 +81,8 @@ struct Listener<'a> {
     room: Arc<Semaphore>,
     /// Groups known to be the user's.
     groups: HashSet<GroupId>,
+    /// Groups whose results are pushed.
+    followed: HashSet<GroupId>,
 }
 
 impl Listener<'_> {
@@ -102,6 +109,7 @@ impl Listener<'_> {
         match message.kind {
             "subscribe" => {
                 let groups = message.groups.unwrap_or_default();
+                self.follow(&groups).map_err(|error| (None, error))?;
                 let note = Note::Subscribe { groups, cursor: message.cursor };
                 self.notes.send(note).await.map_err(|_| (None, ApiError::from(crate::handle::Stopping)))
             }
@@ -113,6 +121,17 @@ impl Listener<'_> {
         }
     }
 
+    /// Takes note of groups to be followed, if there is room for them.
+    fn follow(&mut self, groups: &[GroupId]) -> Result<(), ApiError> {
+        let fresh = groups.iter().filter(|group| !self.followed.contains(*group)).count();
+        let count = self.followed.len() + fresh;
+        if count > limits::STREAM_GROUPS {
+            return Err(ApiError::too_large("the stream", count, limits::STREAM_GROUPS, "groups"));
+        }
+        self.followed.extend(groups);
+        Ok(())
+    }
+
     async fn submit(&mut self, id: u64, message: &ClientMessage<'_>, bytes: &Bytes) -> Result<(), ApiError> {
         let group = message.group.ok_or_else(|| missing("group"))?;
         let calls = message.calls.as_deref().ok_or_else(|| missing("calls"))?;
@@ -121,6 +140,7 @@ impl Listener<'_> {
             self.groups.insert(group);
         }
         let tasks = specs(self.app, self.user, group, calls, bytes)?;
+        self.follow(&[group])?;
         // The group is subscribed before any of its results can be.
         let stopping = |_| ApiError::from(crate::handle::Stopping);
         self.notes.send(Note::Group(group)).await.map_err(|_| stopping(()))?;

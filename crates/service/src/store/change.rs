@@ -101,6 +101,11 @@ fn add_endpoint(
         Some(_) => return Ok(Added::IdTaken),
         None => {}
     }
+    // Rows stay when endpoints are deleted, so the last number is how many there are.
+    let last: Option<i64> = conn.query_row("SELECT max(no) FROM endpoints", [], |row| row.get(0))?;
+    if last.is_some_and(|last| last.cast_unsigned() >= limits::ENDPOINTS as u64) {
+        return Ok(Added::Full);
+    }
     let inserted = conn.execute(
         "INSERT INTO endpoints (endpoint, user_no, name, description, public_key, registered)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (public_key) DO NOTHING",

@@ -86,6 +86,8 @@ pub(crate) enum Added {
     Deleted,
     /// The key belongs to another endpoint.
     KeyTaken,
+    /// The service has as many endpoints as it may have.
+    Full,
 }
 
 /// A payload: in the row, or in the file of this hash.

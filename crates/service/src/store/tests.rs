@@ -286,3 +286,22 @@ fn speed() {
     let wal = std::fs::metadata(w.paths.database.with_extension("db-wal")).unwrap().len();
     println!("wal: {} MiB", wal >> 20);
 }
+
+#[test]
+fn a_service_has_so_many_endpoints_and_no_more() {
+    let mut w = world();
+    let add = |n: u8| Change::AddEndpoint {
+        endpoint: EndpointId::from_bytes([n; 16]),
+        user_no: 1,
+        name: "lab".into(),
+        description: String::new(),
+        public_key: format!("k{n}"),
+        now: Wall(1),
+    };
+    assert!(matches!(registry(&mut w.store, add(1)), Changed::Endpoint(Added::New { .. })));
+    let most = bursa_core::limits::ENDPOINTS.cast_signed();
+    w.store.conn.execute("UPDATE endpoints SET no = ?1", [most - 1]).unwrap();
+    assert!(matches!(registry(&mut w.store, add(2)), Changed::Endpoint(Added::New { .. })));
+    assert_eq!(registry(&mut w.store, add(3)), Changed::Endpoint(Added::Full));
+    assert_eq!(registry(&mut w.store, add(2)), Changed::Endpoint(Added::Same));
+}
