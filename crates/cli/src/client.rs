@@ -35,7 +35,6 @@ impl std::fmt::Display for ApiError {
 impl std::error::Error for ApiError {}
 
 /// A service and the token to use there.
-#[derive(Debug)]
 pub(crate) struct Client {
     url: String,
     token: String,

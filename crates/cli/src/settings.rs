@@ -14,8 +14,7 @@ pub(crate) struct Settings {
     values: Values,
 }
 
-/// What the client needs to talk to a service.
-#[derive(Debug)]
+/// What the client needs to talk to a service. No `Debug`: the token is a secret.
 pub(crate) struct Credentials {
     /// Where it is.
     pub(crate) url: String,
