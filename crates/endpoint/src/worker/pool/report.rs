@@ -17,6 +17,10 @@ use std::time::Duration;
 /// A worker that closed its socket has this long to end by itself, so that its own exit is seen.
 const CLOSED: Duration = Duration::from_secs(1);
 
+/// Reads of an ended worker's socket: far more than the system buffers for it. A process that left the worker's group
+/// may hold the other end and write for ever.
+const LAST_READS: usize = 64;
+
 impl Pool {
     /// Moves what is there now into `out`, until it holds `most` events. What is left is found by the next call.
     pub fn pump(&mut self, out: &mut Vec<Event>, most: usize) {
@@ -155,7 +159,11 @@ impl Pool {
     pub(super) fn settle(&mut self, id: u32) {
         self.backlog.retain(|other| *other != id);
         self.deliver(id, usize::MAX);
-        while self.workers.get_mut(&id).is_some_and(|process| process.read(&mut self.scratch, &self.poller)) {
+        for _ in 0..LAST_READS {
+            let Some(process) = self.workers.get_mut(&id) else { return };
+            if !process.read(&mut self.scratch, &self.poller) {
+                break;
+            }
             self.deliver(id, usize::MAX);
         }
         let Some(mut process) = self.workers.remove(&id) else { return };
