@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -115,3 +116,27 @@ def test_up_prints_one_line_and_then_nothing(tmp_path: Path) -> None:
     stack.stop()
     assert stack.process.stdout.read() == ""
     assert stack.process.returncode == 0
+
+
+def test_a_service_that_dies_again_as_soon_as_it_listens_comes_back(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as stack:
+        host, _, port = stack.url.rpartition("//")[2].partition(":")
+        dead: set[int] = set()
+
+        def next_service() -> set[int]:
+            return set(with_role(stack.pid, "service")) - dead
+
+        for _ in range(3):
+            for service in next_service():
+                os.kill(service, signal.SIGKILL)
+                dead.add(service)
+            wait_for(next_service, 30, "the next service")
+            while refused(host, int(port)):
+                assert stack.process.poll() is None
+        assert stack.client().run(len, [1]).result(60) == 1
+        assert stack.process.poll() is None
+
+
+def refused(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) != 0

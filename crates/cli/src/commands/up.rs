@@ -44,8 +44,12 @@ pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<Ex
         match report {
             Report::Ready { role: Role::Service, line } => {
                 let ready = said(line).ok_or("the service did not say where it listens")?;
-                register(settings, &ready, up.tutorial).map_err(|error| format!("{error:#}"))?;
-                *service.borrow_mut() = Some(ready);
+                // One that was started again has the same addresses, key and registry: there is nothing to tell it,
+                // and a second death while it is asked would end the watch.
+                if service.borrow().is_none() {
+                    register(settings, &ready, up.tutorial).map_err(|error| format!("{error:#}"))?;
+                    *service.borrow_mut() = Some(ready);
+                }
             }
             Report::AllReady => {
                 let service = service.borrow();
