@@ -27,8 +27,6 @@ pub const TEXT_BYTES: usize = 16 * KIB;
 pub const OUTPUT_BYTES: usize = 64 * KIB;
 /// Message, class and traceback of a failure, together: tracebacks of deep recursions are cut in the middle.
 pub const FAILURE_BYTES: usize = 128 * KIB;
-/// Bytes of payloads in one answer with tasks: it is made in memory, and one of the largest always fits.
-pub const ANSWER_BYTES: usize = 2 * RESULT_BYTES;
 /// Rows in one page of a listing.
 pub const PAGE_ROWS: usize = 1_000;
 /// Longest wait of one long-poll: below the 60 s after which many proxies cut a silent request.
