@@ -4,9 +4,33 @@ use crate::exit;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// `bursa --help`, its commands by what they are for.
+const HELP: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Host:
+  up        Start a service and a local endpoint, and keep both running
+  serve     Start a service alone
+  endpoint  Make, start and look after endpoints
+
+Use:
+  run       Call a function of a Python file and print its result
+  task      Look at and cancel tasks
+  function  Look at registered functions
+
+Settings:
+  token     Show, make and revoke API tokens
+  config    Show the configuration
+  version   Print the version
+
+Options:
+{options}{after-help}";
+
 /// Functions as a service for science: register Python functions, run them anywhere, lose nothing.
 #[derive(Debug, Parser)]
-#[command(name = "bursa", version, after_help = exit::HELP, disable_help_subcommand = true)]
+#[command(name = "bursa", version, help_template = HELP, after_help = exit::HELP, disable_help_subcommand = true)]
 pub(crate) struct Args {
     /// Directory for everything Bursa keeps [default: ~/.bursa]
     #[arg(long, global = true, env = "BURSA_HOME", value_name = "DIR")]
@@ -21,31 +45,27 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a service and a local endpoint, and keep both running
-    #[command(display_order = 1)]
     Up(Up),
     /// Start a service alone
-    #[command(display_order = 2)]
     Serve(Service),
     /// Make, start and look after endpoints
-    #[command(display_order = 3, subcommand)]
+    #[command(subcommand)]
     Endpoint(Endpoint),
     /// Call a function of a Python file and print its result
-    #[command(display_order = 4)]
     Run(Run),
     /// Look at and cancel tasks
-    #[command(display_order = 5, subcommand)]
+    #[command(subcommand)]
     Task(Task),
     /// Look at registered functions
-    #[command(display_order = 6, subcommand)]
+    #[command(subcommand)]
     Function(Function),
     /// Show, make and revoke API tokens
-    #[command(display_order = 7, subcommand)]
+    #[command(subcommand)]
     Token(Token),
     /// Show the configuration
-    #[command(display_order = 8, subcommand)]
+    #[command(subcommand)]
     Config(Config),
     /// Print the version
-    #[command(display_order = 9)]
     Version,
     /// The process that keeps others running
     #[command(hide = true, subcommand)]
@@ -245,4 +265,20 @@ pub(crate) enum Token {
 pub(crate) enum Config {
     /// Print every key, its value, where the value comes from, and what it does
     Show,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_help_names_every_command_with_its_own_words() {
+        Args::command().debug_assert();
+        for command in Args::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let about = command.get_about().unwrap_or_default();
+            let line = format!("\n  {:10}{about}\n", command.get_name());
+            assert!(HELP.contains(&line), "{line}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0   it worked (for `run`: the task succeeded)
   1   it failed (for `run`: the task failed)
-  2   the command line is wrong
+  2   the command line is wrong, or holds what the service cannot read
   3   no such function, endpoint, task or token, or it is not yours
   4   no token, or the service does not accept it
   5   the service cannot be reached or cannot answer now
@@ -51,6 +51,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
         Some(ApiError::Unreachable { .. }) => ExitCode::from(5),
         Some(ApiError::NoToken { .. }) => ExitCode::from(4),
         Some(ApiError::Answer { status, .. }) => match status {
+            400 | 422 => ExitCode::from(2),
             404 => ExitCode::from(3),
             401 | 403 => ExitCode::from(4),
             429 | 503 => ExitCode::from(5),

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::executor_driver::{LAST_WORDS, is_due, sleep_until, timing};
 use crate::exit;
 use crate::home::{self, EndpointDir, Lock, ManagerAddress, Registration};
+use crate::interpreter;
 use crate::provider::local::Local;
 use crate::uplink::{self, News, Uplink};
 use bursa_core::id::{BlockId, ConnId, ExecutorId, ManagerId};
@@ -114,6 +115,7 @@ impl<F: FnMut()> Driver<F> {
             generation,
             host: clock::host(),
             software: clock::SOFTWARE.into(),
+            python: interpreter::check(&config).map(|(_, version)| version).unwrap_or_default(),
             blocks: BLOCKS,
             hints: dir.hints(),
             heartbeat_ms: config.heartbeat_ms,

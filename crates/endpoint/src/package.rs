@@ -1,7 +1,8 @@
 //! The Python package of this binary, for workers: embedded at build time, unpacked once per content hash.
 
-use std::fs;
-use std::io;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 mod embedded {
@@ -56,9 +57,10 @@ fn write_all(root: &Path) -> io::Result<()> {
     for (name, body) in files() {
         let path = root.join("bursa").join(name);
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        fs::write(path, body)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(body)?;
     }
     Ok(())
 }

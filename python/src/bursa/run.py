@@ -1,6 +1,7 @@
 """`python -m bursa.run [--json] [--endpoint ID] FILE.py[::function] [ARGS…] [--name value…]`
 
-Calls one function of a file on an endpoint. Exit code 0; 1 when the task failed; 2 for a wrong call.
+Calls one function of a file on an endpoint. Exit code 0; 1 when the task failed; 2 for a wrong call;
+3, 4, 5 as `bursa --help` says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from typing import Any, Callable
 
 from .arguments import Usage, bind
 from .client import Client
-from .errors import BursaError, RemoteTraceback
+from .errors import (
+    BursaError,
+    Invalid,
+    NotFound,
+    RemoteTraceback,
+    TaskFailed,
+    Unauthorized,
+    Unavailable,
+)
+
+LOOK = 0.5
+"""Seconds that the service holds its answer about a live task, while somebody watches it."""
 
 USAGE = "usage: bursa run [--json] [--endpoint ID] FILE.py[::function] [ARGS...] [--name value...]"
 
@@ -35,7 +47,7 @@ def main(argv: list[str]) -> int:
             value = _wait(client, future)
     except Exception as error:  # the user's own, or ours
         _explain(error, as_json)
-        return 1
+        return _exit_code(error)
     _show(value, future.task_id, as_json)
     return 0
 
@@ -105,11 +117,30 @@ def _choose(module: ModuleType, name: str, path: str) -> Callable[..., Any]:
 def _wait(client: Client, future: Any) -> Any:
     if not sys.stderr.isatty():
         return future.result()
-    print(f"task {future.task_id} submitted", end="", file=sys.stderr, flush=True)
+    state = "submitted"
     try:
+        client.wait_accepted([future])
+        while not future.done():
+            state = _tell(future, state)
+            state = client.task(future, wait=LOOK)["state"]
         return future.result()
     finally:
-        print(f"\r\033[Ktask {future.task_id} {'ended' if future.done() else 'goes on'}", file=sys.stderr)
+        _tell(future, "ended" if future.done() else "goes on")
+        print(file=sys.stderr)
+
+
+def _tell(future: Any, state: str) -> str:
+    """Where the task stands, in place of what was told before."""
+    print(f"\r\033[Ktask {future.task_id} {state}", end="", file=sys.stderr, flush=True)
+    return state
+
+
+def _exit_code(error: Exception) -> int:
+    """As the `bursa` command documents it; the failures of a task are 1 whatever their code."""
+    if isinstance(error, BursaError) and not isinstance(error, TaskFailed):
+        kinds = {Invalid: 2, NotFound: 3, Unauthorized: 4, Unavailable: 5}
+        return next((code for kind, code in kinds.items() if isinstance(error, kind)), 1)
+    return 1
 
 
 def _explain(error: Exception, as_json: bool) -> None:

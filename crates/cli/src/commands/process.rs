@@ -8,10 +8,10 @@ use anyhow::Context;
 use bursa_core::config::ConfigError;
 use bursa_endpoint::watchdog::{self, Child, Report, Role};
 use serde_json::json;
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::future::Future;
 use std::io::IsTerminal;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use tracing_subscriber::EnvFilter;
@@ -236,9 +236,13 @@ fn start_log(settings: &Settings, file: Option<&str>) -> anyhow::Result<()> {
     match file {
         None => format.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init(),
         Some(name) => {
-            let path = settings.home().join("logs").join(name);
+            let logs = settings.home().join("logs");
+            let path = logs.join(name);
             let mut options = OpenOptions::new();
-            let file = std::fs::create_dir_all(settings.home().join("logs"))
+            let file = DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&logs)
                 .and_then(|()| options.create(true).append(true).mode(0o600).open(&path))
                 .with_context(|| format!("cannot write {}", path.display()))?;
             format.with_ansi(false).with_writer(file).init();

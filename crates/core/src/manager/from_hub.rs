@@ -31,7 +31,7 @@ impl Manager {
                 },
                 connection,
                 host: self.config.host.clone(),
-                python: String::new(),
+                python: self.config.python.clone(),
                 held: held[from..to].to_vec(),
                 last: page + 1 == pages,
                 complete,

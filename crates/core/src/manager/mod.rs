@@ -38,6 +38,8 @@ pub struct Config {
     pub host: String,
     /// Software and version, for people.
     pub software: String,
+    /// The workers' Python, `major.minor`, for people.
+    pub python: String,
     /// Executors (nodes) to keep: the local provider has one.
     pub blocks: u32,
     /// Executors that may hold attempts, from the hints of the manager before (F8).

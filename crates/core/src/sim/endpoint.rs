@@ -21,6 +21,7 @@ impl World {
             generation,
             host: format!("host{}", pid.0),
             software: "sim".into(),
+            python: "3.12".into(),
             blocks: self.shape.executors,
             hints: hints.clone(),
             heartbeat_ms: 2_000,

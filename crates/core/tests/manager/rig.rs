@@ -28,6 +28,7 @@ pub(crate) fn config() -> Config {
         generation: 7,
         host: "node".into(),
         software: "bursa test".into(),
+        python: "3.12".into(),
         blocks: 0,
         hints: Vec::new(),
         heartbeat_ms: 2_000,

@@ -186,7 +186,7 @@ pub(super) fn shown(row: &TaskRow, state: TaskState) -> Task {
         endpoint_id: Text(row.endpoint),
         state,
         submitted_at: Time(row.submitted),
-        ended_at: None,
+        ended_at: row.ended.map(Time),
         result: None,
         failure: None,
         exception: None,

@@ -138,6 +138,9 @@ impl<'c> Accepts<'c> {
             binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))
         })?;
         self.run("RELEASE append")?;
+        for row in &rows {
+            tracing::debug!(task = %row.spec.task, "accepted");
+        }
         Ok(true)
     }
 

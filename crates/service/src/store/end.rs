@@ -70,6 +70,7 @@ impl<'c, 'b> Ends<'c, 'b> {
             _ => Some(self.payloads.put(&ending.payload)?),
         };
         let failure = ending.failure.as_ref().map(pack).transpose()?;
+        tracing::debug!(%task, state = ?ending.state, "ended");
         self.decided.push(Row {
             id: row_id(user.no, user.results),
             task: *task,

@@ -3,8 +3,9 @@
 use super::Error;
 use bursa_core::id::Hash;
 use bytes::Bytes;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The directory of payload files: `payloads/xx/<blake3>`.
@@ -13,7 +14,7 @@ pub(super) struct Payloads(PathBuf);
 
 impl Payloads {
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(root).map_err(Error::io("cannot make", root))?;
+        private_dir(root).map_err(Error::io("cannot make", root))?;
         Ok(Self(root.to_owned()))
     }
 
@@ -31,7 +32,7 @@ impl Payloads {
         }
         let directory = path.parent().unwrap_or(&self.0);
         if !directory.exists() {
-            fs::create_dir_all(directory).map_err(Error::io("cannot make", directory))?;
+            private_dir(directory).map_err(Error::io("cannot make", directory))?;
             sync_directory(&self.0)?;
         }
         let partial = path.with_extension("partial");
@@ -48,8 +49,13 @@ impl Payloads {
     }
 }
 
+/// Makes a directory that only its owner can enter.
+pub(super) fn private_dir(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 fn write_synced(path: &Path, data: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(data)?;
     file.sync_all()
 }

@@ -5,6 +5,7 @@ use super::rows::{Content, EndRow, Page, ResultRow, TaskFilter, TaskRow};
 use super::{Error, end, row_id, row_n, row_user};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, TaskId};
 use bursa_core::task::{Failure, TaskState};
+use bursa_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// Results after a cursor.
@@ -60,7 +61,8 @@ impl Reader {
             None => "",
         };
         let sql = format!(
-            "SELECT {TASK} FROM tasks WHERE id >= ?1 AND id < ?2
+            "SELECT {TASK}, (SELECT ended FROM results WHERE results.id = ?1 + seq) FROM tasks
+             WHERE id >= ?1 AND id < ?2
              AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR grp = ?4){ranges}
              AND (?5 IS NULL OR endpoint = ?5) AND (?6 IS NULL OR function = ?6) ORDER BY id DESC LIMIT ?7"
         );
@@ -78,8 +80,8 @@ impl Reader {
             filter.function.as_ref().map(|id| id.as_bytes().as_slice()),
             limit(page)
         ];
-        let rows = find.query_map(values, task_row)?;
-        Ok(rows.map(|row| row.map(|(row, _)| row)).collect::<Result<_, _>>()?)
+        let rows = find.query_map(values, listed_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Tasks of a user's group that have not ended, oldest first, at most `most`; `None`: no such group of his.
@@ -169,9 +171,17 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, u64)> {
         endpoint: EndpointId::from_bytes(row.get(4)?),
         submitted: wall(row, 5)?,
         state: end::state_of(row.get(6)?),
+        ended: None,
         end: None,
     };
     Ok((task, row.get::<_, i64>(7)?.cast_unsigned()))
+}
+
+/// A task with the time of its end, in the column behind [`TASK`].
+fn listed_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    let (mut task, _) = task_row(row)?;
+    task.ended = row.get::<_, Option<i64>>(8)?.map(|ended| Wall(ended.cast_unsigned()));
+    Ok(task)
 }
 
 fn end_row(row: &Row<'_>) -> rusqlite::Result<EndRow> {

@@ -149,6 +149,8 @@ pub(crate) struct TaskRow {
     pub(crate) submitted: Wall,
     /// `None` while live.
     pub(crate) state: Option<TaskState>,
+    /// In listings only; elsewhere it is in `end`.
+    pub(crate) ended: Option<Wall>,
     pub(crate) end: Option<EndRow>,
 }
 

@@ -1,6 +1,6 @@
 //! Opening the database: pragmas, numbered migrations, the backup before each, the pre-extended WAL.
 
-use super::{Error, Paths};
+use super::{Error, Paths, payload};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -106,10 +106,17 @@ fn apply(conn: &mut Connection, number: u32, sql: &str) -> Result<(), rusqlite::
 
 /// Copies the database to `backups/` before migration `from + 1`; an older backup of the same schema is replaced.
 fn backup(conn: &Connection, paths: &Paths, from: u32) -> Result<(), Error> {
-    std::fs::create_dir_all(&paths.backups).map_err(Error::io("cannot make", &paths.backups))?;
+    payload::private_dir(&paths.backups).map_err(Error::io("cannot make", &paths.backups))?;
     let target = paths.backups.join(format!("bursa.schema-{from}.db"));
     let partial = paths.backups.join("partial.db");
     let _ = std::fs::remove_file(&partial);
+    // SQLite writes into an empty file that is there; one of its own would be readable by others.
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&partial)
+        .map_err(Error::io("cannot make", &partial))?;
     conn.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
     let file = std::fs::File::open(&partial).map_err(Error::io("cannot read", &partial))?;
     file.sync_all().map_err(Error::io("cannot write", &partial))?;
