@@ -103,6 +103,8 @@ pub const WORKER_FRAME_BYTES: usize = RESULT_BYTES + MIB;
 pub const WORKER_QUEUE_BYTES: usize = CREDIT_BYTES + BODY_CACHE_BYTES;
 /// Workers of one executor.
 pub const WORKERS: usize = 1_024;
+/// Containers whose warm workers one peer may list.
+pub const WARM_CONTAINERS: usize = 1_024;
 /// Executors of one endpoint.
 pub const EXECUTORS: usize = 4_096;
 /// Bytes of function bodies cached by manager or executor beyond those that held attempts need (F35).

@@ -305,6 +305,32 @@ impl Failure {
     }
 }
 
+/// The usual name of a Linux signal.
+#[must_use]
+pub const fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => "a signal without a common name",
+    }
+}
+
 /// How a task ended: what the one terminal record holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {

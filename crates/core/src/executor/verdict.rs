@@ -3,7 +3,7 @@
 use super::attempt::Key;
 use super::event::{Verdict, WorkerDone, WorkerExit};
 use crate::limits;
-use crate::task::{Begun, Failure, FailureCode, Outcome};
+use crate::task::{Begun, Failure, FailureCode, Outcome, signal_name};
 use crate::wire::{Blob, Done};
 use bytes::Bytes;
 
@@ -122,31 +122,6 @@ fn cause(exit: WorkerExit) -> (String, &'static str) {
             "The function, or a library it uses, ended the whole process: return or raise instead of exiting.",
         ),
         (_, None, None) => ("went away".to_owned(), "Submit again, or allow `retries`."),
-    }
-}
-
-/// The usual name of a Linux signal.
-pub(super) const fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        10 => "SIGUSR1",
-        11 => "SIGSEGV",
-        12 => "SIGUSR2",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => "a signal without a common name",
     }
 }
 

@@ -3,7 +3,7 @@
 use super::retry::{Cause, Charges};
 use super::task::Task;
 use crate::limits;
-use crate::task::{Begun, Ending, Failure, FailureCode, Outcome, TaskState};
+use crate::task::{Begun, Ending, Failure, FailureCode, Outcome, TaskState, signal_name};
 use crate::time::Wall;
 use crate::wire::Done;
 use bytes::Bytes;
@@ -100,33 +100,12 @@ fn died_text(failure: &Failure, at: &str, because: &str) -> String {
             format!("the worker running this task{at} was killed for using too much memory{because}")
         }
         (_, Some(signal), _) => {
-            let name = signal_name(signal).map_or(String::new(), |name| format!(" ({name})"));
-            format!("the worker running this task was killed by signal {signal}{name}{at}{because}")
+            let name = signal_name(signal);
+            format!("the worker running this task was killed by signal {signal} ({name}){at}{because}")
         }
         (_, _, Some(exit)) => format!("the worker running this task{at} left with exit code {exit}{because}"),
         _ => format!("the worker running this task{at} died{because}"),
     }
-}
-
-/// Signals that end workers, by their Linux numbers.
-const fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        31 => "SIGSYS",
-        _ => return None,
-    })
 }
 
 fn timeout_text(task: &Task) -> String {

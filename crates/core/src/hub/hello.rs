@@ -184,9 +184,10 @@ impl Hub {
     pub(super) fn on_hello_page(
         &mut self,
         endpoint: u32,
-        mut hello: Hello,
+        hello: Hello,
         cx: &mut Cx<'_>,
     ) -> Result<(), ResetReason> {
+        let mut hello = hello.within_limits();
         let state = &mut self.endpoints[endpoint as usize];
         let Some(link) = state.link.as_deref_mut() else { return Ok(()) };
         let same = hello.peer == link.peer && hello.connection == link.seen.connection;

@@ -110,7 +110,7 @@ impl Hub {
 
     fn on_capacity(&mut self, endpoint: u32, capacity: Capacity) {
         if let Some(link) = self.endpoints[endpoint as usize].live_link() {
-            link.capacity = capacity;
+            link.capacity = capacity.within_limits();
         }
     }
 

@@ -66,7 +66,7 @@ impl Manager {
             }
             Item::Capacity(capacity) if up => {
                 if let Some(exec) = self.executors.get_mut(&executor) {
-                    exec.capacity = capacity;
+                    exec.capacity = capacity.within_limits();
                 }
                 self.capacity_changed = true;
                 Ok(())
@@ -101,7 +101,7 @@ impl Manager {
             return Err(Some(ResetReason::Protocol)); // F29
         }
         if page.last {
-            exec.capacity = page.capacity;
+            exec.capacity = page.capacity.within_limits();
             self.register(now, executor);
         }
         Ok(())

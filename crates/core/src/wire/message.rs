@@ -2,6 +2,7 @@
 
 use super::blob::Blob;
 use crate::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
+use crate::limits;
 use crate::task::{Begun, Failure, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,18 @@ pub struct Hello {
     pub have_functions: Vec<Hash>,
 }
 
+impl Hello {
+    /// The same with its texts within their limits, whatever the peer sent.
+    #[must_use]
+    pub fn within_limits(mut self) -> Self {
+        for text in [&mut self.software, &mut self.host, &mut self.python] {
+            *text = cut(text, limits::NAME_BYTES);
+        }
+        self.capacity = self.capacity.within_limits();
+        self
+    }
+}
+
 /// What a connector can take: absolute values, never differences (F25).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
@@ -130,6 +143,21 @@ pub struct Capacity {
     /// Why it can do less than it should, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
+}
+
+impl Capacity {
+    /// The same with its list and text within their limits, whatever the peer sent.
+    #[must_use]
+    pub fn within_limits(mut self) -> Self {
+        self.warm.truncate(limits::WARM_CONTAINERS);
+        self.degraded = self.degraded.map(|why| cut(&why, limits::TEXT_BYTES));
+        self
+    }
+}
+
+/// The first characters of `text`, at most `bytes` bytes of them.
+fn cut(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].to_owned()
 }
 
 /// Workers of one container on one executor.
