@@ -140,3 +140,14 @@ def test_a_service_that_dies_again_as_soon_as_it_listens_comes_back(tmp_path: Pa
 def refused(host: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((host, port)) != 0
+
+
+def test_a_stderr_that_takes_nothing_harms_nothing(tmp_path: Path) -> None:
+    (tmp_path / "home.stderr").symlink_to("/dev/full")
+    with running(tmp_path / "home") as stack:
+        client = stack.client()
+        assert client.run(len, []).result(60) == 0
+        for role in ["service", "manager"]:
+            os.kill(with_role(stack.pid, role)[0], signal.SIGKILL)
+            assert client.run(len, [1]).result(60) == 1
+        assert stack.process.poll() is None

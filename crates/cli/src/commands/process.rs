@@ -10,7 +10,7 @@ use bursa_endpoint::watchdog::{self, Child, Report, Role};
 use serde_json::json;
 use std::fs::{DirBuilder, OpenOptions};
 use std::future::Future;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -113,12 +113,14 @@ pub(super) fn watch(
 
 /// Says on stderr that a child died: the watchdog's caller sees it without looking into a log.
 pub(super) fn tell_death(role: Role, how: &str, again_in: Option<std::time::Duration>) {
-    match again_in {
+    let line = match again_in {
         Some(pause) => {
-            eprintln!("bursa: the {role} died ({how}); it is started again in {} ms", pause.as_millis())
+            format!("bursa: the {role} died ({how}); it is started again in {} ms", pause.as_millis())
         }
-        None => eprintln!("bursa: the {role} ended ({how}) and is not started again"),
-    }
+        None => format!("bursa: the {role} ended ({how}) and is not started again"),
+    };
+    // `eprintln!` would end the watch when stderr is a file on a full disk.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Refuses what the endpoint's processes would refuse, before they are started.
@@ -232,7 +234,8 @@ fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
 /// Log lines go to stderr, or to a file below `logs/`. `BURSA_LOG` chooses them.
 fn start_log(settings: &Settings, file: Option<&str>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("BURSA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let format = tracing_subscriber::fmt().with_env_filter(filter);
+    // A line that a full disk does not take is dropped; told of on stderr, the same disk would end the process.
+    let format = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     match file {
         None => format.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init(),
         Some(name) => {
