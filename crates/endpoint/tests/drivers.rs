@@ -169,6 +169,10 @@ impl World {
         let message = wire::decode(frames).unwrap();
         let now = self.now();
         let sid = message.envelope.sid;
+        // The last words of a connection that a failed send has ended already (F2): nobody's session.
+        if !self.sessions.contains_key(&conn) && !matches!(message.items[..], [Item::Hello(_), ..]) {
+            return;
+        }
         let session = self.sessions.entry(conn).or_insert_with(|| Session::new(sid, now));
         for item in session.receive(now, message).unwrap() {
             self.item(conn, item);
