@@ -44,6 +44,11 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
+    /// Bodies that are being read.
+    pub(super) fn waits(&self) -> usize {
+        self.loading.len()
+    }
+
     /// The body, if it is here.
     pub(super) fn get(&mut self, hash: &Hash) -> Option<Bytes> {
         let cached = self.cached.get_mut(hash)?;

@@ -25,6 +25,11 @@ pub(super) struct Cancels {
 }
 
 impl Cancels {
+    /// Requests, and tasks that they wait for.
+    pub(super) fn waits(&self) -> usize {
+        self.requests.len() + self.waiting.len()
+    }
+
     pub(super) fn waits_for(&self, task: &TaskId) -> bool {
         !self.waiting.is_empty() && self.waiting.contains_key(task)
     }

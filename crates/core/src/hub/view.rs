@@ -58,6 +58,14 @@ impl Hub {
         all
     }
 
+    /// Entries kept about tasks, and about requests and bodies that wait: none when nothing lives and nothing is held (I11).
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        let strays: usize = self.endpoints.iter().map(|state| state.leases.strays()).sum();
+        let waits = self.cancels.waits() + self.bodies.waits() + self.deleting.len();
+        self.tasks.len() + self.owed.len() + strays + waits
+    }
+
     /// The one session of an endpoint (I10); `None`: it is away.
     #[must_use]
     pub fn session(&self, endpoint: &EndpointId) -> Option<SessionView> {

@@ -6,8 +6,8 @@
 use super::link::Net;
 use super::node::{ExecutorProc, ManagerProc};
 use super::{Endpoint, Store, Us};
-use crate::hub::{self, Hub, Op};
-use crate::id::{ConnId, TaskId};
+use crate::hub::{self, Hub, Op, Token};
+use crate::id::{ConnId, TaskId, UserId};
 use crate::task::{Begun, Outcome, TaskState};
 use crate::wire::{Attempt, Done, Holding, Item, Message, Stage};
 use crate::{executor, limits, manager};
@@ -58,6 +58,9 @@ pub(super) struct Check {
     pub(super) faulty: bool,
     executor_deaths: u32,
     pub(super) environment_failed: bool,
+    /// Whose record each write of an end is for, and who must be told of one by the end of this round.
+    ends: BTreeMap<Token, UserId>,
+    bells: BTreeSet<UserId>,
     /// Lives of the service so far.
     pub(super) lives: u32,
     idle_steps: u64,
@@ -101,6 +104,7 @@ impl Check {
 
     pub(super) fn new_service(&mut self) {
         self.heard.clear();
+        self.ends.clear();
         self.lives += 1;
     }
 
@@ -174,6 +178,9 @@ impl Check {
     // ---- the hub
 
     pub(super) fn hub_hears(&mut self, event: &hub::Event, _endpoints: &[Endpoint], store: &Store) {
+        if let hub::Event::Stored { token, answer: hub::Answer::Ended { .. } } = event {
+            self.bells.extend(self.ends.remove(token));
+        }
         let hub::Event::Message { conn, message, .. } = event else { return };
         let know = |heard: &mut Heard, list: &[Holding]| {
             heard.known.extend(list.iter().map(|held| (held.task, held.attempt)));
@@ -230,12 +237,18 @@ impl Check {
                         });
                     }
                 }
-                hub::Action::Store { op: Op::End { task, ending, .. }, .. } => {
+                hub::Action::Store { token, op: Op::End { task, user, ending } } => {
+                    self.ends.insert(*token, *user);
                     self.true_success(task, ending);
+                }
+                hub::Action::Bell { user } => {
+                    self.bells.remove(user);
                 }
                 _ => {}
             }
         }
+        let untold = std::mem::take(&mut self.bells);
+        self.expect("I1", untold.is_empty(), || format!("an end is on disk, and nobody wakes {untold:?}"));
     }
 
     fn true_success(&mut self, task: &TaskId, ending: &crate::task::Ending) {

@@ -3,7 +3,7 @@
 use super::shape::Call;
 use super::{Due, Note, Pid, Us, World};
 use crate::hub::{Event, Reply, RequestId, Submit};
-use crate::id::{FunctionId, GroupId, TaskId, UserId};
+use crate::id::{ContainerId, FunctionId, GroupId, TaskId, UserId};
 use crate::task::{Args, TaskSpec};
 use crate::time::Wall;
 use bytes::Bytes;
@@ -97,7 +97,8 @@ impl World {
     fn make_task(&mut self, endpoint: usize, user: UserId, group: GroupId) -> TaskSpec {
         let task = TaskId::from_bytes(self.rng.uuid());
         let call = Call::of(&task, self.shape.calls);
-        let large = self.rng.below(40) == 0;
+        let large = self.rng.below(200) == 0;
+        self.has_large_bodies |= large;
         let hash = self.hashes[if large { 2 } else { usize::from(self.rng.below(2) == 0) }];
         let submitted = self.clock().wall;
         self.check.name(task);
@@ -108,7 +109,7 @@ impl World {
             function: FunctionId::from_bytes([1; 16]),
             hash,
             endpoint: self.endpoints[endpoint].id,
-            container: None,
+            container: (self.rng.below(5) == 0).then_some(ContainerId::from_bytes([2; 16])),
             args: Args::Here(Call::bytes(&task, call.args_len)),
             retries: call.retries,
             retry_on_error: call.retry_on_error,

@@ -5,6 +5,7 @@
 
 use super::node::Directory;
 use super::{Due, Note, Pid, Us, World};
+use crate::executor;
 use crate::hub;
 use crate::id::ConnId;
 use crate::manager;
@@ -40,6 +41,11 @@ pub enum Fault {
         victim: u8,
         /// Its manager sees its process die.
         seen: bool,
+    },
+    /// An executor is told to stop in order.
+    StopExecutor {
+        /// Which.
+        victim: u8,
     },
     /// A worker dies by SIGKILL.
     CrashWorker {
@@ -179,7 +185,7 @@ impl Fault {
             _ => rng.below(70_000),
         };
         let down_ms = if rng.below(2) == 0 { rng.below(500) } else { rng.below(20_000) };
-        match rng.below(28) {
+        match rng.below(29) {
             0..=2 => Self::CrashService { down_ms },
             3..=5 => Self::CrashManager { victim, down_ms },
             6 | 7 => Self::CrashExecutor { victim, seen },
@@ -207,6 +213,7 @@ impl Fault {
             24 => Self::StoreFails { ms: ms / 8 },
             25 => Self::SlowStore { ms: ms / 50 },
             26 => Self::WallStep { by_ms: i32::try_from(rng.below(600_000)).unwrap_or(0) - 300_000 },
+            27 => Self::StopExecutor { victim },
             _ => Self::Cancel { every: 1 + victim % 6 },
         }
     }
@@ -239,6 +246,12 @@ impl World {
             Fault::CrashExecutor { victim, seen } => {
                 if let Some(pid) = self.any_executor(victim) {
                     self.end_executor(pid, seen, "crash");
+                }
+            }
+            Fault::StopExecutor { victim } => {
+                self.check.disturb();
+                if let Some(pid) = self.any_executor(victim) {
+                    self.post(pid, Note::Executor(executor::Event::Stop));
                 }
             }
             Fault::CrashWorker { victim } => self.crash_any_worker(victim),

@@ -5,6 +5,7 @@ use super::node::{ExecutorProc, ManagerProc};
 use super::{Endpoint, Store, World};
 use crate::hub::Hub;
 use crate::wire::Stage;
+use std::fmt;
 
 impl Check {
     /// I7 and I8 at the hub.
@@ -59,6 +60,15 @@ impl World {
             && self.stray_executors().is_none()
     }
 
+    /// A machine that still knows a task's id although it holds nothing: memory that is never given back (I11).
+    pub(super) fn leak(&self) -> Option<String> {
+        let manager = self.managers.iter().find(|(_, proc)| names_a_task(&proc.manager));
+        let executor = self.executors.iter().find(|(_, proc)| names_a_task(&proc.executor));
+        manager
+            .map(|(pid, _)| format!("M{} remembers a task", pid.0))
+            .or_else(|| executor.map(|(pid, _)| format!("X{} remembers a task", pid.0)))
+    }
+
     fn stray_managers(&self) -> Option<String> {
         self.endpoints.iter().enumerate().find_map(|(index, endpoint)| {
             let count = self.managers.values().filter(|proc| proc.endpoint == index).count();
@@ -88,6 +98,7 @@ impl World {
             lines.push("a request waits".into());
         }
         if let Some(service) = &self.service {
+            lines.push(format!("the hub keeps {} entries", service.hub.kept()));
             let leases = service.hub.leases();
             lines.extend(leases.iter().take(8).map(|l| {
                 format!("lease {} {:?}, confirmed {}", self.check.short(&l.task), l.attempt, l.confirmed)
@@ -109,4 +120,17 @@ impl World {
         lines.extend(self.stray_executors());
         lines.join("\n  ")
     }
+}
+
+/// Looks for a task's id in everything a machine has, without keeping the text.
+fn names_a_task(machine: &impl fmt::Debug) -> bool {
+    struct Sink(bool);
+    impl fmt::Write for Sink {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 |= text.contains("TaskId");
+            Ok(())
+        }
+    }
+    let mut sink = Sink(false);
+    fmt::write(&mut sink, format_args!("{machine:?}")).is_ok() && sink.0
 }

@@ -191,6 +191,8 @@ impl World {
 
     /// Whether the hub holds nothing.
     pub(super) fn hub_is_empty(&self) -> bool {
-        self.service.as_ref().is_some_and(|service| service.hub.leases().is_empty())
+        self.service
+            .as_ref()
+            .is_some_and(|service| service.hub.kept() == 0 && service.hub.leases().is_empty())
     }
 }
