@@ -66,6 +66,24 @@ fn ten_thousand_tasks_with_faults() {
     println!("{:?}", must(3, &Plan { shape, faults }));
 }
 
+/// I7: cancels free no credit before their results are back, so a manager is never given more than it offered.
+#[test]
+fn cancels_keep_credit_exact() {
+    let shape = Shape {
+        endpoints: 1,
+        executors: 1,
+        workers: 2,
+        tasks: 6_000,
+        batch: 3_000,
+        submit_ms: 1,
+        calls: Calls::Short,
+        encode: false,
+        scan_every: 1,
+    };
+    let cancel = |at_ms| Planned { at_ms, fault: Fault::Cancel { every: 1 } };
+    must(5, &Plan { shape, faults: (1..6).map(|n| cancel(2_600 + 200 * n)).collect() });
+}
+
 #[test]
 fn faulty_worlds_end_well() {
     let seeds = number("BURSA_SIM_SEEDS").unwrap_or(1_000);

@@ -73,10 +73,11 @@ impl Hub {
         Some(SessionView { conn: link.conn, credit_tasks: link.capacity.credit_tasks, live: link.live })
     }
 
-    /// The current attempt of a live task whose end is not being written (I8).
+    /// The current attempt of a live task, if it has one (I8), and whether the task's end is being written.
     #[must_use]
-    pub fn current(&self, task: &TaskId) -> Option<Attempt> {
+    pub fn current(&self, task: &TaskId) -> Option<(Attempt, bool)> {
         let task = &self.tasks[self.tasks.find(task)?];
-        matches!(task.phase, Phase::Sent | Phase::Charging).then_some(task.attempt)
+        let has = matches!(task.phase, Phase::Sent | Phase::Charging | Phase::Ending);
+        has.then_some((task.attempt, task.phase == Phase::Ending))
     }
 }

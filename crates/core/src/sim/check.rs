@@ -5,7 +5,7 @@
 
 use super::link::Net;
 use super::node::{ExecutorProc, ManagerProc};
-use super::{Endpoint, Store, Us};
+use super::{Endpoint, Record, Store, Us};
 use crate::hub::{self, Hub, Op, Token};
 use crate::id::{ConnId, TaskId, UserId};
 use crate::task::{Begun, Outcome, TaskState};
@@ -54,7 +54,7 @@ pub(super) struct Check {
     pub(super) disturbed: bool,
     /// Most credit that a manager of an endpoint ever offered (I7).
     pub(super) offered: BTreeMap<usize, u32>,
-    /// A fault of any kind happened.
+    /// A fault of any kind happened; cancels are none.
     pub(super) faulty: bool,
     executor_deaths: u32,
     pub(super) environment_failed: bool,
@@ -274,15 +274,16 @@ impl Check {
             }
             Item::Ack { task, attempt, outcome } => {
                 let settled = store.record(task).is_none_or(|record| record.ending.is_some())
-                    || (*outcome != Outcome::Success && hub.current(task) != Some(*attempt));
+                    || (*outcome != Outcome::Success && hub.current(task) != Some((*attempt, false)));
                 let name = self.short(task);
                 self.expect("I2", settled, || {
                     format!("{outcome:?} of {name} {attempt:?} is acknowledged before it is stored")
                 });
             }
             Item::Cancel { task, attempt, .. } => {
-                let settled = store.record(task).is_none_or(|record| record.ending.is_some())
-                    || hub.current(task) != Some(*attempt);
+                let has_charges = |record: &Record| record.losses + record.maybes + record.errors > 0;
+                let settled = store.record(task).is_none_or(|r| r.ending.is_some() || has_charges(r))
+                    || hub.current(task).is_none_or(|(current, _)| current != *attempt);
                 let name = self.short(task);
                 self.expect("F30", settled, || {
                     format!("{name} {attempt:?} is cancelled without a stored reason")

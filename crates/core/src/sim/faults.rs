@@ -234,7 +234,7 @@ impl World {
     /// Carries a fault out.
     pub(super) fn strike(&mut self, fault: Fault) {
         self.trace(|| format!("FAULT {fault:?}"));
-        self.check.faulty = true;
+        self.check.faulty |= !matches!(fault, Fault::Cancel { .. });
         let ms = |ms: u64| ms * 1_000;
         match fault {
             Fault::CrashService { down_ms } => self.crash_service(ms(down_ms)),
@@ -271,14 +271,16 @@ impl World {
             Fault::LoseMessage { victim } => {
                 self.check.disturb();
                 if let Some(conn) = choose(&self.net.living(|_| true), victim) {
-                    self.net.lose_one(&mut self.rng, conn);
+                    self.net.lose_next(conn);
                 }
             }
             Fault::SecondManager { victim, from } => self.second_manager(victim, from),
             Fault::StopManager { victim, grace_ms } => self.stop_manager(victim, grace_ms),
             Fault::Revoke { victim, ms } => self.revoke(victim, ms * 1_000),
             Fault::DeleteEndpoint { victim } => self.delete_endpoint(victim),
-            Fault::SuspendService { .. } | Fault::SuspendManager { .. } | Fault::SuspendExecutor { .. } => {
+            // F34: that the service or a manager slept is no reason to take an executor for lost.
+            Fault::SuspendService { .. } | Fault::SuspendManager { .. } => self.suspend(fault),
+            Fault::SuspendExecutor { .. } => {
                 self.check.disturb();
                 self.suspend(fault);
             }

@@ -41,6 +41,7 @@ pub(super) struct Conn {
     /// When senders are told that it is dead; before that, what they send vanishes.
     known_dead: Us,
     frozen_until: Us,
+    loses_next: bool,
     up: Pipe,
     down: Pipe,
 }
@@ -84,6 +85,7 @@ impl Net {
             alive: true,
             known_dead: Us::MAX,
             frozen_until: 0,
+            loses_next: false,
             up: Pipe::default(),
             down: Pipe::default(),
         };
@@ -111,6 +113,10 @@ impl Net {
         if !bare && message.envelope.seq >= pipe.acked + limits::WINDOW {
             return Sent::BeyondWindow;
         }
+        if std::mem::take(&mut conn.loses_next) {
+            return Sent::Vanished;
+        }
+        let pipe = conn.pipe(way);
         let at = (now + 100 + rng.below(1_900)).max(pipe.last);
         pipe.last = at;
         pipe.queue.push_back((at, message));
@@ -187,13 +193,11 @@ impl Net {
         }
     }
 
-    /// Loses one message of a living connection (F3); false if none is in flight.
-    pub(super) fn lose_one(&mut self, rng: &mut Rng, id: ConnId) -> bool {
-        let Some(conn) = self.conns.get_mut(&id) else { return false };
-        let way = if rng.below(2) == 0 { Way::Up } else { Way::Down };
-        let queue = &mut conn.pipe(way).queue;
-        let index = usize::try_from(rng.below(queue.len() as u64)).unwrap_or(0);
-        queue.remove(index).is_some()
+    /// Loses the next message that is sent on a connection, either way (F3).
+    pub(super) fn lose_next(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.loses_next = true;
+        }
     }
 }
 
