@@ -252,7 +252,9 @@ impl World {
                 return Err(self.violation(rule, text));
             }
             match self.quiet_since {
-                Some(since) if at > since + WATCH_US => return self.finish(),
+                Some(since) if at > since + WATCH_US && self.is_quiet() => return self.finish(),
+                // Something was still on its way, such as a refusal: quiet begins anew.
+                Some(since) if at > since + WATCH_US => self.quiet_since = None,
                 Some(_) => {}
                 None if self.is_quiet() => {
                     self.trace(|| "quiet".into());
