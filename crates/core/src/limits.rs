@@ -27,6 +27,8 @@ pub const TEXT_BYTES: usize = 16 * KIB;
 pub const OUTPUT_BYTES: usize = 64 * KIB;
 /// Message, class and traceback of a failure, together: tracebacks of deep recursions are cut in the middle.
 pub const FAILURE_BYTES: usize = 128 * KIB;
+/// Message of the last loss of a live task, kept in memory: one sentence, not a traceback.
+pub const LOSS_BYTES: usize = KIB;
 /// Rows in one page of a listing.
 pub const PAGE_ROWS: usize = 1_000;
 /// Longest wait of one long-poll: below the 60 s after which many proxies cut a silent request.

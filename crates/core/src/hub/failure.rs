@@ -23,21 +23,15 @@ pub(super) fn ending(state: TaskState, failure: Failure, starts: u32, ended: Wal
 
 /// The failure of an attempt whose result ends its task, with the hub's own words where it knows more.
 pub(super) fn of_result(task: &Task, done: &Done, cause: Cause, host: &str) -> Failure {
-    let reported = done.failure.as_deref().cloned();
-    let (code, what) = match done.outcome {
-        Outcome::Died => (FailureCode::WorkerDied, None),
-        Outcome::Lost => (FailureCode::ExecutorLost, None),
-        Outcome::Environment => (FailureCode::EnvironmentFailed, None),
-        Outcome::Timeout => (FailureCode::Timeout, Some(timeout_text(task))),
-        Outcome::Expired => (FailureCode::DeadlineExceeded, Some(deadline_text())),
+    let what = match done.outcome {
+        Outcome::Died | Outcome::Lost | Outcome::Environment => None,
+        Outcome::Timeout => Some(timeout_text(task)),
+        Outcome::Expired => Some(deadline_text()),
         Outcome::Error | Outcome::Success | Outcome::Returned | Outcome::Cancelled => {
-            (FailureCode::UserError, Some("the function failed and its worker did not say how".to_owned()))
+            Some("the function failed and its worker did not say how".to_owned())
         }
     };
-    let mut failure = reported.unwrap_or_else(|| Failure::new(code, ""));
-    if failure.host.is_none() && !host.is_empty() {
-        failure.host = Some(host.to_owned());
-    }
+    let mut failure = reported(done, host);
     match what {
         Some(what) if failure.message.is_empty() => failure.message = what,
         Some(_) => {}
@@ -46,24 +40,58 @@ pub(super) fn of_result(task: &Task, done: &Done, cause: Cause, host: &str) -> F
     cut(failure)
 }
 
-/// The failure of a task that the endpoint did not hold any more, once too often.
-pub(super) fn not_held(task: &Task, cause: Cause, host: &str) -> Failure {
-    let mut failure = Failure::new(FailureCode::ExecutorLost, "");
-    if !host.is_empty() {
+/// Why an attempt whose result cost its task something is over: the task goes on.
+pub(super) fn of_loss(done: &Done, cause: Cause, host: &str) -> Failure {
+    let mut failure = reported(done, host);
+    if done.outcome != Outcome::Error {
+        failure.message = loss(&failure, cause);
+    }
+    failure.traceback = None;
+    cut_middle(&mut failure.message, limits::LOSS_BYTES);
+    cut(failure)
+}
+
+/// What the result says, and where.
+fn reported(done: &Done, host: &str) -> Failure {
+    let code = match done.outcome {
+        Outcome::Died => FailureCode::WorkerDied,
+        Outcome::Lost => FailureCode::ExecutorLost,
+        Outcome::Environment => FailureCode::EnvironmentFailed,
+        Outcome::Timeout => FailureCode::Timeout,
+        Outcome::Expired => FailureCode::DeadlineExceeded,
+        Outcome::Error | Outcome::Success | Outcome::Returned | Outcome::Cancelled => FailureCode::UserError,
+    };
+    let failure = done.failure.as_deref().cloned().unwrap_or_else(|| Failure::new(code, ""));
+    on_host(failure, host)
+}
+
+fn on_host(mut failure: Failure, host: &str) -> Failure {
+    if failure.host.is_none() && !host.is_empty() {
         failure.host = Some(host.to_owned());
     }
+    failure
+}
+
+/// The failure of a task that the endpoint did not hold any more, once too often.
+pub(super) fn not_held(task: &Task, cause: Cause, host: &str) -> Failure {
+    let mut failure = on_host(Failure::new(FailureCode::ExecutorLost, ""), host);
     failure.message = loss_text(task, &failure, cause);
     failure
 }
 
-fn loss_text(task: &Task, failure: &Failure, cause: Cause) -> String {
+/// Why a task that the endpoint did not hold any more was charged: it goes on.
+pub(super) fn not_held_loss(cause: Cause, host: &str) -> Failure {
+    let mut failure = on_host(Failure::new(FailureCode::ExecutorLost, ""), host);
+    failure.message = loss(&failure, cause);
+    failure
+}
+
+/// What happened to an attempt.
+fn loss(failure: &Failure, cause: Cause) -> String {
     let at = failure.host.as_deref().map_or(String::new(), |host| format!(" on {host}"));
-    let Charges { losses, maybes, .. } = task.charges;
-    let times = losses + maybes + 1;
-    let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
     let reported = failure.message.trim();
     let because = if reported.is_empty() { String::new() } else { format!(" ({reported})") };
-    let what = match cause {
+    match cause {
         Cause::Ended { outcome: Outcome::Died, .. } => died_text(failure, &at, &because),
         Cause::Ended { outcome: Outcome::Environment, .. } => {
             format!("no worker could be started for this task{at}{because}")
@@ -75,7 +103,14 @@ fn loss_text(task: &Task, failure: &Failure, cause: Cause) -> String {
         Cause::Ended { .. } | Cause::NotHeld { .. } => {
             format!("the executor holding this task{at} was lost{because}")
         }
-    };
+    }
+}
+
+fn loss_text(task: &Task, failure: &Failure, cause: Cause) -> String {
+    let what = loss(failure, cause);
+    let Charges { losses, maybes, .. } = task.charges;
+    let times = losses + maybes + 1;
+    let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
     let next = match cause {
         Cause::Ended { outcome: Outcome::Died, .. } if failure.oom => {
             "give its workers more memory, or let the task use less"

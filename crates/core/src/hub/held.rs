@@ -140,7 +140,12 @@ impl Hub {
         let allowed = Allowance { retries: task.retries, retry_on_error: task.retry_on_error };
         match judge(cause, task.charges, allowed) {
             Verdict::Free => self.requeue(slot, true),
-            Verdict::Charge(charges) => self.charge(slot, charges, None, cx),
+            Verdict::Charge(charges) => {
+                let host = &self.endpoints[endpoint as usize].host;
+                let loss = failure::not_held_loss(cause, host);
+                self.tasks[slot].last_loss = Some(Box::new(loss));
+                self.charge(slot, charges, None, cx);
+            }
             Verdict::Fail => {
                 self.count(Counter::Losses, 1);
                 let host = &self.endpoints[endpoint as usize].host;

@@ -30,7 +30,7 @@ pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId,
 pub use view::{LeaseView, SessionView};
 
 use crate::id::{ConnId, EndpointId, TaskId, UserId};
-use crate::task::TaskState;
+use crate::task::{Failure, TaskState};
 use crate::time::{Mono, Now};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,6 +209,12 @@ impl Hub {
                 _ => TaskState::WaitingForLaunch,
             },
         })
+    }
+
+    /// Why a live task was queued again last, once it was charged for something in this service life.
+    #[must_use]
+    pub fn last_loss(&self, task: &TaskId) -> Option<&Failure> {
+        self.tasks[self.tasks.find(task)?].last_loss.as_deref()
     }
 
     /// What is known of an endpoint; `None`: no such endpoint.

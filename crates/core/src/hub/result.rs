@@ -135,7 +135,12 @@ impl Hub {
                 self.acknowledge(endpoint, done.task, owed);
                 self.requeue(slot, true);
             }
-            Verdict::Charge(charges) => self.charge(slot, charges, Some(owed), cx),
+            Verdict::Charge(charges) => {
+                let host = &self.endpoints[endpoint as usize].host;
+                let loss = failure::of_loss(&done, cause, host);
+                self.tasks[slot].last_loss = Some(Box::new(loss));
+                self.charge(slot, charges, Some(owed), cx);
+            }
             Verdict::Fail => {
                 if matches!(done.outcome, Outcome::Died | Outcome::Lost | Outcome::Environment) {
                     self.count(Counter::Losses, 1);

@@ -8,7 +8,7 @@ use super::queue::Links;
 use super::retry::Charges;
 use crate::id::{ContainerId, Hash, TaskId, UserId};
 use crate::limits;
-use crate::task::{Args, TaskSpec};
+use crate::task::{Args, Failure, TaskSpec};
 use crate::time::{Mono, Now};
 use crate::wire::Attempt;
 use bytes::Bytes;
@@ -75,6 +75,8 @@ pub(super) struct Task {
     pub(super) retry_on_error: u32,
     /// Executions that are known to have started.
     pub(super) starts: u32,
+    /// Why it was queued again last, once it was charged for something: for people, in memory only.
+    pub(super) last_loss: Option<Box<Failure>>,
     /// Longest run; `u64::MAX` is none.
     timeout_ms: u64,
     pub(super) deadline: Mono,
@@ -113,6 +115,7 @@ impl Task {
             retries: spec.retries,
             retry_on_error: spec.retry_on_error,
             starts: 0,
+            last_loss: None,
             timeout_ms: spec.timeout_ms.unwrap_or(u64::MAX),
             deadline: deadline(spec, now),
             due: Mono(0),
@@ -157,6 +160,7 @@ impl Task {
         self.args = Args::Stored(0);
         self.token = Token(0);
         self.lease = None;
+        self.last_loss = None;
     }
 }
 

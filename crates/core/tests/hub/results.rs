@@ -251,3 +251,23 @@ fn a_result_beyond_the_limit_is_a_failure_that_says_so() {
     assert_eq!(rig.store.failure(1).code, FailureCode::ResultTooLarge);
     assert_eq!(acks(&rig.hear(&mut peer)), [(task(1), first, Outcome::Success)]);
 }
+
+#[test]
+fn f17_a_live_task_says_why_it_was_queued_again() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let sent = rig.run(&mut peer, vec![spec(1)])[0].attempt;
+    assert_eq!(rig.hub.last_loss(&task(1)), None);
+    let why = Failure { signal: Some(11), ..Failure::new(FailureCode::WorkerDied, "x".repeat(1 << 20)) };
+    rig.say(&mut peer, vec![failed(1, sent, Outcome::Died, Begun::Yes, Some(why))]);
+    rig.settle();
+    let loss = rig.hub.last_loss(&task(1)).unwrap();
+    assert_eq!((loss.code, loss.signal), (FailureCode::WorkerDied, Some(11)));
+    assert!(loss.message.starts_with("the worker running this task was killed by signal 11 (SIGSEGV)"));
+    assert!(loss.message.len() <= limits::LOSS_BYTES + 16, "{}", loss.message.len());
+    assert!(loss.host.is_some());
+    let again = assigns(&rig.hear(&mut peer))[0].attempt;
+    rig.say(&mut peer, vec![success(1, again)]);
+    rig.settle();
+    assert_eq!(rig.hub.last_loss(&task(1)), None);
+}
