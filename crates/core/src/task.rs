@@ -206,7 +206,7 @@ pub enum FailureCode {
     DeserializeMismatch,
     /// The arguments are larger than the limit.
     PayloadTooLarge,
-    /// The result is larger than the limit, or could not be serialized.
+    /// The result is larger than the limit, or could not be serialized or stored.
     ResultTooLarge,
     /// Cancelled by its user.
     Cancelled,

@@ -73,7 +73,11 @@ impl Hub {
         let state = match answer {
             Answer::Ended { .. } => Some(TaskState::Cancelled),
             Answer::AlreadyEnded { state } => Some(*state),
-            Answer::Accepted { .. } | Answer::Conflict { .. } | Answer::Unknown | Answer::Done => None,
+            Answer::Accepted { .. }
+            | Answer::Conflict { .. }
+            | Answer::Unknown
+            | Answer::Refused { .. }
+            | Answer::Done => None,
         };
         // It may have become live since it was asked for; the store's word stands.
         let live = self.tasks.find(&task).filter(|&slot| self.tasks[slot].phase != Phase::Accepting);

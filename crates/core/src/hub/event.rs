@@ -185,6 +185,11 @@ pub enum Answer {
     },
     /// No such task.
     Unknown,
+    /// This write can never succeed, while others can: repeating it is of no use.
+    Refused {
+        /// For people.
+        why: String,
+    },
     /// Done.
     Done,
 }

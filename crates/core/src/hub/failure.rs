@@ -205,6 +205,17 @@ pub(super) fn result_too_large(bytes: usize) -> Failure {
     )
 }
 
+/// The store refused the task's record for what is in it, and takes this one instead.
+pub(super) fn not_storable(why: &str) -> Failure {
+    Failure::new(
+        FailureCode::ResultTooLarge,
+        format!(
+            "the task ended and the service's store cannot record its result ({why}); return less or other data, or \
+             write it to a file and return its path"
+        ),
+    )
+}
+
 /// Keeps the texts of a failure within their limit: tracebacks of deep recursions are cut in the middle.
 fn cut(mut failure: Failure) -> Failure {
     const EACH: usize = limits::FAILURE_BYTES / 4;

@@ -53,6 +53,9 @@ impl Hub {
     pub(super) fn on_stored(&mut self, token: Token, answer: Answer, cx: &mut Cx<'_>) {
         let Some(write) = self.writes.take(token) else { return };
         self.trouble.repeated.remove(&token);
+        if let Answer::Refused { why } = answer {
+            return self.on_refused(token, write, why, cx);
+        }
         match write {
             Write::Accept { request, tasks, created, aside } => {
                 self.on_accepted(token, (request, tasks, created, aside), answer, cx);
@@ -84,6 +87,29 @@ impl Hub {
 
     pub(super) fn on_store_failed(&mut self, token: Token, why: String, cx: &mut Cx<'_>) {
         let Some(write) = self.writes.take(token) else { return };
+        self.write_failed(token, write, why, cx);
+    }
+
+    /// The store can never write this: the task ends with a record that says why. Where there is no smaller record to
+    /// write instead, the write is repeated like any that failed, and the service shows that it is in trouble.
+    fn on_refused(&mut self, token: Token, write: Write, why: String, cx: &mut Cx<'_>) {
+        let (slot, owed) = match &write {
+            Write::End { slot, ending, owed, .. }
+                if !ending.payload.is_empty() || !ending.output.is_empty() =>
+            {
+                (*slot, *owed)
+            }
+            Write::Charge { slot, owed, .. } => (*slot, *owed),
+            _ => return self.write_failed(token, write, why, cx),
+        };
+        if self.tasks.peek(slot).is_some_and(|task| task.token == token) {
+            let failure = failure::not_storable(&why);
+            let ending = failure::ending(TaskState::Failed, failure, self.tasks[slot].starts, cx.now.wall);
+            self.end(slot, ending, owed, cx);
+        }
+    }
+
+    fn write_failed(&mut self, token: Token, write: Write, why: String, cx: &mut Cx<'_>) {
         match write {
             Write::Accept { request, created, .. } => {
                 self.drop_accepting(token, &created, cx);

@@ -111,7 +111,12 @@ impl Hub {
                 self.drop_accepting(token, &created, cx);
                 Reply::Conflict { task }
             }
-            Answer::Ended { .. } | Answer::AlreadyEnded { .. } | Answer::Unknown | Answer::Done => {
+            // A refused acceptance was answered before.
+            Answer::Ended { .. }
+            | Answer::AlreadyEnded { .. }
+            | Answer::Unknown
+            | Answer::Refused { .. }
+            | Answer::Done => {
                 self.drop_accepting(token, &created, cx);
                 Reply::Unavailable {
                     why: "the store gave an answer that does not fit the question".to_owned(),

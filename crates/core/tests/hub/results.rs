@@ -1,7 +1,7 @@
 //! Results: F15, F17, F20 to F24, and what people read.
 
 use crate::rig::*;
-use bursa_core::hub::{Action, Counter, Event, Op, Reply};
+use bursa_core::hub::{Action, Answer, Counter, Event, Op, Reply};
 use bursa_core::limits;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome, TaskState};
 use bursa_core::wire::{Attempt, Blob, Item};
@@ -270,4 +270,35 @@ fn f17_a_live_task_says_why_it_was_queued_again() {
     rig.say(&mut peer, vec![success(1, again)]);
     rig.settle();
     assert_eq!(rig.hub.last_loss(&task(1)), None);
+}
+
+#[test]
+fn a_record_that_the_store_can_never_write_is_replaced_by_one_that_says_why() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let attempt = rig.run(&mut peer, vec![spec(1)])[0].attempt;
+    rig.say(&mut peer, vec![success(1, attempt)]);
+    rig.flush();
+    let (token, _) = rig.ops.remove(0);
+    rig.handle(Event::Stored { token, answer: Answer::Refused { why: "string or blob too big".into() } });
+    rig.flush();
+    assert!(acks(&rig.hear(&mut peer)).is_empty(), "F21: nothing is on disk");
+    rig.settle();
+    assert_eq!(acks(&rig.hear(&mut peer)), [(task(1), attempt, Outcome::Success)]);
+    assert_eq!(rig.store.state(1), Some(TaskState::Failed));
+    let failure = rig.store.failure(1);
+    assert_eq!(failure.code, FailureCode::ResultTooLarge);
+    assert!(failure.message.contains("string or blob too big"), "{}", failure.message);
+    // Where not even that can be written, it is repeated like any write.
+    let attempt = rig.run(&mut peer, vec![spec(2)])[0].attempt;
+    rig.say(&mut peer, vec![success(2, attempt)]);
+    rig.flush();
+    for _ in 0..2 {
+        let (token, _) = rig.ops.remove(0);
+        rig.handle(Event::Stored { token, answer: Answer::Refused { why: "no".into() } });
+        rig.flush();
+    }
+    assert!(rig.ops.is_empty(), "not at once");
+    rig.pass(limits::REWRITE_MS);
+    assert_eq!(rig.store.state(2), Some(TaskState::Failed));
 }

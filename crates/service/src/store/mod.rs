@@ -52,6 +52,17 @@ impl Paths {
     }
 }
 
+/// What an error says of the writes that share its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// None of them can be written now: the disk is full, read-only or damaged.
+    Database,
+    /// Not this one now: its payload file cannot be written.
+    File,
+    /// Never this one, as it is.
+    Write,
+}
+
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -96,6 +107,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whose fault it is that nothing was written. What is not known to be one write's is the database's.
+    fn blame(&self) -> Blame {
+        use rusqlite::ErrorCode::{ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
+        match self {
+            Self::Sql(rusqlite::Error::SqliteFailure(why, _)) => match why.code {
+                ConstraintViolation | TooBig | TypeMismatch | ParameterOutOfRange => Blame::Write,
+                _ => Blame::Database,
+            },
+            Self::Sql(_) | Self::Damaged(_) => Blame::Write,
+            Self::Io { .. } => Blame::File,
+            Self::Newer { .. } | Self::Migration { .. } => Blame::Database,
+        }
+    }
+
     /// An IO error with what was attempted on which path.
     pub(crate) fn io(what: impl std::fmt::Display, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let what = format!("{what} {}", path.display());

@@ -241,6 +241,49 @@ fn a_failed_transaction_leaves_nothing_and_the_next_one_works() {
     assert!(reader.task(w.user.no, &task(1)).unwrap().is_none());
 }
 
+#[test]
+fn a_write_that_can_never_succeed_holds_no_other_up() {
+    let mut w = world();
+    hub(&mut w.store, vec![accept((1..=4).map(|n| spec(n, b"a")).collect())]);
+    let injected = "CREATE TRIGGER injected BEFORE INSERT ON results WHEN NEW.data = x'62' BEGIN
+                    SELECT RAISE(ABORT, 'injected'); END";
+    w.store.conn.execute_batch(injected).unwrap();
+    let ops = vec![
+        end(1, TaskState::Success, b"a"),
+        end(2, TaskState::Success, b"b"),
+        end(3, TaskState::Success, b"c"),
+        accept(vec![spec(5, b"e")]),
+    ];
+    let answers = hub(&mut w.store, ops);
+    let [Answer::Ended { sequence: 1 }, Answer::Refused { why }, Answer::Ended { sequence: 2 }, last] =
+        &answers[..]
+    else {
+        panic!("{answers:?}")
+    };
+    assert!(why.contains("injected"), "{why}");
+    assert_eq!(*last, Answer::Accepted { known: vec![] });
+    let reader = Reader::open(&w.paths).unwrap();
+    assert_eq!(reader.live_of_group(w.user.no, &GROUP, 10).unwrap().unwrap(), [task(2), task(4), task(5)]);
+    assert_eq!(hub(&mut w.store, vec![end(2, TaskState::Failed, b"")]), [Answer::Ended { sequence: 3 }]);
+}
+
+#[test]
+fn a_payload_file_that_cannot_be_written_holds_up_its_own_write_only() {
+    let mut w = world();
+    static LARGE: [u8; 70_000] = [5; 70_000];
+    let blocked = w.paths.payloads.join(&Hash::of(&LARGE).to_string()[..2]);
+    std::fs::write(&blocked, "a file where a directory should be").unwrap();
+    let ops = [accept(vec![spec(1, b"a")]), accept(vec![spec(2, &LARGE)]), accept(vec![spec(3, b"c")])];
+    let writes = |ops: &[Op]| ops.iter().map(|op| Write::Hub(Token(1), op.clone())).collect();
+    let done = w.store.apply(writes(&ops));
+    assert!(
+        matches!(&done[..], [Done::Hub(_, Ok(_)), Done::Hub(_, Err(_)), Done::Hub(_, Ok(_))]),
+        "later it may succeed: {done:?}"
+    );
+    std::fs::remove_file(&blocked).unwrap();
+    assert_eq!(hub(&mut w.store, vec![ops[1].clone()]), [Answer::Accepted { known: vec![] }]);
+}
+
 /// CPU time of this thread in seconds.
 fn cpu() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

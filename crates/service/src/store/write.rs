@@ -5,7 +5,7 @@ use super::end::Ends;
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
 use super::writer::INLINE_ROWS;
-use super::{Error, Paths, change, checkpoint, row_id, row_n, schema};
+use super::{Blame, Error, Paths, change, checkpoint, row_id, row_n, schema};
 use crate::metrics::Metrics;
 use bursa_core::hub::{Answer, Op};
 use bursa_core::id::{EndpointId, TaskId, UserId};
@@ -86,51 +86,91 @@ impl SqliteStore {
         Ok(Self { conn, payloads, users: Users::default(), checkpointer, metrics })
     }
 
-    /// Writes all of `batch` in one transaction: on disk when this returns, or none of it.
+    /// Writes all of `batch` in one transaction: on disk when this returns, or none of it. If one write spoils it for
+    /// the others, each is tried again by itself.
     pub(crate) fn apply(&mut self, batch: Batch) -> Vec<Done> {
         let begun = Instant::now();
-        match self.transaction(&batch) {
-            Ok((done, weight)) => {
+        let mut written = self.transaction(&batch, Self::together);
+        if let Err(error) = &written
+            && error.blame() != Blame::Database
+        {
+            tracing::warn!(%error, writes = batch.len(), "a write spoils its transaction: each is tried by itself");
+            written = self.transaction(&batch, Self::one_by_one);
+        }
+        match written {
+            Ok(done) => {
+                let weight = Weight::of(&batch);
                 self.metrics.committed(weight.rows, begun.elapsed());
                 self.checkpointer.wrote(&self.conn, weight.bytes, weight.rows > INLINE_ROWS);
                 done
             }
             Err(error) => {
-                if !self.conn.is_autocommit() {
-                    let _ = self.conn.execute_batch("ROLLBACK");
-                }
-                self.users = Users::default();
                 let why = error.to_string();
                 self.metrics.commit_failed(&why);
                 tracing::error!(error = %why, writes = batch.len(), "the store could not write");
-                batch.into_iter().map(|write| failed(write, &why)).collect()
+                batch.iter().map(|write| failed(write, why.clone())).collect()
             }
         }
     }
 
-    fn transaction(&mut self, batch: &[Write]) -> Result<(Vec<Done>, Weight), Error> {
-        let Self { conn, payloads, users, .. } = self;
-        let mut weight = Weight::default();
-        let mut done = Vec::with_capacity(batch.len());
-        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        {
-            let mut accepts = Accepts::new(conn, payloads)?;
-            let mut ends = Ends::new(conn, payloads)?;
-            for write in batch {
-                weight.add(write);
-                done.push(match write {
-                    Write::Hub(token, op) => {
-                        Done::Hub(*token, Ok(op_answer(op, conn, users, &mut accepts, &mut ends)?))
-                    }
-                    Write::Registry(request, change) => {
-                        Done::Registry(*request, Ok(change::apply(conn, payloads, change)?))
-                    }
-                });
+    fn transaction(
+        &mut self,
+        batch: &[Write],
+        body: fn(&mut Self, &[Write]) -> Result<Vec<Done>, Error>,
+    ) -> Result<Vec<Done>, Error> {
+        self.run("BEGIN IMMEDIATE")?;
+        let written = body(self, batch).and_then(|done| self.run("COMMIT").map(|()| done));
+        if written.is_err() {
+            if !self.conn.is_autocommit() {
+                let _ = self.conn.execute_batch("ROLLBACK");
             }
-            ends.finish()?;
+            self.users = Users::default();
         }
-        conn.prepare_cached("COMMIT")?.execute([])?;
-        Ok((done, weight))
+        written
+    }
+
+    fn run(&self, sql: &str) -> Result<(), Error> {
+        self.conn.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    fn together(&mut self, batch: &[Write]) -> Result<Vec<Done>, Error> {
+        let Self { conn, payloads, users, .. } = self;
+        let mut done = Vec::with_capacity(batch.len());
+        let mut accepts = Accepts::new(conn, payloads)?;
+        let mut ends = Ends::new(conn, payloads)?;
+        for write in batch {
+            done.push(match write {
+                Write::Hub(token, op) => {
+                    Done::Hub(*token, Ok(op_answer(op, conn, users, &mut accepts, &mut ends)?))
+                }
+                Write::Registry(request, change) => {
+                    Done::Registry(*request, Ok(change::apply(conn, payloads, change)?))
+                }
+            });
+        }
+        ends.finish()?;
+        Ok(done)
+    }
+
+    /// Each write in a savepoint of its own; one that fails by its own fault takes no other with it.
+    fn one_by_one(&mut self, batch: &[Write]) -> Result<Vec<Done>, Error> {
+        let mut all = Vec::with_capacity(batch.len());
+        for write in batch {
+            self.run("SAVEPOINT one")?;
+            match self.together(std::slice::from_ref(write)) {
+                Ok(done) => all.extend(done),
+                Err(error) if error.blame() == Blame::Database => return Err(error),
+                Err(error) => {
+                    self.run("ROLLBACK TO one")?;
+                    self.users = Users::default();
+                    tracing::error!(%error, write = %name(write), "the store could not write this");
+                    all.push(refused(write, &error));
+                }
+            }
+            self.run("RELEASE one")?;
+        }
+        Ok(all)
     }
 
     /// Brings what the WAL holds into the database: at the end of the service.
@@ -186,10 +226,32 @@ fn charge(conn: &Connection, task: &TaskId, [losses, maybes, errors]: [u32; 3]) 
     })
 }
 
-fn failed(write: Write, why: &str) -> Done {
+fn failed(write: &Write, why: String) -> Done {
     match write {
-        Write::Hub(token, _) => Done::Hub(token, Err(why.to_owned())),
-        Write::Registry(request, _) => Done::Registry(request, Err(why.to_owned())),
+        Write::Hub(token, _) => Done::Hub(*token, Err(why)),
+        Write::Registry(request, _) => Done::Registry(*request, Err(why)),
+    }
+}
+
+/// A write as the log names it: without what it holds.
+fn name(write: &Write) -> String {
+    match write {
+        Write::Hub(_, Op::Accept { tasks, group, .. }) => format!("{} tasks of group {group}", tasks.len()),
+        Write::Hub(_, Op::End { task, ending, .. }) => format!("the end of task {task} ({})", ending.state),
+        Write::Hub(_, Op::Charge { task, .. }) => format!("a loss of task {task}"),
+        Write::Hub(_, Op::Generation { endpoint, .. }) => format!("the generation of endpoint {endpoint}"),
+        Write::Hub(_, Op::DeleteEndpoint { endpoint }) => format!("the deletion of endpoint {endpoint}"),
+        Write::Registry(..) => "a change of the registry".to_owned(),
+    }
+}
+
+/// What is told of a write that failed by itself: later it may succeed if only its file could not be written.
+fn refused(write: &Write, error: &Error) -> Done {
+    match (write, error.blame()) {
+        (Write::Hub(token, _), Blame::Write) => {
+            Done::Hub(*token, Ok(Answer::Refused { why: error.to_string() }))
+        }
+        (write, _) => failed(write, error.to_string()),
     }
 }
 
@@ -204,6 +266,12 @@ pub(super) struct Weight {
 const ROW_BYTES: usize = 300;
 
 impl Weight {
+    fn of(batch: &[Write]) -> Self {
+        let mut weight = Self::default();
+        batch.iter().for_each(|write| weight.add(write));
+        weight
+    }
+
     pub(super) fn add(&mut self, write: &Write) {
         let (rows, bytes) = match write {
             Write::Hub(_, Op::Accept { tasks, .. }) => {

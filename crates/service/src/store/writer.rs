@@ -95,7 +95,7 @@ impl Writer {
     /// The store is back; after a failure it rests.
     fn home(&mut self, store: Box<SqliteStore>, done: &[Done]) {
         self.store = Some(store);
-        let failed = matches!(done.first(), Some(Done::Hub(_, Err(_)) | Done::Registry(_, Err(_))));
+        let failed = done.iter().all(|done| matches!(done, Done::Hub(_, Err(_)) | Done::Registry(_, Err(_))));
         self.hold = failed.then(|| Instant::now() + PAUSE);
     }
 
