@@ -212,11 +212,19 @@ pub(crate) enum Task {
         /// Its id
         task: String,
     },
+    /// Say why a task waits, or how it ended, and what to do next
+    Explain {
+        /// Its id
+        task: String,
+    },
     /// Cancel tasks
     Cancel {
         /// Their ids
-        #[arg(required = true)]
+        #[arg(required_unless_present = "group")]
         tasks: Vec<String>,
+        /// All tasks of this group that have not ended
+        #[arg(long, conflicts_with = "tasks")]
+        group: Option<String>,
     },
 }
 

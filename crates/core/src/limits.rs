@@ -34,6 +34,9 @@ pub const PAGE_ROWS: usize = 1_000;
 /// Longest wait of one long-poll: below the 60 s after which many proxies cut a silent request.
 pub const LONG_POLL_MS: u64 = 50_000;
 
+/// Tasks counted ahead of one that waits for its turn, when its user asks: a walk through the queue of about a millisecond.
+pub const EXPLAIN_STEPS: usize = 10_000;
+
 /// Submits of one stream that wait for their answer.
 pub const STREAM_SUBMITS: usize = 64;
 /// Groups that one stream follows: each may cost a look into the store when it is subscribed.

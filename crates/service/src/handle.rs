@@ -5,7 +5,7 @@ use crate::bell::Bells;
 use crate::command::{Command, ReplyTo};
 use crate::metrics::{Gauges, Metrics};
 use crate::store::{Change, Changed, Error, Reader};
-use bursa_core::hub::{EndpointStatus, Reply};
+use bursa_core::hub::{EndpointStatus, Explanation, Reply};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::{TaskSpec, TaskState};
@@ -91,6 +91,11 @@ impl Handle {
             return Ok(Vec::new());
         }
         self.ask(|answer| Command::States(tasks, answer)).await
+    }
+
+    /// Why a live task stands where it stands; `None`: it is not live.
+    pub(crate) async fn explain(&self, task: TaskId) -> Result<Option<Box<Explanation>>, Stopping> {
+        self.ask(|answer| Command::Explain(task, answer)).await
     }
 
     pub(crate) async fn endpoints(

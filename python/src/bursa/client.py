@@ -246,6 +246,10 @@ class Client:
         """The state of a task: `received`, …, `running`, `success`, `failed` or `cancelled`."""
         return self.task(task)["state"]
 
+    def explain(self, task: Task) -> dict[str, Any]:
+        """Why a task waits, or how it ended: `message` (a sentence), `next` (what to do), and the facts."""
+        return self._rest.get(f"/tasks/{_task_id(task)}/explain")
+
     def cancel(self, *tasks: Task) -> list[str]:
         """Cancel tasks that have not ended; the state of each afterwards, in order."""
         futures = {task.task_id: task for task in tasks if isinstance(task, TaskFuture)}

@@ -46,7 +46,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     _exception: BaseException | None = None
 
     def __init__(self, raw: bytes, client: Any) -> None:
-        """`client` has `loads` (payload to value), `cancel_one` and `wait_accepted`."""
+        """`client` has `loads` (payload to value), `cancel_one`, `explain` and `wait_accepted`."""
         self.raw = raw
         self._client = client
 
@@ -87,6 +87,10 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         if self._state != PENDING:
             return self.cancelled()
         return self._client.cancel_one(self)
+
+    def explain(self) -> dict[str, Any]:
+        """What `client.explain` says of this task: why it waits, or how it ended, and what to do next."""
+        return self._client.explain(self)
 
     def result(self, timeout: float | None = None) -> Any:
         """The value, or the exception raised. TaskPending (a TimeoutError) after `timeout` seconds."""

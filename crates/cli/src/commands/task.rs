@@ -22,9 +22,13 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Task) -> anyhow:
             list(as_json, &client.get(&path)?);
         }
         Task::Show { task } => show(as_json, client.get(&format!("/tasks/{task}"))?),
-        Task::Cancel { tasks } => {
-            let answer = client.post("/tasks/cancel", &json!({"task_ids": tasks}))?;
-            cancelled(as_json, &answer);
+        Task::Explain { task } => explain(as_json, client.get(&format!("/tasks/{task}/explain"))?),
+        Task::Cancel { tasks, group } => {
+            let asked = match group {
+                Some(group) => json!({"group_id": group}),
+                None => json!({"task_ids": tasks}),
+            };
+            cancelled(as_json, &client.post("/tasks/cancel", &asked)?);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -65,6 +69,19 @@ fn show(as_json: bool, mut task: Value) {
             let bytes = payload.as_str().map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4);
             *payload = json!(format!("{bytes} bytes; read it with `bursa.Client().result(TASK)` in Python"));
         }
+    }
+    output::print_fields(&task);
+}
+
+/// The sentence and what to do next; then the facts.
+fn explain(as_json: bool, mut task: Value) {
+    if as_json {
+        return output::print_json(&task);
+    }
+    println!("{}", field(&task, "message"));
+    println!("next: {}\n", field(&task, "next"));
+    if let Value::Object(facts) = &mut task {
+        facts.retain(|name, _| !["message", "next"].contains(&name.as_str()));
     }
     output::print_fields(&task);
 }

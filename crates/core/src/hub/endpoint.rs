@@ -291,6 +291,11 @@ impl Endpoint {
         self.link.as_deref().filter(|link| link.live).map(|link| link.capacity.slots_total)
     }
 
+    /// What it said it can take; `None` while it is away.
+    pub(super) fn live_capacity(&self) -> Option<&Capacity> {
+        self.link.as_deref().filter(|link| link.live).map(|link| &link.capacity)
+    }
+
     pub(super) fn status(&self) -> EndpointStatus {
         let live = self.link.as_deref().filter(|link| link.live);
         EndpointStatus {

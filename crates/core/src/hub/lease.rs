@@ -6,6 +6,7 @@
 
 use crate::id::TaskId;
 use crate::limits;
+use crate::time::Wall;
 use crate::wire::Attempt;
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub(super) struct Lease {
     bytes: u32,
     /// A worker is known to have begun it.
     pub(super) begun: bool,
+    /// When the present session said so; `None` if it was known before, or not at all.
+    pub(super) begun_at: Option<Wall>,
 }
 
 /// An endpoint's strays, and how many leases of it are confirmed.
@@ -67,7 +70,7 @@ impl Leases {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.confirmed += 1;
         self.bytes += u64::from(bytes);
-        Lease { session: self.session, life: self.life, bytes, begun }
+        Lease { session: self.session, life: self.life, bytes, begun, begun_at: None }
     }
 
     /// The lease was reported in the present session.

@@ -9,7 +9,7 @@ use super::hello::{Refusal, refusal};
 use super::{Cx, Hub};
 use crate::id::{ConnId, EndpointId, TaskId};
 use crate::limits;
-use crate::time::Mono;
+use crate::time::{Mono, Wall};
 use crate::wire::{Attempt, Capacity, Item, Message, RefusedReason, ResetReason, Session};
 
 impl Hub {
@@ -92,7 +92,7 @@ impl Hub {
             _ if !live => return Err(ResetReason::Protocol),
             Item::Held(held) => self.on_held(endpoint, &held, cx)?,
             Item::Capacity(capacity) => self.on_capacity(endpoint, capacity),
-            Item::Started { task, attempt, .. } => self.on_started(endpoint, task, attempt),
+            Item::Started { task, attempt, .. } => self.on_started(endpoint, task, attempt, cx.now.wall),
             Item::Result(done) => self.on_result(endpoint, *done, cx),
             Item::WantFunction { hash } => self.on_want_function(endpoint, hash)?,
             Item::Hello(_)
@@ -114,7 +114,7 @@ impl Hub {
         }
     }
 
-    fn on_started(&mut self, endpoint: u32, id: TaskId, attempt: Attempt) {
+    fn on_started(&mut self, endpoint: u32, id: TaskId, attempt: Attempt, now: Wall) {
         let Some(slot) = self.find(endpoint, &id) else {
             if let Some(lease) = self.endpoints[endpoint as usize].leases.stray_mut(id, attempt) {
                 lease.begun = true;
@@ -128,6 +128,7 @@ impl Hub {
         };
         if let Some(lease) = lease.filter(|lease| !lease.begun) {
             lease.begun = true;
+            lease.begun_at = Some(now);
             task.starts = task.starts.saturating_add(1);
         }
     }

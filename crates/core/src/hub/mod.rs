@@ -11,6 +11,7 @@ mod delete;
 mod dispatch;
 mod endpoint;
 mod event;
+mod explain;
 mod failure;
 mod held;
 mod hello;
@@ -27,6 +28,7 @@ mod view;
 mod write;
 
 pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId, Submit, Token};
+pub use explain::{Explanation, Reason};
 pub use view::{LeaseView, SessionView};
 
 use crate::id::{ConnId, EndpointId, TaskId, UserId};

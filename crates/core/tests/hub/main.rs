@@ -4,6 +4,7 @@
 
 mod cancel;
 mod credit;
+mod explain;
 mod holdings;
 mod hostile;
 mod restart;

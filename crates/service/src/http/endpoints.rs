@@ -141,10 +141,12 @@ pub(crate) async fn status(
 ) -> Result<Response, ApiError> {
     find(&app, &user, &id)?;
     let status = status_of(&app, id).await?;
-    let word = word(status.as_ref());
-    let now = status.unwrap_or_default();
-    Ok(format.ok(&EndpointState {
-        status: word,
+    Ok(format.ok(&endpoint_state(status.unwrap_or_default())))
+}
+
+pub(super) fn endpoint_state(now: EndpointStatus) -> EndpointState {
+    EndpointState {
+        status: word(Some(&now)),
         since: now.since.map(Time),
         host: now.host,
         software: now.software,
@@ -153,7 +155,7 @@ pub(crate) async fn status(
         slots_free: now.slots_free,
         queued: now.queued,
         held: now.held,
-    }))
+    }
 }
 
 /// Deletes an endpoint: its live tasks end as `endpoint-deleted` first, its manager is told to stop.

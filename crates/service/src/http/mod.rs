@@ -7,6 +7,7 @@ mod about;
 mod body;
 mod endpoints;
 mod error;
+mod explain;
 mod extract;
 mod functions;
 mod listing;
@@ -97,6 +98,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(endpoints::status))
         .routes(routes!(tasks::submit, listing::list))
         .routes(routes!(tasks::get))
+        .routes(routes!(explain::explain))
         .routes(routes!(tasks::get_many))
         .routes(routes!(listing::cancel))
         .routes(routes!(stream::open))

@@ -270,6 +270,71 @@ pub(crate) struct Task {
     pub(crate) starts: Option<u32>,
 }
 
+/// Why a task waits, or how it ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Explained {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) task_id: Text<TaskId>,
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) endpoint_id: Text<EndpointId>,
+    pub(crate) endpoint_name: String,
+    #[schema(value_type = String)]
+    pub(crate) state: TaskState,
+    /// `accepting`, `store-failing`, `endpoint-offline`, `endpoint-degraded`, `endpoint-settling`, `endpoint-busy`,
+    /// `loading`, `no-node`, `no-worker`, `running`, `charging`, `ending`; the state of an ended task.
+    pub(crate) reason: &'static str,
+    /// One sentence for people.
+    pub(crate) message: String,
+    /// What to do next.
+    pub(crate) next: String,
+    /// Since when it runs, or its endpoint is offline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) since: Option<Time>,
+    /// Tasks before it in the queue of its endpoint; absent also when they are more than 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ahead: Option<usize>,
+    /// How its endpoint is, while the task is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<EndpointState>,
+    /// What it has been charged so far, while it is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) charges: Option<Charges>,
+    /// When it ends whatever happens, while it is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) deadline: Option<Time>,
+    /// Executions that are known to have started.
+    pub(crate) starts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) ended_at: Option<Time>,
+    /// Run time of its last execution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TaskFailure>)]
+    pub(crate) failure: Option<Failure>,
+    /// The last lines that it printed, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_lines: Option<String>,
+}
+
+/// What a live task has been charged, and what it may be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Charges {
+    /// Lost executions that count.
+    pub(crate) losses: u32,
+    /// How many may.
+    pub(crate) retries: u32,
+    /// Lost executions of which nobody knows whether they had started: the first three are free.
+    pub(crate) unknown_starts: u32,
+    /// User exceptions that count.
+    pub(crate) errors: u32,
+    /// How many may.
+    pub(crate) retry_on_error: u32,
+}
+
 /// Why a task failed: the schema of the core's `Failure`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskFailure {

@@ -1,0 +1,109 @@
+//! Why a task stands where it stands.
+
+use crate::rig::*;
+use bursa_core::hub::{Explanation, Reason};
+use bursa_core::id::Hash;
+use bursa_core::task::{Begun, Outcome, TaskState};
+use bursa_core::time::Wall;
+use bursa_core::wire::{Capacity, Item};
+
+fn explain(rig: &Rig, n: u32) -> Explanation {
+    rig.hub.explain(&task(n), rig.now()).unwrap()
+}
+
+fn reason(rig: &Rig, n: u32) -> Reason {
+    explain(rig, n).reason
+}
+
+#[test]
+fn each_step_of_a_task_has_its_reason() {
+    let mut rig = Rig::new();
+    rig.submit(vec![spec(1), spec(2)]);
+    assert_eq!(reason(&rig, 1), Reason::Accepting);
+    rig.settle();
+    let offline = explain(&rig, 1);
+    assert_eq!(offline.reason, Reason::EndpointOffline { holds_it: false });
+    assert_eq!((offline.state, offline.status.since), (TaskState::WaitingForEp, None), "never seen");
+    assert_eq!(offline.deadline, Wall(WALL + 1_000_000));
+
+    let mut words = hello(1, 1, 1);
+    words.capacity = Capacity { slots_total: 0, ..capacity(1) };
+    let mut peer = rig.connect(words);
+    assert_eq!(reason(&rig, 1), Reason::Node);
+    assert_eq!(reason(&rig, 2), Reason::Turn { ahead: Some(0) });
+    rig.say(&mut peer, vec![Item::Capacity(capacity(1))]);
+    assert_eq!(reason(&rig, 1), Reason::Worker);
+    let first = rig.hub.current(&task(1)).unwrap().0;
+    rig.say(&mut peer, vec![started(1, first)]);
+    let since = Some(Wall(WALL + rig.mono));
+    assert_eq!(reason(&rig, 1), Reason::Running { since });
+    assert_eq!(explain(&rig, 1).status.host, "host1");
+
+    rig.say(&mut peer, vec![result(1, first, Outcome::Died, Begun::Yes)]);
+    assert_eq!(reason(&rig, 1), Reason::Charging);
+    rig.cancel(vec![task(1)]);
+    assert!(explain(&rig, 1).cancelling);
+    rig.store_one();
+    let after = explain(&rig, 1);
+    assert_eq!((after.reason, after.losses, after.retries, after.starts), (Reason::Ending, 1, 1, 1));
+    rig.settle();
+    assert!(rig.hub.explain(&task(1), rig.now()).is_none());
+}
+
+#[test]
+fn a_task_that_waits_for_its_turn_knows_how_many_are_ahead() {
+    let mut rig = Rig::new();
+    let mut words = hello(1, 1, 1);
+    words.capacity = capacity(1);
+    let _peer = rig.connect(words);
+    rig.submit((1..=5).map(spec).collect());
+    rig.settle();
+    for n in 2..=5 {
+        assert_eq!(reason(&rig, n), Reason::Turn { ahead: Some(n as usize - 2) });
+    }
+    let shown = explain(&rig, 5).status;
+    assert_eq!((shown.queued, shown.held), (4, 1));
+}
+
+#[test]
+fn a_task_at_an_endpoint_that_is_away_or_degraded_or_settling() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let attempt = rig.run(&mut peer, vec![spec(1)])[0].attempt;
+    let degraded = Capacity { degraded: Some("no python".into()), ..capacity(0) };
+    rig.say(&mut peer, vec![Item::Capacity(degraded)]);
+    let why = "no python".to_owned();
+    assert_eq!(reason(&rig, 1), Reason::EndpointDegraded { why: why.clone() });
+    rig.submit(vec![spec(2)]);
+    rig.settle();
+    assert_eq!(reason(&rig, 2), Reason::EndpointDegraded { why });
+    rig.say(&mut peer, vec![started(1, attempt)]);
+    assert!(matches!(reason(&rig, 1), Reason::Running { .. }), "what runs, runs");
+    rig.pass(31_000);
+    assert_eq!(reason(&rig, 1), Reason::EndpointOffline { holds_it: true });
+    assert!(explain(&rig, 1).status.since.is_some());
+
+    let mut after = Rig::start(2, rig.store, 1_000_000);
+    let mut words = hello(2, 2, 1);
+    words.complete = false;
+    let _peer = after.connect(words);
+    assert_eq!(reason(&after, 1), Reason::EndpointSettling);
+}
+
+#[test]
+fn reads_and_a_failing_store_are_said() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let mut slow = spec(1);
+    slow.hash = Hash::of(b"slow");
+    rig.submit(vec![slow, spec(2)]);
+    rig.store_one();
+    rig.flush();
+    assert_eq!(reason(&rig, 1), Reason::Loading);
+    rig.settle();
+    let attempt = rig.hub.current(&task(2)).unwrap().0;
+    rig.hear(&mut peer);
+    rig.say(&mut peer, vec![result(2, attempt, Outcome::Died, Begun::Yes)]);
+    rig.fail_one();
+    assert_eq!(reason(&rig, 2), Reason::StoreFailing { why: "disk full".into() });
+}

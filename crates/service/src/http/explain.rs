@@ -1,0 +1,291 @@
+//! Why a task waits, or how it ended: one sentence, its facts, and what to do next.
+
+use super::App;
+use super::body::Format;
+use super::endpoints::endpoint_state;
+use super::error::{ApiError, ErrorBody};
+use super::extract::{PathId, User};
+use super::types::{Charges, Explained};
+use super::value::{Text, Time};
+use crate::clock;
+use crate::store::{EndRow, TaskRow};
+use axum::extract::State;
+use axum::response::Response;
+use bursa_core::hub::{Explanation, Reason};
+use bursa_core::id::TaskId;
+use bursa_core::task::{Failure, FailureCode, TaskState};
+use std::time::Duration;
+
+/// Last lines of output shown, and bytes of them.
+const LINES: (usize, usize) = (10, 2_000);
+
+/// Why a task waits, or how it ended, and what to do next.
+#[utoipa::path(get, path = "/api/v1/tasks/{id}/explain", tag = "tasks",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 200, body = Explained), (status = "default", body = ErrorBody)))]
+pub(crate) async fn explain(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<TaskId>,
+    format: Format,
+) -> Result<Response, ApiError> {
+    let find = || app.handle.reader.task(user.no, &id)?.ok_or_else(|| ApiError::not_found("task", id));
+    let mut row = find()?;
+    let mut live = None;
+    if row.state.is_none() {
+        live = app.handle.explain(id).await?;
+        if live.is_none() {
+            // It ended just now: its record says how.
+            row = find()?;
+        }
+    }
+    let name = app.handle.reader.endpoint(&row.endpoint)?.map(|endpoint| endpoint.name);
+    let name = name.unwrap_or_else(|| row.endpoint.to_string());
+    Ok(format.ok(&match live {
+        Some(live) => of_live(&row, name, *live),
+        None => of_ended(row, name),
+    }))
+}
+
+fn of_live(row: &TaskRow, name: String, live: Explanation) -> Explained {
+    let (mut message, next) = sentences(&name, &live);
+    if live.cancelling {
+        message.push_str(" Its cancel waits for the write that is under way.");
+    }
+    let (ahead, since) = match &live.reason {
+        Reason::Turn { ahead } => (*ahead, None),
+        Reason::Running { since } => (None, *since),
+        Reason::EndpointOffline { .. } => (None, live.status.since),
+        _ => (None, None),
+    };
+    Explained {
+        reason: word(&live.reason),
+        since: since.map(Time),
+        ahead,
+        endpoint: Some(endpoint_state(live.status)),
+        charges: Some(Charges {
+            losses: live.losses,
+            retries: live.retries,
+            unknown_starts: live.maybes,
+            errors: live.errors,
+            retry_on_error: live.retry_on_error,
+        }),
+        deadline: Some(Time(live.deadline)),
+        starts: live.starts,
+        ..blank(row, name, live.state, message, next)
+    }
+}
+
+fn blank(row: &TaskRow, name: String, state: TaskState, message: String, next: String) -> Explained {
+    Explained {
+        task_id: Text(row.task),
+        endpoint_id: Text(row.endpoint),
+        endpoint_name: name,
+        state,
+        reason: state.as_str(),
+        message,
+        next,
+        since: None,
+        ahead: None,
+        endpoint: None,
+        charges: None,
+        deadline: None,
+        starts: 0,
+        ended_at: None,
+        run_seconds: None,
+        failure: None,
+        last_lines: None,
+    }
+}
+
+const fn word(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::Accepting => "accepting",
+        Reason::StoreFailing { .. } => "store-failing",
+        Reason::EndpointOffline { .. } => "endpoint-offline",
+        Reason::EndpointDegraded { .. } => "endpoint-degraded",
+        Reason::EndpointSettling => "endpoint-settling",
+        Reason::Turn { .. } => "endpoint-busy",
+        Reason::Loading => "loading",
+        Reason::Node => "no-node",
+        Reason::Worker => "no-worker",
+        Reason::Running { .. } => "running",
+        Reason::Charging => "charging",
+        Reason::Ending => "ending",
+    }
+}
+
+/// What is, and what to do next.
+fn sentences(name: &str, live: &Explanation) -> (String, String) {
+    let host =
+        if live.status.host.is_empty() { String::new() } else { format!(" (on {})", live.status.host) };
+    let at = format!("endpoint {name}{host}");
+    let soon = "nothing is wrong: ask again in a moment".to_owned();
+    match &live.reason {
+        Reason::Accepting => ("The task is being written to disk.".into(), soon),
+        Reason::StoreFailing { why } => (
+            format!("The task's next step cannot be written to the service's disk: {why}."),
+            "whoever runs the service must repair its disk or make room; the task then goes on by itself"
+                .into(),
+        ),
+        Reason::EndpointOffline { holds_it } => offline(name, &at, *holds_it, live),
+        Reason::EndpointDegraded { why } => (
+            format!("The task waits since {at} takes no work for now: {}.", why.trim_end_matches('.')),
+            "repair what the endpoint names; it tries again by itself and the task then starts".into(),
+        ),
+        Reason::EndpointSettling => (
+            format!(
+                "The task waits until {at}, which has just connected, has said which tasks it still holds."
+            ),
+            soon,
+        ),
+        Reason::Turn { ahead } => (turn(&at, *ahead, live), busy(name)),
+        Reason::Loading => {
+            (format!("The task's function or arguments are being read, to be sent to {at}."), soon)
+        }
+        Reason::Node => (
+            format!("The task is at {at}, which has no node to run it on yet."),
+            format!("see in the log of endpoint {name} what its provider waits for"),
+        ),
+        Reason::Worker => (
+            format!(
+                "The task is at {at} and waits for one of its {} workers, of which {} are idle.",
+                live.status.slots_total, live.status.slots_free
+            ),
+            busy(name),
+        ),
+        Reason::Running { since } => (
+            format!(
+                "The task runs at {at}{}.",
+                since.map_or(String::new(), |at| format!(" since {}", clock::text(at)))
+            ),
+            "wait for its end, or cancel it with `bursa task cancel`".into(),
+        ),
+        Reason::Charging => {
+            ("An execution of the task was lost or failed; it is about to be queued again.".into(), soon)
+        }
+        Reason::Ending => ("The task has ended, and its record is being written.".into(), soon),
+    }
+}
+
+fn busy(name: &str) -> String {
+    format!("wait, cancel what is not wanted any more, or give endpoint {name} more workers")
+}
+
+fn offline(name: &str, at: &str, holds_it: bool, live: &Explanation) -> (String, String) {
+    let since = match live.status.since {
+        Some(since) => format!("has been offline since {}", clock::text(since)),
+        None => "has not connected since the service started".into(),
+    };
+    let next = format!("start it with `bursa endpoint start {name}`, or check its network");
+    if holds_it {
+        return (
+            format!(
+                "The task was sent to {at}, which {since}: how far it got is not known before it is back."
+            ),
+            format!("{next}; the task then goes on by itself"),
+        );
+    }
+    (format!("The task waits for {at}, which {since}."), format!("{next}; the task then starts by itself"))
+}
+
+fn turn(at: &str, ahead: Option<usize>, live: &Explanation) -> String {
+    let ahead = match ahead {
+        Some(1) => "1 task is".into(),
+        Some(ahead) => format!("{ahead} tasks are"),
+        None => format!("more than {} tasks are", bursa_core::limits::EXPLAIN_STEPS),
+    };
+    let (held, slots) = (live.status.held, live.status.slots_total);
+    format!(
+        "The task waits for its turn: {ahead} ahead of it, and {at} has {held} tasks for its {slots} workers."
+    )
+}
+
+fn of_ended(row: TaskRow, name: String) -> Explained {
+    // A live task that the hub does not know any more and whose end is not readable yet: it is a matter of moments.
+    let state = row.state.unwrap_or(TaskState::WaitingForEp);
+    let Some(end) = row.end.clone() else {
+        let soon = "nothing is wrong: ask again in a moment".into();
+        return blank(&row, name, state, "The task is about to be shown.".into(), soon);
+    };
+    let EndRow { ended, run_ns, starts, failure, output, .. } = end;
+    let seconds = (run_ns > 0).then(|| Duration::from_nanos(run_ns).as_secs_f64());
+    let at = clock::text(ended);
+    let (message, next) = match (&failure, state) {
+        (Some(failure), TaskState::Failed) => (failed(failure), after(failure).to_owned()),
+        (_, TaskState::Cancelled) => {
+            (format!("The task was cancelled at {at}."), "submit it again if it is still wanted".to_owned())
+        }
+        _ => (
+            success(&name, &at, seconds, starts),
+            format!("read its result with `bursa.Client().result(\"{}\")`", row.task),
+        ),
+    };
+    let lines = last_lines(&output);
+    Explained {
+        starts,
+        ended_at: Some(Time(ended)),
+        run_seconds: seconds,
+        failure,
+        last_lines: (!lines.is_empty()).then_some(lines),
+        ..blank(&row, name, state, message, next)
+    }
+}
+
+fn success(name: &str, at: &str, seconds: Option<f64>, starts: u32) -> String {
+    let ran = seconds.map_or(String::new(), |seconds| format!(", after running for {seconds:.3} s"));
+    let times = if starts > 1 { format!(", in its execution number {starts}") } else { String::new() };
+    format!("The task succeeded at {at} at endpoint {name}{ran}{times}.")
+}
+
+/// A failure as one sentence: of a user's exception the message alone says nothing.
+fn failed(failure: &Failure) -> String {
+    if failure.code != FailureCode::UserError {
+        return failure.message.clone();
+    }
+    let at = failure.host.as_deref().map_or(String::new(), |host| format!(" on {host}"));
+    let class = failure.class.as_deref().unwrap_or("an exception");
+    format!("The function raised {class}{at}: {}", failure.message.lines().next().unwrap_or_default())
+}
+
+/// What to do after a failure.
+const fn after(failure: &Failure) -> &'static str {
+    match failure.code {
+        FailureCode::UserError => {
+            "read the traceback, correct the function or its arguments, and submit it again"
+        }
+        FailureCode::WorkerDied if failure.oom => {
+            "let the function use less memory, or run it where there is more"
+        }
+        FailureCode::WorkerDied => {
+            "look at the signal or exit code and the last lines of output, and run it alone there"
+        }
+        FailureCode::WalltimeExceeded => "ask for longer blocks, or split the work into shorter tasks",
+        FailureCode::Timeout => "give it a longer timeout, or split the work into shorter tasks",
+        FailureCode::DeadlineExceeded => {
+            "submit it with a later deadline, or to an endpoint that is free sooner"
+        }
+        FailureCode::ExecutorLost => {
+            "look into the endpoint's log for why its executors end, then submit it again"
+        }
+        FailureCode::EndpointOffline => "start the endpoint, then submit it again",
+        FailureCode::EndpointDeleted => "submit it to another endpoint",
+        FailureCode::Unsatisfiable => "ask for less, or submit it to an endpoint with larger nodes",
+        FailureCode::EnvironmentFailed => {
+            "repair the Python that the endpoint's workers use, then submit it again"
+        }
+        FailureCode::LoadFailed => {
+            "install at the endpoint what the function imports, or register the function again"
+        }
+        FailureCode::DeserializeMismatch => "use the same Python minor version on both sides",
+        FailureCode::PayloadTooLarge | FailureCode::ResultTooLarge => "pass large data by a file or URL",
+        FailureCode::Cancelled => "submit it again if it is still wanted",
+    }
+}
+
+fn last_lines(output: &[u8]) -> String {
+    let tail = &output[output.len().saturating_sub(LINES.1)..];
+    let text = String::from_utf8_lossy(tail);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES.0)..].join("\n")
+}
