@@ -7,7 +7,7 @@ use super::task::{Phase, Place, Task};
 use super::{EndpointStatus, Hub};
 use crate::id::{EndpointId, TaskId};
 use crate::limits;
-use crate::task::TaskState;
+use crate::task::{Failure, TaskState};
 use crate::time::{Now, Wall};
 
 /// What a live task waits for, or does: the most telling of what is true.
@@ -81,6 +81,8 @@ pub struct Explanation {
     pub errors: u32,
     /// User exceptions allowed.
     pub retry_on_error: u32,
+    /// Why it was queued again last, in this life of the service.
+    pub last_loss: Option<Failure>,
 }
 
 impl Hub {
@@ -103,6 +105,7 @@ impl Hub {
             maybes: task.charges.maybes,
             errors: task.charges.errors,
             retry_on_error: task.retry_on_error,
+            last_loss: task.last_loss.as_deref().cloned(),
         })
     }
 

@@ -45,6 +45,7 @@ fn each_step_of_a_task_has_its_reason() {
     assert!(explain(&rig, 1).cancelling);
     rig.store_one();
     let after = explain(&rig, 1);
+    assert_eq!(after.last_loss.as_ref().unwrap().code, bursa_core::task::FailureCode::WorkerDied);
     assert_eq!((after.reason, after.losses, after.retries, after.starts), (Reason::Ending, 1, 1, 1));
     rig.settle();
     assert!(rig.hub.explain(&task(1), rig.now()).is_none());

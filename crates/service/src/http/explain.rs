@@ -49,6 +49,9 @@ pub(crate) async fn explain(
 
 fn of_live(row: &TaskRow, name: String, live: Explanation) -> Explained {
     let (mut message, next) = sentences(&name, &live);
+    if let Some(loss) = &live.last_loss {
+        message.push_str(&format!(" It was queued again after an execution ended: {}", failed(loss)));
+    }
     if live.cancelling {
         message.push_str(" Its cancel waits for the write that is under way.");
     }
@@ -72,6 +75,7 @@ fn of_live(row: &TaskRow, name: String, live: Explanation) -> Explained {
         }),
         deadline: Some(Time(live.deadline)),
         starts: live.starts,
+        failure: live.last_loss,
         ..blank(row, name, live.state, message, next)
     }
 }

@@ -312,6 +312,7 @@ pub(crate) struct Explained {
     /// Run time of its last execution.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run_seconds: Option<f64>,
+    /// How it ended; of a live task, why it was queued again last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<TaskFailure>)]
     pub(crate) failure: Option<Failure>,
