@@ -20,6 +20,7 @@ mod metrics;
 mod policy;
 mod start;
 mod store;
+mod trouble;
 
 pub use config::Config;
 pub use http::openapi_json;

@@ -1,9 +1,8 @@
 //! What the service counts, and its Prometheus text.
 
+use crate::trouble::{Part, Troubles};
 use bursa_core::hub::Counter;
 use std::fmt::Write as _;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -36,7 +35,8 @@ pub(crate) struct Metrics {
     pub(crate) errors: AtomicU64,
     pub(crate) streams: AtomicU64,
     pub(crate) pushed: AtomicU64,
-    failing: Mutex<Option<String>>,
+    /// What of the store does not work now.
+    pub(crate) troubles: Troubles,
 }
 
 /// What the driver knows at the moment of a scrape.
@@ -72,21 +72,13 @@ impl Metrics {
         if let Some(place) = BOUNDS_US.iter().position(|bound| us <= *bound) {
             self.buckets[place].fetch_add(1, Relaxed);
         }
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing.take().is_some() {
-            tracing::info!("the store can be written again");
-        }
+        self.troubles.works(Part::Database);
     }
 
     /// A transaction failed.
     pub(crate) fn commit_failed(&self, why: &str) {
         self.commit_failures.fetch_add(1, Relaxed);
-        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
-    }
-
-    /// Why the store cannot be written; `None`: the last write went well.
-    pub(crate) fn failing(&self) -> Option<String> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.troubles.failed(Part::Database, why.to_owned());
     }
 
     /// Everything as Prometheus text.
@@ -127,7 +119,11 @@ impl Metrics {
             ("link_connections", "Connections of managers", gauges.connections as u64),
             ("store_waiting_rows", "Rows waiting for the next transaction", gauges.waiting_rows as u64),
             ("requests_waiting", "Requests waiting for the hub", gauges.open_requests as u64),
-            ("store_failing", "1 while the store cannot be written", u64::from(self.failing().is_some())),
+            (
+                "store_failing",
+                "1 while the store cannot do its work",
+                u64::from(self.troubles.why().is_some()),
+            ),
         ] {
             line(&mut out, "gauge", name, about, value);
         }

@@ -111,7 +111,7 @@ fn assemble(
         clock,
         writer: Writer::new(store, paths)?,
         forwarder,
-        loads: Loads::new(Arc::clone(&reader)),
+        loads: Loads::new(Arc::clone(&reader), Arc::clone(&metrics)),
         commands: asked,
         bells: Arc::clone(&bells),
         metrics: Arc::clone(&metrics),

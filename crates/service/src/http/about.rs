@@ -17,15 +17,15 @@ pub(crate) async fn version(format: Format) -> Response {
     format.ok(&Version { version: env!("CARGO_PKG_VERSION"), api: "v1" })
 }
 
-/// Whether the service can do its work: 503 while its store cannot be written.
+/// Whether the service can do its work: 503 while its store cannot be written, or something in it cannot be read.
 #[utoipa::path(get, path = "/api/v1/health", tag = "service", security(()), responses(
     (status = 200, body = Health), (status = 503, body = Health)))]
 pub(crate) async fn health(State(app): State<App>, format: Format) -> Response {
-    let mut why = app.handle.metrics.failing();
+    let mut why = app.handle.metrics.troubles.why();
     if why.is_some() {
-        // The last write failed: see whether one succeeds now.
+        // Something failed the last time: see whether writes succeed now.
         why = match app.handle.change(Change::Probe).await {
-            Ok(Ok(_)) => None,
+            Ok(Ok(_)) => app.handle.metrics.troubles.why(),
             Ok(Err(why)) => Some(why),
             Err(_) => Some("the service is stopping".to_owned()),
         };

@@ -139,7 +139,11 @@ impl ApiError {
 
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
-        Self::internal(error)
+        if !error.may_pass() {
+            return Self::internal(error);
+        }
+        tracing::error!(%error, "the store could not be read");
+        Self::unavailable(error.to_string())
     }
 }
 

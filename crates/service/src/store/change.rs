@@ -38,6 +38,7 @@ pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> 
             Ok(hash.map_or(Changed::NotFound, Changed::TokenGone))
         }
         Change::Probe => {
+            payloads.probe()?;
             conn.execute("UPDATE meta SET value = value WHERE key = 'epoch'", [])?;
             Ok(Changed::Done)
         }

@@ -17,6 +17,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod users;
+mod words;
 mod write;
 mod writer;
 
@@ -67,10 +68,18 @@ enum Blame {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// SQLite refused.
-    #[error("the database: {0}")]
+    #[error("{}", words::of_database(.0))]
     Sql(#[from] rusqlite::Error),
+    /// The database cannot be used at all.
+    #[error("cannot use the database {path}: {why}")]
+    Unusable {
+        /// The database.
+        path: String,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A file could not be written or read.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}; {}", words::of_file(source))]
     Io {
         /// Which file, and what for.
         what: String,
@@ -101,8 +110,8 @@ pub enum Error {
         /// Why.
         why: String,
     },
-    /// A row that cannot be: a bug or a damaged disk.
-    #[error("the database holds something that cannot be: {0}")]
+    /// Something that cannot be: a bug or a damaged disk.
+    #[error("{0}")]
     Damaged(String),
 }
 
@@ -117,7 +126,22 @@ impl Error {
             },
             Self::Sql(_) | Self::Damaged(_) => Blame::Write,
             Self::Io { .. } => Blame::File,
-            Self::Newer { .. } | Self::Migration { .. } => Blame::Database,
+            Self::Unusable { .. } | Self::Newer { .. } | Self::Migration { .. } => Blame::Database,
+        }
+    }
+
+    /// Whether the same may succeed later without anybody changing what is stored.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.blame() != Blame::Write
+    }
+
+    /// The same, of the database at `path`.
+    fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Sql(_) | Self::Damaged(_) => {
+                Self::Unusable { path: path.display().to_string(), why: self.to_string() }
+            }
+            other => other,
         }
     }
 

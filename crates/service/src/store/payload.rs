@@ -4,7 +4,7 @@ use super::Error;
 use bursa_core::id::Hash;
 use bytes::Bytes;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -36,16 +36,34 @@ impl Payloads {
             sync_directory(&self.0)?;
         }
         let partial = path.with_extension("partial");
-        write_synced(&partial, data).map_err(Error::io("cannot write", &partial))?;
-        fs::rename(&partial, &path).map_err(Error::io("cannot write", &path))?;
+        write_synced(&partial, data).and_then(|()| fs::rename(&partial, &path)).map_err(|error| {
+            // What a full disk took of it is given back.
+            let _ = fs::remove_file(&partial);
+            Error::io("cannot write", &path)(error)
+        })?;
         sync_directory(directory)?;
         Ok(hash)
     }
 
-    /// The content of the file `hash`.
-    pub(super) fn get(&self, hash: &Hash) -> Result<Bytes, Error> {
+    /// Whether files can be written now.
+    pub(super) fn probe(&self) -> Result<(), Error> {
+        let path = self.0.join("probe.partial");
+        let probed = write_synced(&path, b"probe").map_err(Error::io("cannot write", &path));
+        let _ = fs::remove_file(&path);
+        probed
+    }
+
+    /// The content of the file `hash`; `None`: it is gone. Where its directory is gone too, the disk may be elsewhere,
+    /// and that is an error.
+    pub(super) fn get(&self, hash: &Hash) -> Result<Option<Bytes>, Error> {
         let path = self.path(hash);
-        fs::read(&path).map(Bytes::from).map_err(Error::io("cannot read", &path))
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if error.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::exists) => {
+                Ok(None)
+            }
+            Err(error) => Err(Error::io("cannot read", &path)(error)),
+        }
     }
 }
 
@@ -74,8 +92,11 @@ mod tests {
         let payloads = Payloads::open(dir.path()).unwrap();
         let hash = payloads.put(b"hello").unwrap();
         assert_eq!(payloads.put(b"hello").unwrap(), hash);
-        assert_eq!(payloads.get(&hash).unwrap(), Bytes::from_static(b"hello"));
+        assert_eq!(payloads.get(&hash).unwrap(), Some(Bytes::from_static(b"hello")));
         assert_eq!(fs::read_dir(dir.path().join(&hash.to_string()[..2])).unwrap().count(), 1);
         assert!(payloads.get(&Hash::of(b"other")).unwrap_err().to_string().starts_with("cannot read "));
+        fs::remove_file(payloads.path(&hash)).unwrap();
+        assert_eq!(payloads.get(&hash).unwrap(), None, "gone, as its directory is there");
+        payloads.probe().unwrap();
     }
 }

@@ -112,9 +112,14 @@ impl Reader {
         Ok(self.lock().prepare_cached(sql)?.query_row([id], |row| content(row, 0, 1)).optional()?)
     }
 
-    /// The content of a payload file; blocks for as long as reading it takes.
-    pub(crate) fn file(&self, hash: &Hash) -> Result<Bytes, Error> {
+    /// The content of a payload file, `None` if it is gone; blocks for as long as reading it takes.
+    pub(crate) fn find_file(&self, hash: &Hash) -> Result<Option<Bytes>, Error> {
         self.payloads.get(hash)
+    }
+
+    /// The content of a payload file that must be there.
+    pub(crate) fn file(&self, hash: &Hash) -> Result<Bytes, Error> {
+        self.find_file(hash)?.ok_or_else(|| Error::Damaged(format!("the payload file {hash} is gone")))
     }
 
     /// The content, wherever it is; blocks for as long as reading it takes.

@@ -9,6 +9,7 @@ use bursa_core::time::Wall;
 use bytes::Bytes;
 use rusqlite::{Row, params};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// What the hub and the forwarder start from.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ impl SqliteStore {
     /// # Errors
     /// The disk cannot be written or read.
     pub(crate) fn recover(&self) -> Result<Recovery, Error> {
+        self.begin_life().map_err(|error| error.at(Path::new(self.conn.path().unwrap_or_default())))
+    }
+
+    fn begin_life(&self) -> Result<Recovery, Error> {
         let sql = "UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value";
         let epoch = self.conn.query_row(sql, [], |row| row.get(0))?;
         let (endpoints, keys) = self.known_endpoints()?;

@@ -27,6 +27,12 @@ pub(crate) enum Done {
     Registry(RequestId, Result<Changed, String>),
 }
 
+impl Done {
+    pub(super) const fn is_ok(&self) -> bool {
+        !matches!(self, Self::Hub(_, Err(_) | Ok(Answer::Refused { .. })) | Self::Registry(_, Err(_)))
+    }
+}
+
 /// A change of the registry.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {

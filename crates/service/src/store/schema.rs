@@ -4,7 +4,7 @@ use super::{Error, Paths, payload};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The migrations, in order; the schema's number is `PRAGMA user_version`.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
@@ -18,8 +18,19 @@ pub(super) const WAL_BYTES: u64 = 8 << 20;
 
 /// Opens the database for writing and brings it to the newest schema.
 pub(super) fn open_write(paths: &Paths) -> Result<Connection, Error> {
-    let existed = paths.database.exists();
-    if !existed {
+    open_and_migrate(paths).map_err(|error| error.at(&paths.database))
+}
+
+fn open_and_migrate(paths: &Paths) -> Result<Connection, Error> {
+    let length = std::fs::metadata(&paths.database).map(|meta| meta.len()).ok();
+    let existed = length.is_some_and(|length| length > 0);
+    if !existed && std::fs::metadata(wal(paths)).is_ok_and(|meta| meta.len() > 0) {
+        return Err(Error::Damaged(
+            "its file is missing or empty and its WAL is there; bring a backup back with `bursa restore FILE --force`"
+                .to_owned(),
+        ));
+    }
+    if length.is_none() {
         private_file(&paths.database)?;
     }
     // No mutex: a connection has one owner at any moment.
@@ -27,9 +38,29 @@ pub(super) fn open_write(paths: &Paths) -> Result<Connection, Error> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(&paths.database, flags)?;
     tune(&conn)?;
+    check_ours(&conn)?;
     migrate(&mut conn, paths, existed, MIGRATIONS)?;
     extend_wal(&conn, paths)?;
     Ok(conn)
+}
+
+fn wal(paths: &Paths) -> PathBuf {
+    paths.database.with_extension("db-wal")
+}
+
+/// Refuses another program's database. What is damaged inside is found by what reads it: the live tasks at the start,
+/// the rest when it is asked for. A check of everything would take as long as the database is large.
+fn check_ours(conn: &Connection) -> Result<(), Error> {
+    let sql =
+        "SELECT count(*), count(CASE name WHEN 'meta' THEN 1 END) FROM sqlite_schema WHERE type = 'table'";
+    let (tables, ours): (u32, u32) = conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if (version(conn)? == 0 && tables == 0) || ours == 1 {
+        return Ok(());
+    }
+    Err(Error::Damaged(
+        "it is not Bursa's; move it away, or bring a backup back with `bursa restore FILE --force`"
+            .to_owned(),
+    ))
 }
 
 /// Makes the database's file for its owner alone; SQLite gives WAL and index the same mode.
@@ -56,7 +87,12 @@ pub(super) fn keep_wal(conn: &Connection) -> Result<(), Error> {
 
 fn tune(conn: &Connection) -> Result<(), Error> {
     keep_wal(conn)?;
-    conn.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
+    let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Error::Damaged(format!(
+            "its file system allows no WAL (journal mode {mode}); choose a home on a local disk"
+        )));
+    }
     // There is one writer; who else locks the database for longer than this makes the store fail, not the service hang.
     conn.execute_batch(
         "PRAGMA synchronous=FULL; PRAGMA foreign_keys=0; PRAGMA busy_timeout=200; PRAGMA cache_size=-65536;
@@ -127,8 +163,7 @@ fn backup(conn: &Connection, paths: &Paths, from: u32) -> Result<(), Error> {
 
 /// Writes the WAL to its full size once, so that commits overwrite it from then on.
 fn extend_wal(conn: &Connection, paths: &Paths) -> Result<(), Error> {
-    let wal = paths.database.with_extension("db-wal");
-    if std::fs::metadata(&wal).is_ok_and(|meta| meta.len() >= WAL_BYTES) {
+    if std::fs::metadata(wal(paths)).is_ok_and(|meta| meta.len() >= WAL_BYTES) {
         return checkpoint(conn);
     }
     conn.execute_batch("BEGIN; CREATE TABLE wal_fill (x BLOB)")?;

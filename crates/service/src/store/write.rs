@@ -5,10 +5,12 @@ use super::end::Ends;
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
 use super::writer::INLINE_ROWS;
-use super::{Blame, Error, Paths, change, checkpoint, row_id, row_n, schema};
+use super::{Blame, Change, Error, Paths, change, checkpoint, row_id, row_n, schema};
 use crate::metrics::Metrics;
+use crate::trouble::Part;
 use bursa_core::hub::{Answer, Op};
 use bursa_core::id::{EndpointId, TaskId, UserId};
+use bursa_core::limits;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -100,6 +102,9 @@ impl SqliteStore {
         match written {
             Ok(done) => {
                 let weight = Weight::of(&batch);
+                if weight.files > 0 && done.iter().all(Done::is_ok) {
+                    self.metrics.troubles.works(Part::Files);
+                }
                 self.metrics.committed(weight.rows, begun.elapsed());
                 self.checkpointer.wrote(&self.conn, weight.bytes, weight.rows > INLINE_ROWS);
                 done
@@ -164,6 +169,9 @@ impl SqliteStore {
                 Err(error) => {
                     self.run("ROLLBACK TO one")?;
                     self.users = Users::default();
+                    if error.blame() == Blame::File {
+                        self.metrics.troubles.failed(Part::Files, error.to_string());
+                    }
                     tracing::error!(%error, write = %name(write), "the store could not write this");
                     all.push(refused(write, &error));
                 }
@@ -260,6 +268,8 @@ fn refused(write: &Write, error: &Error) -> Done {
 pub(super) struct Weight {
     pub(super) rows: usize,
     pub(super) bytes: usize,
+    /// Payload files.
+    pub(super) files: usize,
 }
 
 /// About what one row and its index entries take in the WAL.
@@ -273,15 +283,23 @@ impl Weight {
     }
 
     pub(super) fn add(&mut self, write: &Write) {
-        let (rows, bytes) = match write {
+        match write {
             Write::Hub(_, Op::Accept { tasks, .. }) => {
-                (tasks.len(), tasks.iter().map(|task| task.args.len()).sum())
+                tasks.iter().for_each(|task| self.row(task.args.len(), 0))
             }
-            Write::Hub(_, Op::End { ending, .. }) => (1, ending.payload.len() + ending.output.len()),
-            Write::Registry(_, super::Change::AddFunction { body, .. }) => (1, body.len()),
-            Write::Hub(..) | Write::Registry(..) => (1, 0),
-        };
-        self.rows += rows;
-        self.bytes += bytes + rows * ROW_BYTES;
+            Write::Hub(_, Op::End { ending, .. }) => self.row(ending.payload.len(), ending.output.len()),
+            Write::Registry(_, Change::AddFunction { body, .. }) => self.row(body.len(), 0),
+            Write::Registry(_, Change::Probe) => {
+                self.row(0, 0);
+                self.files += 1;
+            }
+            Write::Hub(..) | Write::Registry(..) => self.row(0, 0),
+        }
+    }
+
+    fn row(&mut self, payload: usize, other: usize) {
+        self.rows += 1;
+        self.bytes += payload + other + ROW_BYTES;
+        self.files += usize::from(payload > limits::INLINE_BYTES);
     }
 }
