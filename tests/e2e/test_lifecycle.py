@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import bursa
-from conftest import STOP_S, descendants, running, start, wait_for, with_role
+import pytest
+from conftest import STOP_S, alive, descendants, running, start, wait_for, with_role
 
 
 def slow(seconds: float, path: str) -> str:
@@ -151,3 +152,51 @@ def test_a_stderr_that_takes_nothing_harms_nothing(tmp_path: Path) -> None:
             os.kill(with_role(stack.pid, role)[0], signal.SIGKILL)
             assert client.run(len, [1]).result(60) == 1
         assert stack.process.poll() is None
+
+
+# A watchdog that loses patience soon, and links that bear it.
+IMPATIENT = {"BURSA_WATCHDOG_HEARTBEAT_MS": "200", "BURSA_WATCHDOG_THRESHOLD_MS": "2000"}
+
+
+@pytest.mark.parametrize("role", ["service", "manager"])
+def test_a_child_that_lives_and_does_not_answer_is_replaced(tmp_path: Path, role: str) -> None:
+    log = tmp_path / "log"
+    with running(tmp_path / "home", **IMPATIENT) as stack:
+        client = stack.client()
+        long = client.run(slow, 4, str(log))
+        wait_for(lambda: starts(log) == 1, 30, "the start")
+        (stuck,) = with_role(stack.pid, role)
+        os.kill(stuck, signal.SIGSTOP)
+        many = [client.run(lambda x=x: x + 1) for x in range(20)]
+        assert [future.result(60) for future in many] == list(range(1, 21))
+        assert long.result(60) == "finished"
+        assert starts(log) == 1, "it ran once: the executor kept it"
+        assert with_role(stack.pid, role) != [stuck]
+        said = (tmp_path / "home.stderr").read_text()
+        assert f"the {role} is killed: it did not answer for 2 s (state T (stopped)" in said, said
+
+
+def test_everything_killed_at_once_loses_nothing(tmp_path: Path) -> None:
+    def square(x, path):
+        with open(path, "a") as log:
+            log.write("started\n")
+        time.sleep(0.05)
+        return x * x
+
+    log, home = tmp_path / "log", tmp_path / "home"
+    first = start(home)
+    client = bursa.Client(first.url, first.token)
+    tasks = [client.run(square, x, str(log)).task_id for x in range(200)]
+    wait_for(lambda: starts(log) > 10, 30, "the first starts")
+    client.close()
+    below = descendants(first.pid)
+    for pid in [first.pid, *below]:
+        os.kill(pid, signal.SIGKILL)
+    first.process.wait()
+    wait_for(lambda: not alive(below), 10, "the end of everything")
+    done = starts(log)
+    assert done < 200, "it was killed in the middle"
+    with running(home) as stack:
+        client = stack.client()
+        assert [client.result(task, timeout=60) for task in tasks] == [x * x for x in range(200)]
+    assert starts(log) >= 200

@@ -3,6 +3,7 @@
 use crate::client::ApiError;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use std::io::Write as _;
 
 /// Prints a JSON document on one line.
 pub(crate) fn print_json(value: &Value) {
@@ -58,12 +59,11 @@ pub(crate) fn field(value: &Value, name: &str) -> String {
 
 /// Prints an error on stderr: a sentence, or the service's own error document.
 pub(crate) fn print_error(json: bool, error: &anyhow::Error) {
-    if !json {
-        eprintln!("bursa: {error:#}");
-        return;
-    }
-    match error.downcast_ref::<ApiError>() {
-        Some(ApiError::Answer { body, .. }) if body.is_object() => eprintln!("{body}"),
-        _ => eprintln!("{}", json!({"error": {"message": format!("{error:#}")}})),
-    }
+    let text = match error.downcast_ref::<ApiError>() {
+        _ if !json => format!("bursa: {error:#}"),
+        Some(ApiError::Answer { body, .. }) if body.is_object() => body.to_string(),
+        _ => json!({"error": {"message": format!("{error:#}")}}).to_string(),
+    };
+    // `eprintln!` would panic where nobody reads: the exit code says it too.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

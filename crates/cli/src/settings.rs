@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 /// The home directory and everything that was set.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     home: PathBuf,
     values: Values,
@@ -24,7 +24,10 @@ pub(crate) struct Credentials {
 
 /// Every key there is, section by section.
 pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
-    bursa_service::config::KEYS.iter().chain(bursa_endpoint::config::KEYS)
+    bursa_service::config::KEYS
+        .iter()
+        .chain(bursa_endpoint::config::KEYS)
+        .chain(bursa_endpoint::watchdog::KEYS)
 }
 
 impl Settings {

@@ -9,6 +9,7 @@ use crate::home::{self, EndpointDir, Lock, ManagerAddress, Registration};
 use crate::interpreter;
 use crate::provider::local::Local;
 use crate::uplink::{self, News, Uplink};
+use crate::watchdog::Pings;
 use bursa_core::id::{BlockId, ConnId, ExecutorId, ManagerId};
 use bursa_core::limits;
 use bursa_core::manager::{self, Action, Event, ExitReason, Manager};
@@ -17,6 +18,7 @@ use bursa_fabric::{Acceptor, Context, Incoming, PublicKey};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// When the manager stops, executors that were told to end are killed after this.
@@ -69,15 +71,20 @@ enum Wake {
     Executor(Incoming),
     Gone(ExecutorId, String),
     Stop,
+    Ping(oneshot::Sender<()>),
     Timer,
 }
 
 /// Runs the manager of endpoint `config.name` until it is told to stop or refused by the service. `on_ready` is
-/// called once, when a first call would succeed.
+/// called once, when a first call would succeed. Answers `pings` from its loop.
 ///
 /// # Errors
 /// When it cannot start: the endpoint is not registered, another process runs it, no sockets.
-pub async fn run_manager(config: Config, on_ready: impl FnMut()) -> Result<ManagerExit, Error> {
+pub async fn run_manager(
+    config: Config,
+    on_ready: impl FnMut(),
+    mut pings: Pings,
+) -> Result<ManagerExit, Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
     crate::rlimit::raise();
@@ -91,7 +98,7 @@ pub async fn run_manager(config: Config, on_ready: impl FnMut()) -> Result<Manag
             }
             return exit;
         }
-        let wake = driver.wait(&mut terminate, &mut interrupt).await;
+        let wake = driver.wait(&mut terminate, &mut interrupt, &mut pings).await;
         driver.take(wake);
     }
 }
@@ -166,12 +173,13 @@ impl<F: FnMut()> Driver<F> {
         self.keys.insert(executor, key);
     }
 
-    async fn wait(&mut self, terminate: &mut Signal, interrupt: &mut Signal) -> Wake {
+    async fn wait(&mut self, terminate: &mut Signal, interrupt: &mut Signal, pings: &mut Pings) -> Wake {
         let deadline = self.machine.next_deadline().map(|at| self.clock.instant(at));
         tokio::select! {
             biased;
             _ = terminate.recv() => Wake::Stop,
             _ = interrupt.recv() => Wake::Stop,
+            Some(answer) = pings.recv() => Wake::Ping(answer),
             (executor, why) = self.provider.gone() => Wake::Gone(executor, why),
             news = self.service.news() => Wake::Service(news),
             incoming = self.executors.recv() => Wake::Executor(incoming),
@@ -186,6 +194,8 @@ impl<F: FnMut()> Driver<F> {
             Wake::Executor(incoming) => self.heard_executor(&incoming),
             Wake::Gone(executor, why) => self.gone(executor, why),
             Wake::Stop => self.stop(),
+            // Whoever asked may be gone.
+            Wake::Ping(answer) => drop(answer.send(())),
             Wake::Timer => {}
         }
         while self.inbox.len() < limits::ROUND_EVENTS

@@ -127,6 +127,16 @@ pub(crate) fn wait_for_end(process: &Identity, limit: Duration) -> io::Result<bo
     Ok(poll(&mut [PollFd::new(fd.0.as_fd(), PollFlags::POLLIN)], timeout)? > 0)
 }
 
+/// What the system says of a process, for people: what it does, and where in the system it waits.
+pub(crate) fn state(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or("gone").trim();
+    match fs::read_to_string(format!("/proc/{pid}/wchan")) {
+        Ok(place) if !matches!(place.trim(), "" | "0") => format!("state {state}, in {place}"),
+        _ => format!("state {state}"),
+    }
+}
+
 /// Signals a process; one that is gone is no error.
 pub(crate) fn signal(pid: i32, signal: Signal) {
     if pid > 1 {

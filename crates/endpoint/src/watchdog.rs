@@ -1,36 +1,40 @@
-//! The watchdog of `bursa up` and `bursa endpoint start`: keeps service and manager running, and when it is told to
-//! stop, ends them in order and leaves nothing behind.
+//! The watchdog of `bursa up` and `bursa endpoint start`: keeps service and manager running and answering, and when it
+//! is told to stop, ends them in order and leaves nothing behind.
 //!
 //! It is a child subreaper, so every process below it ends up with it: executors of a dead manager go on running,
 //! what ended is reaped, and at the end it sees everything that is left. Must run on its process's main thread in a
 //! current-thread runtime: its children get SIGTERM when that thread ends.
 
 mod child;
+mod pulse;
+mod rules;
 mod stop;
+mod words;
 
-pub use child::{Child, Role};
+pub use child::{Child, Role, WhenReady};
+pub use pulse::{Pings, pings};
+pub use rules::{KEYS, Rules};
 
-use crate::exit;
-use child::{Life, Slot};
+use crate::{exit, proc};
+use child::{Life, Pipes, Said, Slot, Voice};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use serde_json::Value;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// A child that dies this often within [`WITHIN`] is given up.
-const DEATHS: usize = 5;
-/// See [`DEATHS`].
-const WITHIN: Duration = Duration::from_secs(60);
 /// Back-off before a restart: doubled from the first to the last.
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(5);
-/// Lines of children that wait to be read: they say one each.
-const LINES: usize = 16;
+/// What children said and was not heard yet: they say one line each.
+const HEARD: usize = 16;
+/// What fails because a child is dying may be known before its death is.
+const DEATH_SEEN: Duration = Duration::from_millis(500);
 
 /// What a watchdog tells its caller.
 #[derive(Debug)]
@@ -51,6 +55,13 @@ pub enum Report<'a> {
     },
     /// Every child has been ready once.
     AllReady,
+    /// A child lives and does not answer; it is killed.
+    Silent {
+        /// Which.
+        role: Role,
+        /// For how long, and what the system says of its process, for people.
+        how: &'a str,
+    },
     /// A child ended and nobody told it to.
     Died {
         /// Which.
@@ -91,12 +102,23 @@ pub enum Error {
         code: i32,
     },
     /// A child died too often.
-    #[error("the {role} died {DEATHS} times within {} s (last: {how}) and is given up; see its log", WITHIN.as_secs())]
+    #[error(
+        "the {role} died {deaths} times within {} s and is given up; the last time: {how}; {words}; mend the cause \
+         ({log} may say more) and start again", within.as_secs_f32(), log = .log.display()
+    )]
     GaveUp {
         /// Which.
         role: Role,
+        /// How often.
+        deaths: usize,
+        /// In which time.
+        within: Duration,
         /// How it ended the last time.
         how: String,
+        /// What it wrote to stderr then.
+        words: String,
+        /// Its log.
+        log: PathBuf,
     },
     /// The caller did not like a report.
     #[error("{0}")]
@@ -118,6 +140,7 @@ impl Error {
 }
 
 struct Watchdog<F> {
+    rules: Rules,
     slots: Vec<Slot>,
     report: F,
     was_all_ready: bool,
@@ -125,9 +148,12 @@ struct Watchdog<F> {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
-    readers: JoinSet<()>,
-    say: mpsc::Sender<(usize, i32, String)>,
-    lines: mpsc::Receiver<(usize, i32, String)>,
+    /// Tasks that listen to children.
+    ears: JoinSet<()>,
+    /// What is done once when a child is ready: which child, which process, how it went.
+    jobs: JoinSet<(usize, i32, Result<(), String>)>,
+    say: mpsc::Sender<(usize, i32, Said)>,
+    heard: mpsc::Receiver<(usize, i32, Said)>,
 }
 
 /// Starts the children in order, each when the one before is ready, and keeps them running until SIGTERM or SIGINT.
@@ -137,11 +163,13 @@ struct Watchdog<F> {
 /// When a child cannot be started, refuses to run or dies too often, or when a report was refused.
 pub async fn watch(
     children: Vec<Child>,
+    rules: Rules,
     report: impl FnMut(Report<'_>) -> Result<(), String>,
 ) -> Result<Ended, Error> {
     nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)?;
-    let (say, lines) = mpsc::channel(LINES);
+    let (say, heard) = mpsc::channel(HEARD);
     let mut watchdog = Watchdog {
+        rules,
         slots: children.into_iter().map(Slot::new).collect(),
         report,
         was_all_ready: false,
@@ -149,9 +177,10 @@ pub async fn watch(
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         hangup: signal(SignalKind::hangup())?,
-        readers: JoinSet::new(),
+        ears: JoinSet::new(),
+        jobs: JoinSet::new(),
         say,
-        lines,
+        heard,
     };
     let ended = watchdog.run().await;
     watchdog.stop().await;
@@ -168,8 +197,9 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
                 _ = self.terminate.recv() => return Ok(Ended::Stopped),
                 _ = self.interrupt.recv() => return Ok(Ended::Stopped),
                 _ = self.hangup.recv() => return Ok(Ended::Stopped),
-                Some((index, pid, line)) = self.lines.recv() => self.heard(index, pid, &line)?,
-                _ = self.deaths.recv() => self.bury()?,
+                Some((index, pid, said)) = self.heard.recv() => self.hear(index, pid, said)?,
+                _ = self.deaths.recv() => self.bury().await?,
+                Some(Ok((index, pid, done))) = self.jobs.join_next() => self.done(index, pid, done).await?,
                 () = crate::executor_driver::sleep_until(wake) => {}
             }
         }
@@ -203,29 +233,67 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
     fn start(&mut self, index: usize) -> Result<(), Error> {
         let slot = &mut self.slots[index];
         let role = slot.child.role;
-        let (pid, stdout) = slot.start().map_err(|source| Error::Start { role, source })?;
-        let say = self.say.clone();
-        self.readers.spawn(child::read_lines(stdout, index, pid, say));
-        while self.readers.try_join_next().is_some() {}
+        let (pid, Pipes { stdout, pulse }) = slot.start().map_err(|source| Error::Start { role, source })?;
+        let voice = Voice { index, pid, heard: self.say.clone() };
+        self.ears.spawn(child::read_lines(stdout, voice.clone()));
+        self.ears.spawn(pulse::ask(pulse, self.rules, voice));
+        while self.ears.try_join_next().is_some() {}
         self.say(Report::Started { role, pid })
     }
 
-    fn heard(&mut self, index: usize, pid: i32, line: &str) -> Result<(), Error> {
-        let slot = &mut self.slots[index];
-        if !matches!(slot.life, Life::Running { pid: now, ready: false, .. } if now == pid) {
+    fn hear(&mut self, index: usize, pid: i32, said: Said) -> Result<(), Error> {
+        if self.slots[index].pid() != Some(pid) {
             return Ok(());
         }
-        let role = slot.child.role;
-        match serde_json::from_str::<Value>(line) {
-            Ok(line) if line.is_object() => {
-                slot.is_ready();
-                self.say(Report::Ready { role, line: &line })
-            }
-            _ => {
-                tracing::warn!("the {role} said '{line}', which is no ready line");
-                Ok(())
-            }
+        match said {
+            Said::Line(line) => self.ready_line(index, pid, &line),
+            Said::Nothing { since } => self.silent(index, pid, since),
         }
+    }
+
+    fn ready_line(&mut self, index: usize, pid: i32, line: &str) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        let Life::Running { ready, .. } = &mut slot.life else { return Ok(()) };
+        let line = match serde_json::from_str::<Value>(line) {
+            Ok(line) if line.is_object() && !*ready => line,
+            _ => return Ok(()),
+        };
+        *ready = true;
+        let role = slot.child.role;
+        match slot.child.when_ready.clone() {
+            Some(job) if !slot.was_ready => {
+                let line = line.clone();
+                self.jobs.spawn_blocking(move || (index, pid, job(&line)));
+            }
+            _ => slot.was_ready = true,
+        }
+        self.say(Report::Ready { role, line: &line })
+    }
+
+    /// What was to be done when a child is ready is done. Where the child died of late it is done again with the next.
+    async fn done(&mut self, index: usize, pid: i32, done: Result<(), String>) -> Result<(), Error> {
+        let Err(why) = done else {
+            self.slots[index].was_ready = true;
+            return Ok(());
+        };
+        if tokio::time::timeout(DEATH_SEEN, self.deaths.recv()).await.is_ok() {
+            self.bury().await?;
+        }
+        if self.slots[index].pid() == Some(pid) { Err(Error::Caller(why)) } else { Ok(()) }
+    }
+
+    /// Kills a child that lives and does not answer: its death is then like any other. SIGKILL ends stopped ones too.
+    fn silent(&mut self, index: usize, pid: i32, since: Instant) -> Result<(), Error> {
+        let how = format!(
+            "it did not answer for {} s ({})",
+            since.elapsed().as_secs_f32().round(),
+            proc::state(pid)
+        );
+        let slot = &mut self.slots[index];
+        slot.killed = Some(how.clone());
+        proc::signal(pid, nix::sys::signal::Signal::SIGKILL);
+        let role = slot.child.role;
+        self.say(Report::Silent { role, how: &how })
     }
 
     /// Reaps all that ended: children, and orphans that came to us.
@@ -248,16 +316,18 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
     }
 
     /// Decides what becomes of children that ended.
-    fn bury(&mut self) -> Result<(), Error> {
+    async fn bury(&mut self) -> Result<(), Error> {
         for (index, code, how) in self.reap() {
-            // What it said before it ended, if that was not heard yet.
-            while let Ok((other, pid, line)) = self.lines.try_recv() {
-                self.heard(other, pid, &line)?;
-            }
+            let rules = self.rules;
             let slot = &mut self.slots[index];
             let role = slot.child.role;
+            let how = slot.killed.take().unwrap_or(how);
+            let words = slot.last_words().await;
             if exit::may_restart(code) {
-                let again_in = slot.died().ok_or_else(|| Error::GaveUp { role, how: how.clone() })?;
+                let Some(again_in) = slot.died(&rules) else {
+                    let (Rules { deaths, within, .. }, log) = (rules, slot.child.log.clone());
+                    return Err(Error::GaveUp { role, deaths, within, how, words, log });
+                };
                 self.say(Report::Died { role, how: &how, again_in: Some(again_in) })?;
                 continue;
             }

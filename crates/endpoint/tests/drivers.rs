@@ -15,7 +15,7 @@ use bursa_core::task::Outcome;
 use bursa_core::time::Mono;
 use bursa_core::wire::{self, Assign, Attempt, Done, Item, Session};
 use bursa_endpoint::home::{self, Registration};
-use bursa_endpoint::{Config, KEYS, run_executor, run_manager};
+use bursa_endpoint::{Config, KEYS, run_executor, run_manager, watchdog};
 use bursa_fabric::{Acceptor, ConnId, Context, KeyPair, Timing};
 use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
@@ -52,7 +52,7 @@ fn case_process() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let code = if case == "manager" {
         let ready = || fs::write(home.join(format!("ready.{}", std::process::id())), "").unwrap();
-        match runtime.block_on(run_manager(config(&home), ready)) {
+        match runtime.block_on(async { run_manager(config(&home), ready, watchdog::pings()).await }) {
             Ok(exit) => exit.code(),
             Err(error) => {
                 eprintln!("{error}");

@@ -8,16 +8,36 @@
     reason = "tests"
 )]
 
-use bursa_endpoint::watchdog::{Child, Error, Report, Role, watch};
+use bursa_core::config::Values;
+use bursa_endpoint::watchdog::{Child, Error, Report, Role, Rules, WhenReady, watch};
 use std::cell::RefCell;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CASE: &str = "BURSA_TEST_CASE";
 const DIR: &str = "BURSA_TEST_DIR";
+
+const READY: &str = "echo '{\"ready\":true}'";
+/// What a loop that turns does with a ping.
+const ANSWER: &str = "dd bs=1 count=1 <&0 >&0 2>/dev/null";
+
+/// The rules of a case: tight where it is about them.
+fn rules(case: &str) -> Rules {
+    let ms = Duration::from_millis;
+    let usual = Rules::from_values(&Values::default()).unwrap();
+    match case {
+        "never_answers" => Rules { start: ms(300), ..usual },
+        "stops_answering" => Rules { heartbeat: ms(50), threshold: ms(300), ..usual },
+        "answers" => Rules { heartbeat: ms(20), threshold: ms(2_000), start: ms(2_000), ..usual },
+        "forgets" => Rules { within: ms(1), ..usual },
+        _ => usual,
+    }
+}
 
 fn shell(script: impl Into<String>) -> Command {
     let mut command = Command::new("sh");
@@ -26,13 +46,13 @@ fn shell(script: impl Into<String>) -> Command {
 }
 
 fn child(role: Role, script: impl Fn() -> String + 'static) -> Child {
-    Child { role, command: Box::new(move || shell(script())), needs_ready_line: true }
+    Child { role, command: Box::new(move || shell(script())), log: "/logs/its.log".into(), when_ready: None }
 }
 
 /// Appends a line to the case's diary.
 fn note(dir: &Path, line: &str) {
-    let old = fs::read_to_string(dir.join("diary")).unwrap_or_default();
-    fs::write(dir.join("diary"), format!("{old}{line}\n")).unwrap();
+    let mut diary = OpenOptions::new().create(true).append(true).open(dir.join("diary")).unwrap();
+    diary.write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 fn children_of(case: &str, dir: &Path) -> Vec<Child> {
@@ -45,7 +65,47 @@ fn children_of(case: &str, dir: &Path) -> Vec<Child> {
                 format!("echo '{{\"ready\":true,\"start\":{}}}'; exec sleep 100", seen.borrow())
             })]
         }
-        "gives_up" => vec![child(Role::Manager, || "exit 3".into())],
+        "gives_up" => vec![child(Role::Manager, || "echo no sockets left >&2; exit 3".into())],
+        // Ready at its eighth start.
+        "forgets" => vec![child(Role::Manager, move || {
+            format!(
+                "echo x >>{shown}/starts; [ $(wc -l <{shown}/starts) -gt 7 ] || exit 3; {READY}; exec sleep 100"
+            )
+        })],
+        "never_answers" => vec![child(Role::Manager, || format!("{READY}; exec sleep 100"))],
+        "stops_answering" => {
+            vec![child(Role::Manager, || format!("{READY}; {ANSWER}; kill -STOP $$; exec sleep 100"))]
+        }
+        "answers" => vec![child(Role::Manager, || format!("{READY}; exec cat 2>&1 <&0 >&0"))],
+        "waits_for_an_answer" => {
+            let when_ready: WhenReady = Arc::new(move |_| {
+                note(&PathBuf::from(&shown), "asked");
+                std::thread::sleep(Duration::from_secs(100));
+                Ok(())
+            });
+            let service = child(Role::Service, || format!("{READY}; exec sleep 100"));
+            vec![Child { when_ready: Some(when_ready), ..service }]
+        }
+        // The first process dies while it is asked; the second answers, the third is asked nothing.
+        "asks_again" => {
+            let when_ready: WhenReady = Arc::new(move |line| {
+                let pid = line["pid"].as_i64().unwrap();
+                note(&PathBuf::from(&shown), &format!("asked {pid}"));
+                if fs::read_to_string(format!("{shown}/diary")).unwrap().matches("asked").count() > 1 {
+                    return Ok(());
+                }
+                let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+                Err("no answer".into())
+            });
+            let service = child(Role::Service, || "echo '{\"pid\":'$$'}'; exec sleep 100".into());
+            vec![Child { when_ready: Some(when_ready), ..service }]
+        }
+        "is_refused" => {
+            let when_ready: WhenReady = Arc::new(|_| Err("the token is wrong".into()));
+            let service = child(Role::Service, || format!("{READY}; exec sleep 100"));
+            vec![Child { when_ready: Some(when_ready), ..service }]
+        }
         "refused" => vec![child(Role::Manager, || "exit 78".into())],
         // Nobody here listens to SIGTERM, and one grandchild has left its session.
         "stops" => vec![
@@ -83,16 +143,21 @@ fn case_process() {
     let (Ok(case), Ok(dir)) = (std::env::var(CASE), std::env::var(DIR)) else { return };
     let dir = PathBuf::from(dir);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let ended = runtime.block_on(watch(children_of(&case, &dir), |report| {
+    let ended = runtime.block_on(watch(children_of(&case, &dir), rules(&case), |report| {
         match report {
             Report::Started { role, pid } => note(&dir, &format!("started {role} {pid}")),
             Report::Ready { role, line } => note(&dir, &format!("ready {role} {line}")),
             Report::AllReady => note(&dir, "all ready"),
+            Report::Silent { role, how } => note(&dir, &format!("silent {role} {how}")),
             Report::Died { role, how, again_in } => note(&dir, &format!("died {role} {how} {again_in:?}")),
         }
         Ok(())
     }));
-    note(&dir, &format!("ended {ended:?}"));
+    match &ended {
+        Ok(ended) => note(&dir, &format!("ended {ended:?}")),
+        Err(error) => note(&dir, &format!("failed: {error}")),
+    }
+    runtime.shutdown_background();
     let code = match ended {
         Ok(_) => 0,
         Err(error @ Error::Refused { .. }) => error.code(),
@@ -157,7 +222,7 @@ fn a_child_that_dies_is_started_again() {
     assert!(diary.contains("died manager ended by SIGKILL Some(100ms)"), "{diary}");
     case.terminate();
     assert!(case.end().success());
-    assert!(case.diary().contains("ended Ok(Stopped)"));
+    assert!(case.diary().contains("ended Stopped"));
 }
 
 #[test]
@@ -166,7 +231,75 @@ fn a_child_that_keeps_dying_is_given_up() {
     assert_eq!(case.end().code(), Some(7));
     let diary = case.diary();
     assert_eq!(diary.matches("started").count(), 5, "{diary}");
-    assert!(diary.contains("GaveUp") && diary.contains("exit code 3"), "{diary}");
+    for part in ["died 5 times within 60 s", "exit code 3", "no sockets left", "/logs/its.log"] {
+        assert!(diary.contains(part), "no '{part}' in {diary}");
+    }
+}
+
+#[test]
+fn deaths_of_long_ago_do_not_count() {
+    let mut case = Case::start("forgets");
+    let diary = case.wait_for("all ready");
+    assert_eq!(diary.matches("exit code 3 Some(100ms)").count(), 7, "{diary}");
+    case.terminate();
+    assert!(case.end().success());
+}
+
+#[test]
+fn a_child_that_never_answers_is_killed_and_started_again() {
+    let mut case = Case::start("never_answers");
+    let diary = case.wait_for("Some(200ms)");
+    assert!(diary.contains("silent manager it did not answer for 0"), "{diary}");
+    assert!(diary.contains("state S (sleeping)"), "{diary}");
+    assert!(diary.contains("died manager it did not answer for 0"), "{diary}");
+    // It counts like any other death.
+    assert_eq!(case.end().code(), Some(7));
+    assert_eq!(case.diary().matches("silent").count(), 5);
+}
+
+#[test]
+fn a_child_that_stops_answering_is_killed_though_it_is_stopped() {
+    let mut case = Case::start("stops_answering");
+    let diary = case.wait_for("died");
+    assert!(diary.contains("all ready") && diary.contains("state T (stopped)"), "{diary}");
+    case.terminate();
+    assert!(case.end().success());
+}
+
+#[test]
+fn a_child_that_answers_is_left_alone() {
+    let mut case = Case::start("answers");
+    case.wait_for("all ready");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        assert!(!case.diary().contains("silent"), "{}", case.diary());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    case.terminate();
+    assert!(case.end().success());
+}
+
+#[test]
+fn a_job_that_waits_for_an_answer_holds_no_signal_up() {
+    let mut case = Case::start("waits_for_an_answer");
+    case.wait_for("asked");
+    assert!(!case.diary().contains("all ready"));
+    let start = Instant::now();
+    case.terminate();
+    assert!(case.end().success());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_job_is_done_again_when_the_child_died_under_it_and_only_then() {
+    let mut case = Case::start("asks_again");
+    let diary = case.wait_for("all ready");
+    assert_eq!(diary.matches("asked").count(), 2, "{diary}");
+    case.terminate();
+    assert!(case.end().success());
+    let mut case = Case::start("is_refused");
+    assert_eq!(case.end().code(), Some(7));
+    assert!(case.diary().contains("failed: the token is wrong"), "{}", case.diary());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! A round: take one event, drain what else waits (up to `limits::ROUND_EVENTS`), write once, then act.
 
+use crate::Pings;
 use crate::bell::Bells;
 use crate::clock::Clock;
 use crate::command::{Command, ReplyTo};
@@ -56,13 +57,15 @@ impl Waits {
 
 impl Driver {
     /// Runs until `shutdown`, then writes what waits and closes.
-    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) {
+    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>, mut pings: Pings) {
         tokio::pin!(shutdown);
         loop {
             let open = self.writer.waiting() < limits::BACKLOG_ROWS;
             let due = self.hub.next_deadline().map(|at| self.clock.instant(at));
             tokio::select! {
                 () = &mut shutdown => break,
+                // Whoever asked may be gone.
+                Some(answer) = pings.recv() => drop(answer.send(())),
                 done = self.writer.done() => self.stored(self.clock.now(), done),
                 received = self.forwarder.recv(), if open => self.received(self.clock.now(), received),
                 Some(command) = self.commands.recv(), if open => self.command(self.clock.now(), command),

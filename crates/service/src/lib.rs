@@ -29,6 +29,9 @@ pub use store::Error as StoreError;
 
 use bursa_core::id::EndpointId;
 
+/// What asks whether the service's loop turns: it answers each.
+pub type Pings = tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
+
 /// Where the service listens, once it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {

@@ -10,7 +10,7 @@ use crate::home::Home;
 use crate::load::Loads;
 use crate::metrics::Metrics;
 use crate::store::{Paths, Reader, Recovery, SqliteStore, Writer};
-use crate::{Config, Error, Ready, bootstrap, http};
+use crate::{Config, Error, Pings, Ready, bootstrap, http};
 use bursa_core::hub::{self, Hub};
 use bursa_core::limits;
 use bursa_fabric::{Acceptor, Context, KeyPair, Timing};
@@ -26,7 +26,7 @@ const COMMANDS: usize = limits::ROUND_EVENTS;
 /// Answers under way may take this long when the service stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Runs the service until `shutdown`; calls `ready` once it listens.
+/// Runs the service until `shutdown`; calls `ready` once it listens, and answers `pings` from its loop.
 ///
 /// Must be awaited on a current-thread tokio runtime with IO and time.
 ///
@@ -36,6 +36,7 @@ pub async fn run(
     config: Config,
     ready: impl FnOnce(Ready),
     shutdown: impl Future<Output = ()>,
+    pings: Pings,
 ) -> Result<(), Error> {
     let home = Home::open(&config.home)?;
     let metrics = Arc::new(Metrics::default());
@@ -62,7 +63,7 @@ pub async fn run(
     let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics))?;
 
     ready(Ready { url, zmq, service_key: keys.public.to_string() });
-    serve(listener, handle, driver, shutdown).await
+    serve(listener, handle, driver, shutdown, pings).await
 }
 
 /// The service's own key pair, made at the first start.
@@ -138,6 +139,7 @@ async fn serve(
     handle: Handle,
     driver: Driver,
     shutdown: impl Future<Output = ()>,
+    pings: Pings,
 ) -> Result<(), Error> {
     let (stop, stopped) = oneshot::channel::<()>();
     let mut tasks = JoinSet::new();
@@ -155,7 +157,7 @@ async fn serve(
             let _ =
                 tokio::time::timeout(FAREWELL, async { while tasks.join_next().await.is_some() {} }).await;
         };
-        Box::pin(driver.run(end)).await;
+        Box::pin(driver.run(end, pings)).await;
     }
     tasks.shutdown().await;
     match failure {

@@ -6,7 +6,7 @@ use crate::output;
 use crate::settings::Settings;
 use anyhow::Context;
 use bursa_core::config::ConfigError;
-use bursa_endpoint::watchdog::{self, Child, Report, Role};
+use bursa_endpoint::watchdog::{self, Child, Report, Role, Rules, WhenReady};
 use serde_json::json;
 use std::fs::{DirBuilder, OpenOptions};
 use std::future::Future;
@@ -59,6 +59,7 @@ fn this_program() -> anyhow::Result<Command> {
 pub(super) fn service_child(
     settings: &Settings,
     mut addresses: impl FnMut() -> Option<(String, String)> + 'static,
+    when_ready: WhenReady,
 ) -> anyhow::Result<Child> {
     let program = std::env::current_exe()?;
     let home = settings.home().to_owned();
@@ -77,7 +78,8 @@ pub(super) fn service_child(
         }
         command
     };
-    Ok(Child { role: Role::Service, command: Box::new(command), needs_ready_line: true })
+    let (command, log) = (Box::new(command), settings.home().join("logs/service.log"));
+    Ok(Child { role: Role::Service, command, log, when_ready: Some(when_ready) })
 }
 
 fn set_value(settings: &Settings, name: &str) -> Option<String> {
@@ -88,6 +90,7 @@ fn set_value(settings: &Settings, name: &str) -> Option<String> {
 
 /// The child that is the manager of an endpoint.
 pub(super) fn manager_child(settings: &Settings, name: &str, workers: &Workers) -> anyhow::Result<Child> {
+    let log = settings.home().join(format!("logs/{name}.manager.log"));
     let (program, home, name, workers) =
         (std::env::current_exe()?, settings.home().to_owned(), name.to_owned(), workers.clone());
     let command = move || {
@@ -96,28 +99,38 @@ pub(super) fn manager_child(settings: &Settings, name: &str, workers: &Workers) 
         push_workers(&mut command, &workers);
         command
     };
-    Ok(Child { role: Role::Manager, command: Box::new(command), needs_ready_line: true })
+    Ok(Child { role: Role::Manager, command: Box::new(command), log, when_ready: None })
 }
 
 /// Watches until told to stop; the exit code says how it ended.
 pub(super) fn watch(
+    settings: &Settings,
     children: Vec<Child>,
     report: impl FnMut(Report<'_>) -> Result<(), String>,
 ) -> anyhow::Result<ExitCode> {
-    match runtime()?.block_on(watchdog::watch(children, report)) {
+    let rules = Rules::from_values(settings.values()).map_err(configuration)?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(watchdog::watch(children, rules, report));
+    // A registration that waits for its answer does not hold the end up.
+    runtime.shutdown_background();
+    match ended {
         Ok(watchdog::Ended::Stopped) => Ok(ExitCode::SUCCESS),
         Err(error @ watchdog::Error::Refused { .. }) => Ok(code(error.code())),
         Err(error) => Err(Coded { code: FAILED, text: error.to_string() }.into()),
     }
 }
 
-/// Says on stderr that a child died: the watchdog's caller sees it without looking into a log.
-pub(super) fn tell_death(role: Role, how: &str, again_in: Option<std::time::Duration>) {
-    let line = match again_in {
-        Some(pause) => {
+/// Says on stderr that a child is in trouble: the watchdog's caller sees it without looking into a log.
+pub(super) fn tell_trouble(report: &Report<'_>) {
+    let line = match report {
+        Report::Silent { role, how } => format!("bursa: the {role} is killed: {how}"),
+        Report::Died { role, how, again_in: Some(pause) } => {
             format!("bursa: the {role} died ({how}); it is started again in {} ms", pause.as_millis())
         }
-        None => format!("bursa: the {role} ended ({how}) and is not started again"),
+        Report::Died { role, how, again_in: None } => {
+            format!("bursa: the {role} ended ({how}) and is not started again")
+        }
+        Report::Started { .. } | Report::Ready { .. } | Report::AllReady => return,
     };
     // `eprintln!` would end the watch when stderr is a file on a full disk.
     let _ = writeln!(std::io::stderr(), "{line}");
@@ -139,14 +152,13 @@ pub(super) fn watch_endpoint(settings: &Settings, json: bool, process: &Process)
     let id = directory.registration()?.endpoint_id;
     let child = manager_child(settings, &process.name, &process.workers)?;
     let name = process.name.clone();
-    watch(vec![child], move |report| {
+    watch(settings, vec![child], move |report| {
         match report {
             Report::AllReady if json => {
                 output::print_json(&json!({"endpoint_id": id, "name": name, "pid": std::process::id()}));
             }
             Report::AllReady => println!("endpoint {name} ({id}) is ready; Ctrl-C stops it"),
-            Report::Died { role, how, again_in } => tell_death(role, how, again_in),
-            Report::Started { .. } | Report::Ready { .. } => {}
+            trouble => tell_trouble(&trouble),
         }
         Ok(())
     })
@@ -167,7 +179,9 @@ pub(super) fn service(settings: &Settings, json: bool, in_foreground: bool) -> a
     };
     let runtime = runtime()?;
     let stopped = runtime.block_on(async { terminated() })?;
-    match runtime.block_on(bursa_service::run(config, ready, stopped)) {
+    // Only the child of a watchdog takes its stdin for one.
+    let pings = async { if in_foreground { tokio::sync::mpsc::channel(1).1 } else { watchdog::pings() } };
+    match runtime.block_on(async { bursa_service::run(config, ready, stopped, pings.await).await }) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error @ bursa_service::Error::Locked { .. }) => held(error),
         Err(error) => Err(error.into()),
@@ -179,10 +193,11 @@ pub(super) fn manager(settings: &Settings, process: &Process) -> anyhow::Result<
     let config = endpoint_config(settings, &process.name)?;
     start_log(settings, Some(&format!("{}.manager.log", process.name)))?;
     let ready = || output::print_json(&json!({"ready": true}));
-    match runtime()?.block_on(bursa_endpoint::run_manager(config, ready)) {
+    match runtime()?.block_on(async { bursa_endpoint::run_manager(config, ready, watchdog::pings()).await }) {
         Ok(exit) => {
             if exit.code() != bursa_endpoint::exit::STOPPED {
-                eprintln!("bursa: {}", exit.text);
+                // Its watchdog, which reads this, may be gone.
+                let _ = writeln!(std::io::stderr(), "bursa: {}", exit.text);
             }
             Ok(code(exit.code()))
         }

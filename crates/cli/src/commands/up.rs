@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The name of the endpoint that `bursa up` runs.
 const LOCAL: &str = "local";
@@ -36,19 +37,22 @@ pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<Ex
         let service = known.as_ref()?;
         Some((service.url.trim_start_matches("http://").to_owned(), service.zmq.clone()))
     };
+    let (own, tutorial) = (settings.clone(), up.tutorial);
+    // Once: a service that was started again has the same addresses, key and registry.
+    let registered = Arc::new(move |line: &Value| {
+        let service = said(line).ok_or("the service did not say where it listens")?;
+        register(&own, &service, tutorial).map_err(|error| format!("{error:#}"))
+    });
     let children = vec![
-        process::service_child(settings, addresses)?,
+        process::service_child(settings, addresses, registered)?,
         process::manager_child(settings, LOCAL, &up.workers)?,
     ];
-    process::watch(children, |report| {
+    process::watch(settings, children, |report| {
         match report {
             Report::Ready { role: Role::Service, line } => {
-                let ready = said(line).ok_or("the service did not say where it listens")?;
-                // One that was started again has the same addresses, key and registry: there is nothing to tell it,
-                // and a second death while it is asked would end the watch.
-                if service.borrow().is_none() {
-                    register(settings, &ready, up.tutorial).map_err(|error| format!("{error:#}"))?;
-                    *service.borrow_mut() = Some(ready);
+                let mut service = service.borrow_mut();
+                if service.is_none() {
+                    *service = said(line);
                 }
             }
             Report::AllReady => {
@@ -56,8 +60,7 @@ pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<Ex
                 let service = service.as_ref().ok_or("the service did not say where it listens")?;
                 announce(settings, json, service).map_err(|error| format!("{error:#}"))?;
             }
-            Report::Died { role, how, again_in } => process::tell_death(role, how, again_in),
-            Report::Started { .. } | Report::Ready { .. } => {}
+            trouble => process::tell_trouble(&trouble),
         }
         Ok(())
     })

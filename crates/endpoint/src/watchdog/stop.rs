@@ -52,7 +52,7 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
                 _ = self.interrupt.recv() => return true,
                 _ = self.deaths.recv() => { self.reap(); }
                 // Read on: a child that waits for its stdout to be read cannot end.
-                Some(_) = self.lines.recv() => {}
+                Some(_) = self.heard.recv() => {}
                 () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!("the {role} did not end in time and is killed");
                     self.signal(role, Signal::SIGKILL);

@@ -68,10 +68,13 @@ pub fn try_start(config: Config) -> Result<Service, bursa_service::Error> {
     let home = config.home.clone();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let result =
-            runtime.block_on(bursa_service::run(config, |ready| say_ready.send(ready).unwrap(), async {
+        let result = runtime.block_on(async {
+            let stopped = async {
                 let _ = stopped.await;
-            }));
+            };
+            let (_, pings) = tokio::sync::mpsc::channel(1);
+            bursa_service::run(config, |ready| say_ready.send(ready).unwrap(), stopped, pings).await
+        });
         runtime.shutdown_timeout(Duration::from_secs(1));
         result
     });
