@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim e2e chaos bench openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim e2e chaos bench failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,14 @@ sim: ## Many seeded worlds, optimized
 e2e: setup build ## The real binary with real ZeroMQ and real workers
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/e2e
 
-chaos: setup build ## A load while everything is killed and paused, for MINUTES=2
+chaos: setup build ## A load while everything is killed, paused and cut, for MINUTES=2
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)
 
 bench: setup build ## Speed; writes bench/results/latest.json
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/run.py
+
+failures: setup build ## How calls fare when a process fails; writes docs/images/failures.svg
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/failures.py
 
 openapi: ## Rewrite docs/openapi.json from the handlers
 	BURSA_REGENERATE=1 cargo test -p bursa-service --test openapi

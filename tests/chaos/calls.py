@@ -7,13 +7,13 @@ LARGE = 200_000
 
 
 def work(task: str, number: int, seconds: float, shape: str, payload: bytes, folder: str) -> tuple:
-    """Says that it ran, in a file of this worker's own; takes its time; computes."""
+    """Says that it runs, in a file of this worker's own; takes its time; computes."""
     import hashlib
     import os
     import time
 
     line = os.open(f"{folder}/{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.write(line, f"{task}\n".encode())
+    os.write(line, f"{task} {time.time()!r}\n".encode())
     os.close(line)
     time.sleep(seconds)
     if shape == "large-result":

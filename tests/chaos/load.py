@@ -19,8 +19,8 @@ from calls import LARGE_ARGUMENT, LARGE_RESULT, SMALL, expected, payload_of
 from journal import Call, Journal, read
 
 RETRIES = 1000
-BATCH = 8
-OPEN = 400
+BATCH, PROBE_BATCH = 8, 1
+OPEN = 120
 
 
 class Load:
@@ -28,7 +28,8 @@ class Load:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.given = arguments
-        self.random = random.Random(f"{arguments.seed}/{arguments.name}/{time.time_ns()}")
+        self.random = random.Random(f"{arguments.seed}/{arguments.name}/{arguments.life}")
+        self.batch = PROBE_BATCH if arguments.probe else BATCH
         self.path = Path(arguments.journal)
         self.path.touch()
         self.journal = Journal(self.path)
@@ -103,18 +104,20 @@ class Load:
     def run(self) -> None:
         self.again(read(self.path).open_calls())
         while not self.over.is_set():
-            calls = [self.call() for _ in range(BATCH)]
+            calls = [self.call() for _ in range(self.batch)]
             for _ in calls:
                 self.room.acquire()
             self.journal.calls(calls)
             self.submit(calls)
-            self.over.wait(BATCH / self.given.rate)
+            self.over.wait(self.batch / self.given.rate)
         while self.room._value < OPEN:
             time.sleep(0.05)
         self.client.close()
 
     def call(self) -> Call:
-        seconds = self.random.choice([0.0, 0.0, self.random.uniform(0, 0.3)])
+        if self.given.probe:
+            return Call(to_text(new_id()), self.random.randrange(1 << 31), 0.0, SMALL)
+        seconds = self.random.choice([0.0, self.random.uniform(0, 0.3), self.random.uniform(0, 0.3)])
         shape = self.random.choices([SMALL, LARGE_ARGUMENT, LARGE_RESULT], [18, 1, 1])[0]
         return Call(to_text(new_id()), self.random.randrange(1 << 31), seconds, shape)
 
@@ -156,9 +159,21 @@ class Load:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name in ["url", "token", "endpoint", "function", "group", "journal", "folder", "name", "seed"]:
+    for name in [
+        "url",
+        "token",
+        "endpoint",
+        "function",
+        "group",
+        "journal",
+        "folder",
+        "name",
+        "seed",
+        "life",
+    ]:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--rate", type=float, required=True)
+    parser.add_argument("--probe", action="store_true", help="nothing but small calls, one at a time")
     Load(parser.parse_args()).run()
 
 

@@ -1,9 +1,10 @@
-"""`bursa up` on one home and fixed ports, started again whenever it is gone; and the client processes."""
+"""`bursa up` on one home and fixed ports, its links through proxies; and the client processes."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -11,9 +12,12 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import processes
+from proxy import Link, Proxies
 
 HERE = Path(__file__).resolve().parent
 BINARY = Path(os.environ.get("BURSA_BIN", HERE.parents[1] / "target/release/bursa"))
@@ -32,10 +36,16 @@ TIMERS = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """All different, and none that a connection may get as its own end: that would keep a restart out."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    for port in random.sample(range(max(1024, first - 20_000), first), 1_000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 class Violation(Exception):
@@ -45,15 +55,42 @@ class Violation(Exception):
 class Stack:
     """One `bursa up` at a time."""
 
-    def __init__(self, home: Path, workers: int) -> None:
+    def __init__(self, home: Path, executors: int, workers: int) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BURSA_")}
-        self.environment = {**clean, **TIMERS, "BURSA_HOME": str(home), "BURSA_PYTHON": sys.executable}
-        http, zmq = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        self.command = [str(BINARY), "up", "--json", "--home", str(home), "--http", http, "--zmq", zmq]
-        self.command += ["--workers", str(workers)]
+        self.links = self._links()
+        to_service, to_manager = self.links[1:]
+        self.environment = {
+            **clean,
+            **TIMERS,
+            "BURSA_HOME": str(home),
+            "BURSA_PYTHON": sys.executable,
+            "BURSA_EXECUTORS": str(executors),
+            "BURSA_WORKERS": str(workers),
+            "BURSA_PUBLIC_ZMQ": f"127.0.0.1:{to_service.port}",
+            "BURSA_ENDPOINT_LISTEN": f"127.0.0.1:{to_manager.target}",
+            "BURSA_ENDPOINT_PUBLIC_LISTEN": f"127.0.0.1:{to_manager.port}",
+        }
+        self.command = [str(BINARY), "up", "--json", "--home", str(home)]
+        self.command += [
+            "--http",
+            f"127.0.0.1:{self.links[0].target}",
+            "--zmq",
+            f"127.0.0.1:{to_service.target}",
+        ]
         self.log = home.parent / "up.stderr"
         self.process: subprocess.Popen[str] | None = None
         self.refusals = 0
+
+    def _links(self) -> list[Link]:
+        proxies = Proxies()
+        names = ("client-service", "manager-service", "executor-manager")
+        ports = free_ports(2 * len(names))
+        return [proxies.link(name, ports.pop(), ports.pop()) for name in names]
+
+    @property
+    def url(self) -> str:
+        """The service as clients reach it."""
+        return f"http://127.0.0.1:{self.links[0].port}"
 
     def start(self) -> dict:
         """Until it is ready. The home may be held for a while by what the one before left."""
@@ -101,21 +138,31 @@ class Stack:
 
 
 class Clients:
-    """Client processes, each with a journal and a group of its own."""
+    """Client processes, each with a journal and a group of its own. One, the probe, is spared."""
 
-    def __init__(self, folder: Path, common: list[str], environment: dict[str, str]) -> None:
-        self.folder, self.common, self.environment = folder, common, environment
+    PROBE, PROBE_RATE = "probe", 30.0
+
+    def __init__(self, folder: Path, common: list[str], rate: float, environment: dict[str, str]) -> None:
+        self.folder, self.common, self.rate, self.environment = folder, common, rate, environment
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.groups: dict[str, str] = {}
+        self.lives: Counter = Counter()
         self.findings: list[str] = []
 
     def start(self, name: str) -> None:
         """A new one, or an old one with its journal."""
         group = self.groups.setdefault(name, str(uuid.uuid4()))
+        self.journal(name).touch()
+        self.lives[name] += 1
         command = [sys.executable, str(HERE / "load.py"), *self.common, "--name", name, "--group", group]
-        command += ["--journal", str(self.journal(name))]
+        command += ["--journal", str(self.journal(name)), "--life", str(self.lives[name])]
+        probe = name == self.PROBE
+        command += ["--rate", str(self.PROBE_RATE if probe else self.rate), *(["--probe"] if probe else [])]
         log = (self.folder / f"{name}.stderr").open("ab")
         self.running[name] = subprocess.Popen(command, env=self.environment, stderr=log)
+
+    def victims(self) -> list[str]:
+        return sorted(name for name in self.running if name != self.PROBE)
 
     def journal(self, name: str) -> Path:
         return self.folder / f"{name}.journal"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import bursa
 import msgpack
 from bursa.websocket import WebSocket
 from calls import expected
-from faults import Fault
 from journal import Call, Known
 
 ENDED = ("success", "failed", "cancelled")
@@ -31,7 +28,6 @@ class Verdict:
     duplicated: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     never_accepted: int = 0
-    executed_again: int = 0
     other: list[str] = field(default_factory=list)
 
     @property
@@ -131,19 +127,3 @@ def listed_once(client: bursa.Client, known: Known, groups: list[str], verdict: 
     verdict.duplicated += [f"{task} is listed {n} times" for task, n in listed.items() if n > 1]
     if len(listed) != verdict.tasks:
         verdict.other.append(f"{len(listed)} tasks are listed, {verdict.tasks} are known")
-
-
-def executions(folder: Path) -> Counter:
-    """How often each task ran."""
-    return Counter(line for path in folder.iterdir() for line in path.read_text().split())
-
-
-def recoveries(faults: list[Fault], known: Known) -> dict[str, list[float]]:
-    """Per kind: seconds from each fault until the next task completed."""
-    ends = sorted(result.at for results in known.results.values() for result in results)
-    found: dict[str, list[float]] = {}
-    for fault in faults:
-        place = bisect_right(ends, fault.at)
-        if place < len(ends):
-            found.setdefault(fault.kind, []).append(ends[place] - fault.at)
-    return found

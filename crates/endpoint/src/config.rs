@@ -13,7 +13,8 @@ macro_rules! key {
     };
 }
 
-key!(WORKERS, "workers", "BURSA_WORKERS", "0", "calls that run at once on this node; 0: one per core");
+key!(WORKERS, "workers", "BURSA_WORKERS", "0", "calls that run at once in each executor; 0: one per core");
+key!(EXECUTORS, "executors", "BURSA_EXECUTORS", "1", "executors that are kept running on this node");
 key!(
     PYTHON,
     "python",
@@ -27,6 +28,13 @@ key!(
     "BURSA_ENDPOINT_LISTEN",
     "127.0.0.1:0",
     "where the manager listens for its executors, as host:port (port 0: any free one)"
+);
+key!(
+    PUBLIC_LISTEN,
+    "public_listen",
+    "BURSA_ENDPOINT_PUBLIC_LISTEN",
+    "",
+    "the address of `listen` as executors reach it, as host:port; empty: the one it listens on"
 );
 key!(
     HEARTBEAT,
@@ -89,8 +97,10 @@ key!(
 /// Every key of the section `endpoint`.
 pub const KEYS: &[Key] = &[
     WORKERS,
+    EXECUTORS,
     PYTHON,
     LISTEN,
+    PUBLIC_LISTEN,
     HEARTBEAT,
     THRESHOLD,
     ADOPT,
@@ -109,12 +119,16 @@ pub struct Config {
     pub home: PathBuf,
     /// The endpoint's name: its directory under `endpoints/`.
     pub name: String,
-    /// Calls that run at once.
+    /// Calls that run at once in each executor.
     pub workers: u32,
+    /// Executors that are kept running.
+    pub executors: u32,
     /// The workers' Python; `None`: none was configured and none is on `PATH`.
     pub python: Option<PathBuf>,
     /// Where the manager listens for executors.
     pub listen: String,
+    /// What executors are told instead, if anything.
+    pub public_listen: Option<String>,
     /// Manager and executors: say something at least this often.
     pub heartbeat_ms: u64,
     /// Manager and executors: silence beyond this is loss.
@@ -147,8 +161,10 @@ impl Config {
             home: absolute(home.to_owned()),
             name: name.to_owned(),
             workers: workers(values)?,
+            executors: executors(values)?,
             python: python(values.get(&PYTHON).0),
             listen: values.get(&LISTEN).0.to_owned(),
+            public_listen: public_listen(values)?,
             heartbeat_ms: positive(values, &HEARTBEAT)?,
             threshold_ms: threshold(values, &THRESHOLD, &HEARTBEAT)?,
             adopt_ms: values.parse(&ADOPT)?,
@@ -169,8 +185,10 @@ impl Config {
         let python = self.python.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
         vec![
             (WORKERS.env, self.workers.to_string()),
+            (EXECUTORS.env, self.executors.to_string()),
             (PYTHON.env, python),
             (LISTEN.env, self.listen.clone()),
+            (PUBLIC_LISTEN.env, self.public_listen.clone().unwrap_or_default()),
             (HEARTBEAT.env, self.heartbeat_ms.to_string()),
             (THRESHOLD.env, self.threshold_ms.to_string()),
             (ADOPT.env, self.adopt_ms.to_string()),
@@ -198,6 +216,24 @@ fn workers(values: &Values) -> Result<u32, ConfigError> {
         }
         count if count <= most => Ok(count),
         _ => Err(wrong(values, &WORKERS, format!("at most {most} workers"))),
+    }
+}
+
+fn executors(values: &Values) -> Result<u32, ConfigError> {
+    let most = u32::try_from(limits::EXECUTORS).unwrap_or(u32::MAX);
+    match values.parse::<u32>(&EXECUTORS)? {
+        count if (1..=most).contains(&count) => Ok(count),
+        _ => Err(wrong(values, &EXECUTORS, format!("it must be 1 to {most}"))),
+    }
+}
+
+fn public_listen(values: &Values) -> Result<Option<String>, ConfigError> {
+    let text = values.get(&PUBLIC_LISTEN).0;
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port {
+        _ if text.is_empty() => Ok(None),
+        Some((_, port)) if port.parse::<u16>().is_ok() => Ok(Some(text.to_owned())),
+        _ => Err(wrong(values, &PUBLIC_LISTEN, "expected host:port".into())),
     }
 }
 
@@ -270,8 +306,14 @@ mod tests {
 
     #[test]
     fn a_bad_value_names_its_key() {
-        for (key, value) in [(&WORKERS, "9999999"), (&THRESHOLD, "3000"), (&IDLE, "0"), (&HEARTBEAT, "soon")]
-        {
+        for (key, value) in [
+            (&WORKERS, "9999999"),
+            (&EXECUTORS, "0"),
+            (&PUBLIC_LISTEN, "login1"),
+            (&THRESHOLD, "3000"),
+            (&IDLE, "0"),
+            (&HEARTBEAT, "soon"),
+        ] {
             let mut values = Values::default();
             values.offer(key, value, Source::Env);
             let error = Config::from_values(&values, Path::new("/h"), "lab").unwrap_err().to_string();

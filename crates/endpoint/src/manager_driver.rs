@@ -23,8 +23,6 @@ use tokio::time::Instant;
 
 /// When the manager stops, executors that were told to end are killed after this.
 const EXECUTORS_END: Duration = Duration::from_secs(1);
-/// Nodes of a local endpoint: this one.
-const BLOCKS: u32 = 1;
 
 /// How a manager ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +111,7 @@ impl<F: FnMut()> Driver<F> {
         let generation = dir.raise_generation(&lock, 0)?;
         let inner = timing(config.heartbeat_ms, config.threshold_ms);
         let executors = Acceptor::bind(&Context::new()?, &config.listen, &keys, inner)?;
-        let address = executors.local_addr().to_owned();
+        let address = config.public_listen.clone().unwrap_or_else(|| executors.local_addr().to_owned());
         let address = ManagerAddress { address, public_key: keys.public, generation };
         let clock = Clock::new();
         let settings = manager::Config {
@@ -123,7 +121,7 @@ impl<F: FnMut()> Driver<F> {
             host: clock::host(),
             software: clock::SOFTWARE.into(),
             python: interpreter::check(&config).map(|(_, version)| version).unwrap_or_default(),
-            blocks: BLOCKS,
+            blocks: config.executors,
             hints: dir.hints(),
             heartbeat_ms: config.heartbeat_ms,
             threshold_ms: config.threshold_ms,

@@ -64,11 +64,13 @@ pub(super) fn service_child(
     let program = std::env::current_exe()?;
     let home = settings.home().to_owned();
     let first = ["service.http", "service.zmq"].map(|name| set_value(settings, name));
+    // What endpoints are told is then not where it listens.
+    let is_behind = set_value(settings, "service.public_zmq").is_some_and(|value| !value.is_empty());
     let command = move || {
         let mut command = Command::new(&program);
         command.arg("--home").arg(&home).arg("service");
         let [http, zmq] = match addresses() {
-            Some((http, zmq)) => [Some(http), Some(zmq)],
+            Some((http, zmq)) => [Some(http), if is_behind { first[1].clone() } else { Some(zmq) }],
             None => first.clone(),
         };
         for (flag, value) in [("--http", http), ("--zmq", zmq)] {

@@ -40,7 +40,7 @@ pub struct Config {
     pub software: String,
     /// The workers' Python, `major.minor`, for people.
     pub python: String,
-    /// Executors (nodes) to keep: the local provider has one.
+    /// Executors to keep.
     pub blocks: u32,
     /// Executors that may hold attempts, from the hints of the manager before (F8).
     pub hints: Vec<ExecutorId>,
