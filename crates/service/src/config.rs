@@ -5,6 +5,7 @@
 use bursa_core::config::{ConfigError, Key, Source, Values};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 macro_rules! key {
     ($const:ident, $name:literal, $env:literal, $default:literal, $about:literal) => {
@@ -49,8 +50,23 @@ key!(
     "an endpoint that is silent for this long is shown offline"
 );
 
+key!(
+    RETENTION,
+    "retention_days",
+    "BURSA_RETENTION_DAYS",
+    "14",
+    "days for which an ended task is kept with its result, arguments and payload files; fractions are possible"
+);
+key!(
+    RESULTS_PER_USER,
+    "results_per_user",
+    "BURSA_RESULTS_PER_USER",
+    "10737418240",
+    "bytes of ended tasks kept for one user; beyond them the oldest ended are removed first"
+);
+
 /// Every key of the section `service`.
-pub const KEYS: &[Key] = &[HTTP, ZMQ, PUBLIC_ZMQ, HEARTBEAT, THRESHOLD];
+pub const KEYS: &[Key] = &[HTTP, ZMQ, PUBLIC_ZMQ, HEARTBEAT, THRESHOLD, RETENTION, RESULTS_PER_USER];
 
 /// The values, with types, and where the service lives.
 #[derive(Debug, Clone)]
@@ -67,6 +83,10 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// Silence beyond this ends a session.
     pub threshold_ms: u64,
+    /// How long an ended task is kept.
+    pub retention_ms: u64,
+    /// Bytes of ended tasks kept for one user.
+    pub results_per_user: u64,
 }
 
 impl Config {
@@ -90,7 +110,10 @@ impl Config {
             let why = format!("it must be at least twice {} ({heartbeat_ms})", HEARTBEAT.name);
             return Err(wrong(values, &THRESHOLD, why));
         }
-        Ok(Self { home: home.to_owned(), http, zmq, public_zmq, heartbeat_ms, threshold_ms })
+        let retention_ms = days(values, &RETENTION)?;
+        let results_per_user = positive(values, &RESULTS_PER_USER)?;
+        let home = home.to_owned();
+        Ok(Self { home, http, zmq, public_zmq, heartbeat_ms, threshold_ms, retention_ms, results_per_user })
     }
 }
 
@@ -103,6 +126,18 @@ fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
     match values.parse::<u64>(key)? {
         0 => Err(wrong(values, key, "it must be above 0".into())),
         value => Ok(value),
+    }
+}
+
+/// Days as milliseconds.
+fn days(values: &Values, key: &Key) -> Result<u64, ConfigError> {
+    const DAY: f64 = 86_400.0;
+    let days: f64 = values.parse(key)?;
+    match Duration::try_from_secs_f64(days * DAY) {
+        Ok(time) if time >= Duration::from_millis(1) => {
+            Ok(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        }
+        _ => Err(wrong(values, key, "it must be a number of days above 0".into())),
     }
 }
 
@@ -134,8 +169,13 @@ mod tests {
 
     #[test]
     fn a_bad_value_names_its_key() {
-        for (key, value) in [(&HTTP, "localhost"), (&ZMQ, "here"), (&PUBLIC_ZMQ, ":1"), (&THRESHOLD, "19999")]
-        {
+        for (key, value) in [
+            (&HTTP, "localhost"),
+            (&ZMQ, "here"),
+            (&PUBLIC_ZMQ, ":1"),
+            (&THRESHOLD, "19999"),
+            (&RETENTION, "-1"),
+        ] {
             let error = config(&[(key, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{} = '{value}' (from environment)", key.name)), "{error}");
         }

@@ -74,7 +74,9 @@ impl Driver {
             }
             let now = self.clock.now();
             self.drain(now, open);
+            self.writer.sweep(now.wall, true);
             self.settle(now);
+            self.writer.sweep(now.wall, false);
         }
         self.writer.close().await;
     }

@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     pub(crate) errors: AtomicU64,
     pub(crate) streams: AtomicU64,
     pub(crate) pushed: AtomicU64,
+    pub(crate) removed: AtomicU64,
+    pub(crate) removed_files: AtomicU64,
     /// What of the store does not work now.
     pub(crate) troubles: Troubles,
 }
@@ -93,6 +95,8 @@ impl Metrics {
             ("http_errors_total", "HTTP requests answered by an error", &self.errors),
             ("streams_opened_total", "WebSocket streams opened", &self.streams),
             ("results_pushed_total", "Results pushed on streams", &self.pushed),
+            ("tasks_removed_total", "Ended tasks removed after their retention", &self.removed),
+            ("payload_files_removed_total", "Payload files removed with them", &self.removed_files),
             ("store_commits_total", "Transactions on disk", &self.commits),
             ("store_rows_total", "Rows written", &self.rows),
             ("store_commit_failures_total", "Transactions that failed", &self.commit_failures),

@@ -9,7 +9,7 @@ use crate::handle::{About, Callable, Handle};
 use crate::home::Home;
 use crate::load::Loads;
 use crate::metrics::Metrics;
-use crate::store::{Paths, Reader, Recovery, SqliteStore, Writer};
+use crate::store::{Paths, Reader, Recovery, Retention, SqliteStore, Writer};
 use crate::{Config, Error, Pings, Ready, bootstrap, http};
 use bursa_core::hub::{self, Hub};
 use bursa_core::limits;
@@ -105,12 +105,13 @@ fn assemble(
         threshold_ms: config.threshold_ms,
         grace_ms: limits::GRACE_MS,
     };
+    let retention = Retention { keep_ms: config.retention_ms, per_user: config.results_per_user };
     let endpoints =
         recovery.endpoints.iter().filter(|known| !known.deleted).map(|known| known.endpoint).collect();
     let driver = Driver {
         hub: Hub::new(hub_config, clock.now(), recovery.endpoints, recovery.tasks),
         clock,
-        writer: Writer::new(store, paths)?,
+        writer: Writer::new(store, paths, retention)?,
         forwarder,
         loads: Loads::new(Arc::clone(&reader), Arc::clone(&metrics)),
         commands: asked,

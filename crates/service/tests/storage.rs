@@ -132,3 +132,31 @@ fn a_damaged_or_foreign_database_is_one_sentence_and_is_left_alone() {
     let service = start(dir.path());
     assert_eq!(service.get(&format!("/api/v1/tasks/{}", id(199))).json()["state"], "waiting-for-ep");
 }
+
+#[test]
+fn an_ended_task_is_kept_for_its_retention_and_then_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut brief = config(dir.path());
+    brief.retention_ms = 300;
+    let service = try_start(brief).unwrap();
+    let (function, endpoint) = (service.function(), register(&service, "lab"));
+    let manager = Manager::start(&service, &endpoint, 1, Behave::Echo);
+    let path = |n| format!("/api/v1/tasks/{}", id(n));
+    assert_eq!(service.post("/api/v1/tasks", &task(1, &function, &endpoint.id, &[1; LARGE])).status, 200);
+    assert_eq!(service.get(&format!("{}?wait=10", path(1))).json()["state"], "success");
+    service.until(&path(1), "/error/code", &json!("not-found"));
+    let (_, message) = service.get(&path(1)).error();
+    assert!(message.contains("service.retention_days"), "{message}");
+    let left = fs::read_dir(dir.path().join("service/payloads")).unwrap();
+    let files = |entry: std::io::Result<fs::DirEntry>| fs::read_dir(entry.unwrap().path()).unwrap().count();
+    assert_eq!(left.map(files).sum::<usize>(), 0);
+    let metrics = String::from_utf8(service.get("/metrics").body).unwrap();
+    assert!(
+        metrics.contains("bursa_tasks_removed_total 1") && metrics.contains("payload_files_removed_total 1")
+    );
+    manager.stop();
+    // A task that waits is nobody's past.
+    assert_eq!(service.post("/api/v1/tasks", &task(2, &function, &endpoint.id, b"live")).status, 200);
+    service.until("/api/v1/health", "/status", &json!("ok"));
+    assert_eq!(service.get(&path(2)).status, 200);
+}

@@ -72,11 +72,15 @@ impl ApiError {
 
     /// There is none, or it is someone else's: the same answer for both.
     pub(crate) fn not_found(kind: &str, id: impl std::fmt::Display) -> Self {
+        let removed = match kind {
+            "task" => ", or it ended longer ago than results are kept (`service.retention_days`)",
+            _ => "",
+        };
         Self::new(
             StatusCode::NOT_FOUND,
             "not-found",
             format!("there is no {kind} {id}"),
-            format!("no {kind} of yours has this id"),
+            format!("no {kind} of yours has this id{removed}"),
             format!("check the id, or list your {kind}s with GET /api/v1/{kind}s"),
         )
     }

@@ -16,7 +16,7 @@ pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> 
             add_function(conn, function, *user_no, texts, (hash, body.len()), *now)
         }
         Change::DeleteFunction { function, user_no } => {
-            let sql = "UPDATE functions SET deleted = 1 WHERE function = ?1 AND user_no = ?2 AND deleted = 0";
+            let sql = "UPDATE functions SET deleted = unixepoch() * 1000 WHERE function = ?1 AND user_no = ?2 AND deleted = 0";
             let changed = conn.execute(sql, params![function.as_bytes().as_slice(), user_no])?;
             Ok(if changed == 0 { Changed::NotFound } else { Changed::Done })
         }

@@ -21,8 +21,8 @@ pub(super) struct Ends<'c, 'b> {
 }
 
 const RESULT: &str =
-    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file)
-    VALUES (?,?,?,?,?,?,?,?,?,?,?)";
+    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total)
+    VALUES (?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// A record to insert.
 struct Row<'b> {
@@ -32,6 +32,7 @@ struct Row<'b> {
     ending: &'b Ending,
     failure: Option<Vec<u8>>,
     file: Option<Hash>,
+    total: i64,
 }
 
 impl<'c, 'b> Ends<'c, 'b> {
@@ -39,7 +40,7 @@ impl<'c, 'b> Ends<'c, 'b> {
         Ok(Self {
             conn,
             payloads,
-            find: conn.prepare_cached("SELECT id, state, grp FROM tasks WHERE task = ?1")?,
+            find: conn.prepare_cached("SELECT t.id, t.state, t.grp, a.size FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1")?,
             update: conn.prepare_cached("UPDATE tasks SET state = ?2, seq = ?3 WHERE id = ?1")?,
             insert: Inserts::new(conn, RESULT)?,
             decided: Vec::new(),
@@ -54,10 +55,10 @@ impl<'c, 'b> Ends<'c, 'b> {
         task: &TaskId,
         ending: &'b Ending,
     ) -> Result<Answer, Error> {
-        let (id, state, group) = {
+        let (id, state, group, args) = {
             let mut rows = self.find.query([task.as_bytes().as_slice()])?;
             let Some(row) = rows.next()? else { return Ok(Answer::Unknown) };
-            (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, [u8; 16]>(2)?)
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?)
         };
         if let Some(state) = state_of(state) {
             return Ok(Answer::AlreadyEnded { state });
@@ -70,6 +71,8 @@ impl<'c, 'b> Ends<'c, 'b> {
             _ => Some(self.payloads.put(&ending.payload)?),
         };
         let failure = ending.failure.as_ref().map(pack).transpose()?;
+        let own = ending.payload.len() + ending.output.len() + failure.as_ref().map_or(0, Vec::len);
+        user.total += own as u64 + args.cast_unsigned();
         tracing::debug!(%task, state = ?ending.state, "ended");
         self.decided.push(Row {
             id: row_id(user.no, user.results),
@@ -78,6 +81,7 @@ impl<'c, 'b> Ends<'c, 'b> {
             ending,
             failure,
             file,
+            total: user.total.cast_signed(),
         });
         Ok(Answer::Ended { sequence: user.results })
     }
@@ -102,7 +106,8 @@ fn bind_result(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<(
     binder.put(row.failure.as_deref())?;
     binder.put((!ending.output.is_empty()).then_some(ending.output.as_ref()))?;
     binder.put(row.file.is_none().then_some(ending.payload.as_ref()))?;
-    binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))
+    binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))?;
+    binder.put(row.total)
 }
 
 fn pack(failure: &Failure) -> Result<Vec<u8>, Error> {

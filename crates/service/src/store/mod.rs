@@ -14,6 +14,7 @@ mod read_tasks;
 mod recover;
 mod rows;
 mod schema;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -29,6 +30,7 @@ pub(crate) use rows::{
     TaskRow, UserRow, Write,
 };
 
+pub(crate) use sweep::Retention;
 pub(crate) use write::SqliteStore;
 pub(crate) use writer::Writer;
 

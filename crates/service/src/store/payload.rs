@@ -45,6 +45,34 @@ impl Payloads {
         Ok(hash)
     }
 
+    /// Removes the file `hash`, if it is there.
+    pub(super) fn remove(&self, hash: &Hash) -> Result<(), Error> {
+        let path = self.path(hash);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::io("cannot remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The files of one of the 256 directories, each with the content it is named by; none: a write left it unfinished.
+    pub(super) fn list(&self, directory: u8) -> Result<Vec<(PathBuf, Option<Hash>)>, Error> {
+        let path = self.0.join(format!("{directory:02x}"));
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(Error::io("cannot read", &path))?,
+        };
+        let files = entries.map(|entry| {
+            let file = entry.map_err(Error::io("cannot read", &path))?.path();
+            let name = file.file_name().and_then(|name| name.to_str());
+            let hash =
+                name.and_then(|name| blake3::Hash::from_hex(name).ok()).map(|hash| Hash(*hash.as_bytes()));
+            Ok((file, hash))
+        });
+        files.collect()
+    }
+
     /// Whether files can be written now.
     pub(super) fn probe(&self) -> Result<(), Error> {
         let path = self.0.join("probe.partial");

@@ -112,10 +112,13 @@ impl Reader {
 
     /// The newest result's number of a user; 0 when there is none.
     pub(crate) fn newest(&self, user_no: i64) -> Result<u64, Error> {
-        let sql = "SELECT max(id) FROM results WHERE id >= ?1 AND id < ?2";
-        let range = [row_id(user_no, 0), row_id(user_no + 1, 0)];
-        let id: Option<i64> = self.lock().prepare_cached(sql)?.query_row(range, |row| row.get(0))?;
-        Ok(id.map_or(0, row_n))
+        let sql = "SELECT max(id), (SELECT last_result FROM users WHERE no = ?3) FROM results
+                   WHERE id >= ?1 AND id < ?2";
+        let values = [row_id(user_no, 0), row_id(user_no + 1, 0), user_no];
+        let conn = self.lock();
+        let (id, gone): (Option<i64>, Option<i64>) =
+            conn.prepare_cached(sql)?.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(id.map_or(0, row_n).max(gone.unwrap_or_default().cast_unsigned()))
     }
 
     /// A user's results after `cursor` that `wanted` (group, number) wants, in order, within `limits`.

@@ -59,7 +59,7 @@ impl SqliteStore {
             "SELECT t.id, t.task, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error,
                     t.timeout_ms, t.deadline, t.submitted, t.losses, t.maybes, t.errors, a.size,
                     CASE WHEN a.size <= ?1 THEN a.data END
-             FROM tasks t JOIN args a ON a.id = t.id WHERE t.state = 0 ORDER BY t.id",
+             FROM tasks t JOIN args a ON a.id = t.id WHERE t.state = 0",
         )?;
         let mut rows = find.query(params![limits::HELD_BYTES.cast_signed()])?;
         let mut tasks = Vec::new();
@@ -67,11 +67,15 @@ impl SqliteStore {
             let function: [u8; 16] = row.get(3)?;
             let owner = users.get(&row_user(row.get(0)?));
             match (owner, hashes.get(&function)) {
-                (Some(user), Some(hash)) => tasks.push(recovered(row, *user, *hash)?),
+                (Some(user), Some(hash)) => {
+                    tasks.push((row.get::<_, i64>(0)?, recovered(row, *user, *hash)?))
+                }
                 _ => return Err(Error::Damaged("a task of no user or no function".to_owned())),
             }
         }
-        Ok(tasks)
+        // The index has them by function. Each queue gets its tasks in the order in which they were accepted.
+        tasks.sort_unstable_by_key(|(id, _)| *id);
+        Ok(tasks.into_iter().map(|(_, task)| task).collect())
     }
 
     fn map<K: Eq + std::hash::Hash, V>(

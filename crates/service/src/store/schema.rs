@@ -7,10 +7,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The migrations, in order; the schema's number is `PRAGMA user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_retention.sql")];
 
 /// The newest schema.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.
@@ -214,7 +215,7 @@ mod tests {
         drop(open_write(&paths).unwrap());
         Connection::open(&paths.database).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = open_write(&paths).unwrap_err().to_string();
-        assert!(error.contains("has schema 99, this bursa knows up to 1"), "{error}");
+        assert!(error.contains("has schema 99, this bursa knows up to 2"), "{error}");
     }
 
     #[test]

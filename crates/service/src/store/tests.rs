@@ -284,6 +284,180 @@ fn a_payload_file_that_cannot_be_written_holds_up_its_own_write_only() {
     assert_eq!(hub(&mut w.store, vec![ops[1].clone()]), [Answer::Accepted { known: vec![] }]);
 }
 
+const KEEP: Retention = Retention { keep_ms: 1_000, per_user: u64::MAX >> 1 };
+
+fn ended_at(n: u64, payload: &[u8], ended: u64) -> Op {
+    match end(n, TaskState::Success, payload) {
+        Op::End { task, user, ending } => {
+            Op::End { task, user, ending: Ending { ended: Wall(ended), ..ending } }
+        }
+        other => other,
+    }
+}
+
+fn count(w: &World, table: &str) -> i64 {
+    w.store.conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+fn files(w: &World) -> usize {
+    (0..=255).map(|directory| w.store.payloads.list(directory).unwrap().len()).sum()
+}
+
+#[test]
+fn what_ended_goes_whole_when_its_time_is_over_and_numbers_go_on() {
+    let mut w = world();
+    static LARGE: [u8; 70_000] = [5; 70_000];
+    static OTHER: [u8; 70_000] = [6; 70_000];
+    hub(&mut w.store, vec![accept(vec![spec(1, &LARGE), spec(2, b"b"), spec(3, &LARGE), spec(4, b"d")])]);
+    hub(&mut w.store, vec![ended_at(1, &OTHER, 2_000), ended_at(2, b"two", 3_000)]);
+    assert_eq!((files(&w), count(&w, "results")), (2, 2));
+    let stray = w.paths.payloads.join(&Hash::of(b"x").to_string()[..2]).join(Hash::of(b"x").to_string());
+    std::fs::create_dir_all(stray.parent().unwrap()).unwrap();
+    std::fs::write(&stray, "x").unwrap();
+
+    assert!(!w.store.sweep(KEEP, Wall(3_000)), "the first is not over its time yet");
+    assert_eq!(count(&w, "results"), 2);
+    w.store.sweep(KEEP, Wall(3_001));
+    let reader = Reader::open(&w.paths).unwrap();
+    assert!(reader.task(w.user.no, &task(1)).unwrap().is_none());
+    assert!(reader.task(w.user.no, &task(2)).unwrap().unwrap().end.is_some());
+    assert!(reader.args(&task(3)).unwrap().is_some(), "live tasks are never touched");
+    assert_eq!(
+        (count(&w, "tasks"), count(&w, "args"), count(&w, "results"), count(&w, "ranges")),
+        (3, 3, 1, 1)
+    );
+    assert!(reader.find_file(&Hash::of(&LARGE)).unwrap().is_some(), "another task has the same arguments");
+    assert!(reader.find_file(&Hash::of(&OTHER)).unwrap().is_none());
+
+    hub(&mut w.store, vec![ended_at(3, b"three", 3_000), ended_at(4, b"four", 3_000)]);
+    w.store.sweep(KEEP, Wall(9_000));
+    for table in ["tasks", "args", "results", "ranges", "groups"] {
+        assert_eq!(count(&w, table), 0, "{table}");
+    }
+    assert_eq!(reader.newest(w.user.no).unwrap(), 4, "a stream's cursor stays right");
+    for _ in 0..=255 {
+        w.store.sweep(KEEP, Wall(9_000));
+    }
+    assert_eq!(files(&w), 0, "what nothing names is found, {stray:?} too");
+
+    // Numbers are not given again, in this life or the next.
+    let first = hub(&mut w.store, vec![accept(vec![spec(5, b"e")]), end(5, TaskState::Success, b"five")]);
+    assert_eq!(first[1], Answer::Ended { sequence: 5 });
+    w.store.sweep(KEEP, Wall(9_000));
+    drop(w.store);
+    let mut store = SqliteStore::open(&w.paths, Arc::new(Metrics::default())).unwrap();
+    let next = hub(&mut store, vec![accept(vec![spec(1, b"again")]), end(1, TaskState::Success, b"one")]);
+    assert_eq!(next, [Answer::Accepted { known: vec![] }, Answer::Ended { sequence: 6 }]);
+    let slice = reader.results(w.user.no, 4, ALL, |_, _| true).unwrap();
+    assert_eq!((slice.rows.len(), slice.cursor), (1, 6));
+}
+
+#[test]
+fn who_has_too_much_loses_his_oldest_and_nobody_elses() {
+    let mut w = world();
+    w.store.create_user([2; 16], "other", Wall(5)).unwrap();
+    let other = UserId::from_bytes([2; 16]);
+    let theirs = TaskSpec { user: other, group: GroupId::from_bytes([8; 16]), ..spec(9, b"z") };
+    hub(&mut w.store, vec![accept((1..=5).map(|n| spec(n, b"")).collect()), accept(vec![theirs])]);
+    hub(&mut w.store, (1..=5).map(|n| ended_at(n, &[1; 998], 2_000)).collect());
+    hub(&mut w.store, vec![ended_at(9, &[1; 5_000], 1_000)]);
+    // Each of the five has 1,000 bytes with its output.
+    let retention = Retention { keep_ms: 1 << 40, per_user: 2_000 };
+    w.store.sweep(retention, Wall(2_000));
+    let reader = Reader::open(&w.paths).unwrap();
+    let left: Vec<_> = (1..=5).filter(|n| reader.task(w.user.no, &task(*n)).unwrap().is_some()).collect();
+    assert_eq!(left, [4, 5]);
+    assert!(reader.task(2, &task(9)).unwrap().is_some(), "the newest is kept, whatever its size");
+}
+
+#[test]
+fn a_step_is_bounded_and_a_deleted_functions_body_goes_when_no_live_task_needs_it() {
+    let mut w = world();
+    hub(&mut w.store, vec![accept((0..600).map(|n| spec(n, b"a")).collect())]);
+    hub(&mut w.store, (1..600).map(|n| ended_at(n, b"r", 2_000)).collect());
+    let delete = Change::DeleteFunction { function: FunctionId::from_bytes([3; 16]), user_no: w.user.no };
+    registry(&mut w.store, delete);
+    let far = Wall(1 << 50);
+    assert!(w.store.sweep(KEEP, far) && w.store.sweep(KEEP, far), "more is to be done");
+    assert_eq!(count(&w, "results"), 599 - 2 * 256);
+    assert!(!w.store.sweep(KEEP, far));
+    assert_eq!(
+        (count(&w, "tasks"), count(&w, "bodies"), count(&w, "functions")),
+        (1, 1, 1),
+        "task 0 is live"
+    );
+    hub(&mut w.store, vec![ended_at(0, b"r", 2_000)]);
+    w.store.sweep(KEEP, far);
+    assert_eq!((count(&w, "tasks"), count(&w, "bodies"), count(&w, "functions")), (0, 0, 0));
+}
+
+/// `cargo test -p bursa-service --release -- --ignored --nocapture start_up`: a start with 1,000,000 live tasks among as many
+/// that have ended.
+#[test]
+#[ignore = "a measurement"]
+fn start_up() {
+    const TASKS: u64 = 1_000_000;
+    let mut w = world();
+    let endpoint = Change::AddEndpoint {
+        endpoint: EndpointId::from_bytes([4; 16]),
+        user_no: w.user.no,
+        name: "lab".into(),
+        description: String::new(),
+        public_key: bursa_fabric::KeyPair::generate().unwrap().public.to_string(),
+        now: Wall(1),
+    };
+    registry(&mut w.store, endpoint);
+    let far = Wall(1 << 50);
+    let spec = |n| TaskSpec { deadline: far, ..spec(n, b"thirty bytes of arguments ....") };
+    for first in (0..2 * TASKS).step_by(10_000) {
+        hub(&mut w.store, vec![accept((first..first + 10_000).map(spec).collect())]);
+        let ended = (first..first + 10_000).filter(|n| n % 2 == 1);
+        hub(&mut w.store, ended.map(|n| end(n, TaskState::Success, b"ten bytes.")).collect());
+    }
+    let size = std::fs::metadata(&w.paths.database).unwrap().len() >> 20;
+    let World { _dir: dir, paths, store, .. } = w;
+    drop(store);
+    let begun = std::time::Instant::now();
+    let conn = rusqlite::Connection::open(&paths.database).unwrap();
+    let check: String = conn.query_row("PRAGMA quick_check", [], |row| row.get(0)).unwrap();
+    println!("{size} MiB; quick_check, which a start does not do: {check} in {:.1?}", begun.elapsed());
+    drop(conn);
+    let home = dir.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::create_dir(home.join("service")).unwrap();
+    for name in ["bursa.db", "bursa.db-wal", "bursa.db-shm", "payloads"] {
+        let _ = std::fs::rename(dir.path().join(name), home.join("service").join(name));
+    }
+    let config = crate::Config {
+        home,
+        http: "127.0.0.1:0".parse().unwrap(),
+        zmq: "127.0.0.1:0".to_owned(),
+        public_zmq: None,
+        heartbeat_ms: 10_000,
+        threshold_ms: 30_000,
+        retention_ms: 1 << 50,
+        results_per_user: 1 << 50,
+    };
+    let (begun, cpu_begun) = (std::time::Instant::now(), cpu());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (served, answered) = tokio::sync::oneshot::channel();
+    let ready = move |ready: crate::Ready| {
+        println!("ready after {:.2?}, CPU {:.2} s", begun.elapsed(), cpu() - cpu_begun);
+        std::thread::spawn(move || {
+            use std::io::{Read as _, Write as _};
+            let mut stream =
+                std::net::TcpStream::connect(ready.url.strip_prefix("http://").unwrap()).unwrap();
+            stream.write_all(b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            println!("first answer after {:.2?}", begun.elapsed());
+            served.send(()).unwrap();
+        });
+    };
+    runtime.block_on(crate::run(config, ready, async { answered.await.unwrap() })).unwrap();
+}
+
 /// CPU time of this thread in seconds.
 fn cpu() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

@@ -4,6 +4,7 @@ use super::accept::Accepts;
 use super::end::Ends;
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
+use super::sweep::Sweep;
 use super::writer::INLINE_ROWS;
 use super::{Blame, Change, Error, Paths, change, checkpoint, row_id, row_n, schema};
 use crate::metrics::Metrics;
@@ -22,9 +23,10 @@ use std::time::Instant;
 pub(crate) struct SqliteStore {
     pub(super) conn: Connection,
     pub(super) payloads: Payloads,
-    users: Users,
+    pub(super) users: Users,
+    pub(super) sweep: Sweep,
     checkpointer: checkpoint::Checkpointer,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A user's number and the numbers given last, read from the tables when first needed.
@@ -33,6 +35,8 @@ pub(super) struct Counters {
     pub(super) no: i64,
     pub(super) tasks: u64,
     pub(super) results: u64,
+    /// Bytes of all results so far.
+    pub(super) total: u64,
 }
 
 /// The counters of the users that wrote since the start.
@@ -68,12 +72,26 @@ impl Users {
 }
 
 fn load(conn: &Connection, no: i64) -> Result<Counters, Error> {
-    let last = |table: &str| -> Result<u64, Error> {
-        let sql = format!("SELECT max(id) FROM {table} WHERE id >= ?1 AND id < ?2");
-        let id: Option<i64> = conn.query_row(&sql, [row_id(no, 0), row_id(no + 1, 0)], |row| row.get(0))?;
-        Ok(id.map_or(0, row_n))
-    };
-    Ok(Counters { no, tasks: last("tasks")?, results: last("results")? })
+    let range = [row_id(no, 0), row_id(no + 1, 0)];
+    let task: Option<i64> =
+        conn.query_row("SELECT max(id) FROM tasks WHERE id >= ?1 AND id < ?2", range, |row| row.get(0))?;
+    let sql = "SELECT id, total FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1";
+    let result: Option<(i64, i64)> =
+        conn.query_row(sql, range, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (result, total) = result.unzip();
+    // Rows that retention removed had numbers too.
+    let gone: Option<(i64, i64)> = conn
+        .query_row("SELECT last_task, last_result FROM users WHERE no = ?1", [no], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let (last_task, last_result) = gone.unwrap_or_default();
+    Ok(Counters {
+        no,
+        tasks: task.map_or(0, row_n).max(last_task.cast_unsigned()),
+        results: result.map_or(0, row_n).max(last_result.cast_unsigned()),
+        total: total.unwrap_or_default().cast_unsigned(),
+    })
 }
 
 impl SqliteStore {
@@ -85,7 +103,7 @@ impl SqliteStore {
         let payloads = Payloads::open(&paths.payloads)?;
         let conn = schema::open_write(paths)?;
         let checkpointer = checkpoint::Checkpointer::start(&paths.database)?;
-        Ok(Self { conn, payloads, users: Users::default(), checkpointer, metrics })
+        Ok(Self { conn, payloads, users: Users::default(), sweep: Sweep::default(), checkpointer, metrics })
     }
 
     /// Writes all of `batch` in one transaction: on disk when this returns, or none of it. If one write spoils it for

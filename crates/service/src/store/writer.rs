@@ -4,9 +4,10 @@
 
 use super::rows::{Batch, Done, Write};
 use super::write::{SqliteStore, Weight};
-use super::{Error, Paths};
+use super::{Error, Paths, Retention};
 use bursa_core::limits;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use bursa_core::time::Wall;
+use std::sync::mpsc::{SendError, SyncSender, sync_channel};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -15,6 +16,27 @@ use tokio::time::Instant;
 pub(super) const INLINE_ROWS: usize = 16;
 /// Pause after a transaction that failed: a full disk is not written to in a loop.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Pause of the sweep between its rounds.
+const SWEEP_ROUND: Duration = Duration::from_secs(60);
+/// Pause of the sweep between its steps: nobody waits for it.
+const SWEEP_STEP: Duration = Duration::from_millis(50);
+/// How long a step gives way to writes.
+const SWEEP_PATIENCE: Duration = Duration::from_millis(250);
+
+/// What the thread is asked for.
+enum Job {
+    Write(Batch),
+    Sweep(Retention, Wall),
+}
+
+/// What came of it.
+#[derive(Debug)]
+enum Came {
+    Written(Vec<Done>),
+    /// True: there is more to do at once.
+    Swept(bool),
+}
 
 /// The driver's hold on the store.
 #[derive(Debug)]
@@ -25,8 +47,11 @@ pub(crate) struct Writer {
     weight: Weight,
     /// No transaction before this.
     hold: Option<Instant>,
-    lend: SyncSender<(Box<SqliteStore>, Batch)>,
-    back: mpsc::Receiver<(Box<SqliteStore>, Vec<Done>)>,
+    retention: Retention,
+    /// When a step of the sweep is due.
+    sweep_at: Instant,
+    lend: SyncSender<(Box<SqliteStore>, Job)>,
+    back: mpsc::Receiver<(Box<SqliteStore>, Came)>,
 }
 
 impl Writer {
@@ -34,15 +59,18 @@ impl Writer {
     ///
     /// # Errors
     /// No thread can be made.
-    pub(crate) fn new(store: SqliteStore, paths: &Paths) -> Result<Self, Error> {
-        let (lend, lent) = sync_channel::<(Box<SqliteStore>, Batch)>(1);
+    pub(crate) fn new(store: SqliteStore, paths: &Paths, retention: Retention) -> Result<Self, Error> {
+        let (lend, lent) = sync_channel::<(Box<SqliteStore>, Job)>(1);
         let (give, back) = mpsc::channel(1);
         std::thread::Builder::new()
             .name("bursa-store".to_owned())
             .spawn(move || {
-                while let Ok((mut store, batch)) = lent.recv() {
-                    let done = store.apply(batch);
-                    if give.blocking_send((store, done)).is_err() {
+                while let Ok((mut store, job)) = lent.recv() {
+                    let came = match job {
+                        Job::Write(batch) => Came::Written(store.apply(batch)),
+                        Job::Sweep(retention, now) => Came::Swept(store.sweep(retention, now)),
+                    };
+                    if give.blocking_send((store, came)).is_err() {
                         break;
                     }
                 }
@@ -53,6 +81,8 @@ impl Writer {
             waiting: Batch::new(),
             weight: Weight::default(),
             hold: None,
+            retention,
+            sweep_at: Instant::now() + Self::sweep_round(retention),
             lend,
             back,
         })
@@ -82,12 +112,55 @@ impl Writer {
             self.home(store, &done);
             return Some(done);
         }
-        match self.lend.send((store, batch)) {
+        match self.lend.send((store, Job::Write(batch))) {
             Ok(()) => None,
-            Err(std::sync::mpsc::SendError((mut store, batch))) => {
+            Err(SendError((mut store, Job::Write(batch)))) => {
                 let done = store.apply(batch);
                 self.home(store, &done);
                 Some(done)
+            }
+            Err(SendError((store, Job::Sweep(..)))) => {
+                self.store = Some(store);
+                None
+            }
+        }
+    }
+
+    /// When the next step of the sweep may begin.
+    fn sweep_due(&self, gives_way: bool) -> Instant {
+        let patience = if gives_way || !self.waiting.is_empty() { SWEEP_PATIENCE } else { Duration::ZERO };
+        self.sweep_at + patience
+    }
+
+    /// Begins a step of the sweep if one is due. `gives_way`: there may be writes, which go first for a while.
+    pub(crate) fn sweep(&mut self, now: Wall, gives_way: bool) {
+        if self.sweep_due(gives_way) > Instant::now() {
+            return;
+        }
+        if let Some(store) = self.store.take()
+            && let Err(SendError((store, _))) = self.lend.send((store, Job::Sweep(self.retention, now)))
+        {
+            self.store = Some(store);
+        }
+    }
+
+    /// Between two rounds of the sweep: a short retention is looked after sooner.
+    fn sweep_round(retention: Retention) -> Duration {
+        SWEEP_ROUND.min(Duration::from_millis(retention.keep_ms))
+    }
+
+    /// The store is back from the thread.
+    fn came(&mut self, store: Box<SqliteStore>, came: Came) -> Vec<Done> {
+        match came {
+            Came::Written(done) => {
+                self.home(store, &done);
+                done
+            }
+            Came::Swept(more) => {
+                self.store = Some(store);
+                let pause = if more { SWEEP_STEP } else { Self::sweep_round(self.retention) };
+                self.sweep_at = Instant::now() + pause;
+                Vec::new()
             }
         }
     }
@@ -105,29 +178,24 @@ impl Writer {
         self.store.is_some() && !self.waiting.is_empty() && !held
     }
 
-    /// What the thread has written, or nothing when a pause is over; waits for ever while there is neither.
+    /// What the thread has written, or nothing when a pause is over or the sweep is due.
     pub(crate) async fn done(&mut self) -> Vec<Done> {
         if self.store.is_some() {
-            match self.hold.filter(|_| !self.waiting.is_empty()) {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
+            let sweep = self.sweep_due(false);
+            let held = self.hold.filter(|_| !self.waiting.is_empty());
+            tokio::time::sleep_until(held.map_or(sweep, |until| until.min(sweep))).await;
             return Vec::new();
         }
         match self.back.recv().await {
-            Some((store, done)) => {
-                self.home(store, &done);
-                done
-            }
+            Some((store, came)) => self.came(store, came),
             None => std::future::pending().await,
         }
     }
 
     /// What the thread has written, if it is ready.
     pub(crate) fn try_done(&mut self) -> Option<Vec<Done>> {
-        let (store, done) = self.back.try_recv().ok()?;
-        self.home(store, &done);
-        Some(done)
+        let (store, came) = self.back.try_recv().ok()?;
+        Some(self.came(store, came))
     }
 
     /// Writes what waits, brings the WAL home and closes.

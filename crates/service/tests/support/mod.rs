@@ -58,6 +58,8 @@ pub fn config(home: &Path) -> Config {
         public_zmq: None,
         heartbeat_ms: 1_000,
         threshold_ms: 3_000,
+        retention_ms: 14 * 24 * 3_600_000,
+        results_per_user: 10 << 30,
     }
 }
 

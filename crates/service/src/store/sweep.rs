@@ -1,0 +1,245 @@
+//! Retention: ended tasks go when their time is over or their user has too much, oldest first, a few rows at a time.
+//!
+//! A task goes whole: record, arguments, payload files, and what of its group is empty then. Numbers are never given
+//! twice, so a stream's cursor stays right. Files are removed after the commit that forgets them; what a crash leaves
+//! between the two, a walk over the directories finds.
+
+use super::write::Users;
+use super::{Error, SqliteStore, row_id, row_n, row_user};
+use bursa_core::id::Hash;
+use bursa_core::time::Wall;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Ended tasks that one step removes: a few milliseconds.
+const STEP_ROWS: usize = 256;
+/// Files that one step removes.
+const STEP_FILES: usize = 64;
+/// Users and deleted functions that one step looks at.
+const STEP_LOOKS: usize = 64;
+
+/// How long what has ended is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// Milliseconds after its end.
+    pub(crate) keep_ms: u64,
+    /// Bytes of one user: beyond them his oldest go earlier.
+    pub(crate) per_user: u64,
+}
+
+/// Where the sweep is: it goes round and round.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    user_no: i64,
+    directory: u8,
+}
+
+/// What one step removes.
+#[derive(Debug, Default)]
+struct Step {
+    rows: usize,
+    files: BTreeSet<Hash>,
+    groups: BTreeSet<[u8; 16]>,
+    /// A whole round over the users is done.
+    around: bool,
+}
+
+impl Step {
+    fn is_full(&self) -> bool {
+        self.rows >= STEP_ROWS || self.files.len() >= STEP_FILES
+    }
+}
+
+impl SqliteStore {
+    /// One step; true when there is more to do at once.
+    pub(crate) fn sweep(&mut self, retention: Retention, now: Wall) -> bool {
+        match self.sweep_step(retention, now) {
+            Ok(more) => more,
+            Err(error) => {
+                if !self.conn.is_autocommit() {
+                    let _ = self.conn.execute_batch("ROLLBACK");
+                }
+                self.forget_counters();
+                tracing::warn!(%error, "what is older than its retention could not be removed; it is tried again");
+                false
+            }
+        }
+    }
+
+    fn sweep_step(&mut self, retention: Retention, now: Wall) -> Result<bool, Error> {
+        let horizon = now.0.saturating_sub(retention.keep_ms).cast_signed();
+        let mut step = Step::default();
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        for _ in 0..STEP_LOOKS {
+            let Some(user_no) = self.next_user()? else {
+                self.sweep.user_no = 0;
+                step.around = true;
+                break;
+            };
+            remove_ended(&self.conn, user_no, horizon, retention.per_user.cast_signed(), &mut step)?;
+            if step.is_full() {
+                break;
+            }
+            self.sweep.user_no = user_no;
+        }
+        remove_groups(&self.conn, &step.groups)?;
+        if step.around {
+            remove_functions(&self.conn, horizon, &mut step)?;
+        }
+        let mut unneeded = Vec::new();
+        for hash in &step.files {
+            if !is_needed(&self.conn, hash)? {
+                unneeded.push(*hash);
+            }
+        }
+        self.conn.execute_batch("COMMIT")?;
+        for hash in &unneeded {
+            self.payloads.remove(hash)?;
+        }
+        self.metrics.removed.fetch_add(step.rows as u64, Relaxed);
+        self.metrics.removed_files.fetch_add(unneeded.len() as u64, Relaxed);
+        if step.around {
+            self.remove_orphans()?;
+        }
+        Ok(!step.around)
+    }
+
+    fn next_user(&self) -> Result<Option<i64>, Error> {
+        let mut find = self.conn.prepare_cached("SELECT no FROM users WHERE no > ?1 ORDER BY no LIMIT 1")?;
+        Ok(find.query_row([self.sweep.user_no], |row| row.get(0)).optional()?)
+    }
+
+    /// Removes the files of one directory that no row names: nothing is being written now.
+    fn remove_orphans(&mut self) -> Result<(), Error> {
+        let directory = self.sweep.directory;
+        self.sweep.directory = directory.wrapping_add(1);
+        for (path, hash) in self.payloads.list(directory)? {
+            let needed = match &hash {
+                Some(hash) => is_needed(&self.conn, hash)?,
+                None => false,
+            };
+            if !needed {
+                tracing::info!(file = %path.display(), "a payload file that nothing names is removed");
+                std::fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_counters(&mut self) {
+        self.users = Users::default();
+    }
+}
+
+/// Removes a user's oldest records that are over their time, or that he has no room for.
+fn remove_ended(
+    conn: &Connection,
+    user_no: i64,
+    horizon: i64,
+    per_user: i64,
+    step: &mut Step,
+) -> Result<(), Error> {
+    let range = [row_id(user_no, 0), row_id(user_no + 1, 0)];
+    let newest: Option<i64> = conn
+        .prepare_cached("SELECT total FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")?
+        .query_row(range, |row| row.get(0))
+        .optional()?;
+    let Some(newest) = newest else { return Ok(()) };
+    let mut last = None;
+    while !step.is_full() {
+        let first = conn
+            .prepare_cached("SELECT id, task, grp, ended, total, file FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1")?
+            .query_row(range, |row| {
+                let (id, ended, total) = (row.get(0)?, row.get::<_, i64>(3)?, row.get::<_, i64>(4)?);
+                let over = ended < horizon || newest - total >= per_user;
+                Ok(over.then_some(Ended { id, task: row.get(1)?, group: row.get(2)?, file: row.get(5)? }))
+            })
+            .optional()?;
+        let Some(Some(ended)) = first else { break };
+        last = Some(ended.id);
+        remove_task(conn, ended, step)?;
+    }
+    if let Some(last) = last {
+        conn.prepare_cached("UPDATE users SET last_result = max(last_result, ?2) WHERE no = ?1")?
+            .execute(params![user_no, row_n(last).cast_signed()])?;
+    }
+    Ok(())
+}
+
+struct Ended {
+    id: i64,
+    task: [u8; 16],
+    group: [u8; 16],
+    file: Option<[u8; 32]>,
+}
+
+fn remove_task(conn: &Connection, ended: Ended, step: &mut Step) -> Result<(), Error> {
+    conn.prepare_cached("DELETE FROM results WHERE id = ?1")?.execute([ended.id])?;
+    let id: Option<i64> = conn
+        .prepare_cached("DELETE FROM tasks WHERE task = ?1 RETURNING id")?
+        .query_row([ended.task.as_slice()], |row| row.get(0))
+        .optional()?;
+    step.files.extend(ended.file.map(Hash));
+    step.rows += 1;
+    let Some(id) = id else { return Ok(()) };
+    let file: Option<Option<[u8; 32]>> = conn
+        .prepare_cached("DELETE FROM args WHERE id = ?1 RETURNING file")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    step.files.extend(file.flatten().map(Hash));
+    step.groups.insert(ended.group);
+    conn.prepare_cached("UPDATE users SET last_task = max(last_task, ?2) WHERE no = ?1")?
+        .execute(params![row_user(id), row_n(id).cast_signed()])?;
+    Ok(())
+}
+
+/// Removes ranges without tasks, and groups without ranges.
+fn remove_groups(conn: &Connection, groups: &BTreeSet<[u8; 16]>) -> Result<(), Error> {
+    for group in groups {
+        conn.prepare_cached(
+            "DELETE FROM ranges WHERE grp = ?1
+             AND NOT EXISTS (SELECT 1 FROM tasks WHERE id BETWEEN ranges.first AND ranges.last)",
+        )?
+        .execute([group.as_slice()])?;
+        conn.prepare_cached(
+            "DELETE FROM groups WHERE grp = ?1 AND NOT EXISTS (SELECT 1 FROM ranges WHERE grp = ?1)",
+        )?
+        .execute([group.as_slice()])?;
+    }
+    Ok(())
+}
+
+/// Removes functions that were deleted long ago and that no live task calls, and bodies that no function has.
+fn remove_functions(conn: &Connection, horizon: i64, step: &mut Step) -> Result<(), Error> {
+    let sql = "SELECT no, hash FROM functions f WHERE deleted > 0 AND deleted < ?1
+               AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.function = f.function AND t.state = 0) LIMIT ?2";
+    let gone: Vec<(i64, [u8; 32])> = {
+        let mut find = conn.prepare_cached(sql)?;
+        let rows = find.query_map(params![horizon, STEP_LOOKS.cast_signed() as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (no, hash) in gone {
+        conn.prepare_cached("DELETE FROM functions WHERE no = ?1")?.execute([no])?;
+        let removed = conn
+            .prepare_cached(
+                "DELETE FROM bodies WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM functions WHERE hash = ?1)",
+            )?
+            .execute([hash.as_slice()])?;
+        if removed > 0 {
+            step.files.insert(Hash(hash));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a row names the payload file `hash`.
+fn is_needed(conn: &Connection, hash: &Hash) -> Result<bool, Error> {
+    let mut find = conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM args WHERE file = ?1) OR EXISTS (SELECT 1 FROM results WHERE file = ?1)
+         OR EXISTS (SELECT 1 FROM bodies WHERE hash = ?1 AND data IS NULL)",
+    )?;
+    Ok(find.query_row([hash.0.as_slice()], |row| row.get(0))?)
+}
