@@ -428,19 +428,12 @@ fn start_up() {
     for name in ["bursa.db", "bursa.db-wal", "bursa.db-shm", "payloads"] {
         let _ = std::fs::rename(dir.path().join(name), home.join("service").join(name));
     }
-    let config = crate::Config {
-        home,
-        http: "127.0.0.1:0".parse().unwrap(),
-        zmq: "127.0.0.1:0".to_owned(),
-        public_zmq: None,
-        heartbeat_ms: 10_000,
-        threshold_ms: 30_000,
-        retention_ms: 1 << 50,
-        results_per_user: 1 << 50,
-    };
+    let mut config = crate::Config::from_values(&Default::default(), &home).unwrap();
+    (config.http, config.zmq) = ("127.0.0.1:0".parse().unwrap(), "127.0.0.1:0".to_owned());
     let (begun, cpu_begun) = (std::time::Instant::now(), cpu());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (served, answered) = tokio::sync::oneshot::channel();
+    let (_, pings) = tokio::sync::mpsc::channel(1);
     let ready = move |ready: crate::Ready| {
         println!("ready after {:.2?}, CPU {:.2} s", begun.elapsed(), cpu() - cpu_begun);
         std::thread::spawn(move || {
@@ -455,7 +448,7 @@ fn start_up() {
             served.send(()).unwrap();
         });
     };
-    runtime.block_on(crate::run(config, ready, async { answered.await.unwrap() })).unwrap();
+    runtime.block_on(crate::run(config, ready, async { answered.await.unwrap() }, pings)).unwrap();
 }
 
 /// CPU time of this thread in seconds.
