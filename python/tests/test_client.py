@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,47 @@ def test_an_error_fails_the_tasks_of_its_submit_only(client: bursa.Client, servi
     assert client.run(len, "a").result(10) == 1
 
 
+def busy(stream: Stream, message: dict, **more: float) -> bool:
+    refusal = {"code": "busy", "message": "Later, please.", **more}
+    stream.send({"type": "error", "id": message["id"], "error": refusal})
+    return True
+
+
+def test_a_full_service_is_waited_for_and_nothing_is_lost_or_swapped(
+    client: bursa.Client, service: FakeService
+) -> None:
+    refused: list[float] = []
+
+    def full(stream: Stream, message: dict) -> bool:
+        refused.append(time.monotonic())
+        return len(refused) <= 2 and busy(stream, message, retry_after=0.3)
+
+    service.on_submit = full
+    values = list(range(1000))
+    assert [future.result(20) for future in [client.run(abs, value) for value in values]] == values
+    assert refused[1] - refused[0] >= 0.3 and refused[2] - refused[1] >= 0.3, (
+        "as long as the service asked for"
+    )
+    accepted = [
+        message for message in submits(service)[2:] for call in message["calls"] for _ in call["args"]
+    ]
+    assert len(accepted) == len(values), "each was accepted once"
+    first = b"".join(call["tasks"] for message in submits(service)[2:] for call in message["calls"])
+    assert first == b"".join(future for future in service.tasks), "in the order of the calls"
+
+
+def test_what_the_service_did_not_take_is_cancelled_here(client: bursa.Client, service: FakeService) -> None:
+    service.on_submit = lambda stream, message: busy(stream, message, retry_after=30)
+    futures = [client.run(len, "ab") for _ in range(10)]
+    assert futures[3].cancel() and futures[3].cancelled()
+    assert client.cancel(futures[4:6], futures[3]) == ["cancelled"] * 3
+    assert not any(path.endswith("/cancel") for _, path, _ in service.requests), (
+        "the service knows none of them"
+    )
+    assert not futures[0].done()
+    assert set(client.cancel(futures)) == {"cancelled"}
+
+
 def test_busy_is_sent_again(client: bursa.Client, service: FakeService) -> None:
     times: list[int] = []
 
@@ -162,7 +204,8 @@ def test_busy_is_sent_again(client: bursa.Client, service: FakeService) -> None:
 
     service.on_submit = busy_twice
     assert client.run(len, "a").result(10) == 1
-    assert times == [1, 1, 1]
+    assert times == [1, 2, 3]
+    assert len({call["tasks"] for message in submits(service) for call in message["calls"]}) == 1
 
 
 def test_pings_are_answered_and_fragments_joined(client: bursa.Client, service: FakeService) -> None:

@@ -37,6 +37,13 @@ pub const LONG_POLL_MS: u64 = 50_000;
 /// Tasks counted ahead of one that waits for its turn, when its user asks: a walk through the queue of about a millisecond.
 pub const EXPLAIN_STEPS: usize = 10_000;
 
+/// Tasks of all submits that wait for their answer: beyond it new ones are told to come again, so that a slow store fills
+/// no memory.
+pub const INTAKE_TASKS: usize = BACKLOG_ROWS;
+/// Bytes of arguments of all submits that wait for their answer.
+pub const INTAKE_BYTES: usize = 4 * BATCH_BYTES;
+/// Who is told to come again is told to wait this long first.
+pub const RETRY_AFTER_S: u64 = 1;
 /// Submits of one stream that wait for their answer.
 pub const STREAM_SUBMITS: usize = 64;
 /// Groups that one stream follows: each may cost a look into the store when it is subscribed.

@@ -1,5 +1,6 @@
 //! What http asks of the driver.
 
+use crate::intake::Admitted;
 use crate::metrics::Gauges;
 use crate::store::{Change, Changed};
 use bursa_core::hub::{EndpointStatus, Explanation, Reply};
@@ -33,8 +34,10 @@ pub(crate) enum Command {
 pub(crate) enum ReplyTo {
     /// To one request.
     One(oneshot::Sender<Reply>),
+    /// To one request that submits.
+    Submit(oneshot::Sender<Reply>, Admitted),
     /// To a stream, with the number of its submit. The stream has room for as many as it has open.
-    Stream(u64, mpsc::Sender<(u64, Reply)>),
+    Stream(u64, mpsc::Sender<(u64, Reply)>, Admitted),
 }
 
 impl ReplyTo {
@@ -42,7 +45,15 @@ impl ReplyTo {
     pub(crate) fn send(self, reply: Reply) {
         match self {
             Self::One(waits) => drop(waits.send(reply)),
-            Self::Stream(number, waits) => drop(waits.try_send((number, reply))),
+            // The place is free before the client hears of it: its next submit may follow at once.
+            Self::Submit(waits, admitted) => {
+                drop(admitted);
+                drop(waits.send(reply));
+            }
+            Self::Stream(number, waits, admitted) => {
+                drop(admitted);
+                drop(waits.try_send((number, reply)));
+            }
         }
     }
 }

@@ -64,9 +64,17 @@ key!(
     "10737418240",
     "bytes of ended tasks kept for one user; beyond them the oldest ended are removed first"
 );
+key!(
+    TASKS_PER_USER,
+    "tasks_per_user",
+    "BURSA_TASKS_PER_USER",
+    "2000000",
+    "tasks of one user that have not ended, beyond which he is told to submit again later"
+);
 
 /// Every key of the section `service`.
-pub const KEYS: &[Key] = &[HTTP, ZMQ, PUBLIC_ZMQ, HEARTBEAT, THRESHOLD, RETENTION, RESULTS_PER_USER];
+pub const KEYS: &[Key] =
+    &[HTTP, ZMQ, PUBLIC_ZMQ, HEARTBEAT, THRESHOLD, RETENTION, RESULTS_PER_USER, TASKS_PER_USER];
 
 /// The values, with types, and where the service lives.
 #[derive(Debug, Clone)]
@@ -87,6 +95,8 @@ pub struct Config {
     pub retention_ms: u64,
     /// Bytes of ended tasks kept for one user.
     pub results_per_user: u64,
+    /// Live tasks of one user beyond which nothing new of his is taken.
+    pub tasks_per_user: usize,
 }
 
 impl Config {
@@ -112,8 +122,19 @@ impl Config {
         }
         let retention_ms = days(values, &RETENTION)?;
         let results_per_user = positive(values, &RESULTS_PER_USER)?;
+        let tasks_per_user = usize::try_from(positive(values, &TASKS_PER_USER)?).unwrap_or(usize::MAX);
         let home = home.to_owned();
-        Ok(Self { home, http, zmq, public_zmq, heartbeat_ms, threshold_ms, retention_ms, results_per_user })
+        Ok(Self {
+            home,
+            http,
+            zmq,
+            public_zmq,
+            heartbeat_ms,
+            threshold_ms,
+            retention_ms,
+            results_per_user,
+            tasks_per_user,
+        })
     }
 }
 

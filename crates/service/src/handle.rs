@@ -3,6 +3,7 @@
 use crate::auth::Tokens;
 use crate::bell::Bells;
 use crate::command::{Command, ReplyTo};
+use crate::intake::{Admitted, Intake};
 use crate::metrics::{Gauges, Metrics};
 use crate::store::{Change, Changed, Error, Reader};
 use bursa_core::hub::{EndpointStatus, Explanation, Reply};
@@ -26,6 +27,7 @@ pub(crate) struct Handle {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) about: About,
     pub(crate) callable: Callable,
+    pub(crate) intake: Arc<Intake>,
 }
 
 /// What endpoints are told about this service.
@@ -58,8 +60,10 @@ impl Handle {
         user: UserId,
         group: GroupId,
         tasks: Vec<TaskSpec>,
+        admitted: Admitted,
     ) -> Result<Reply, Stopping> {
-        self.ask(|answer| Command::Submit { user, group, tasks, answer: ReplyTo::One(answer) }).await
+        self.ask(|answer| Command::Submit { user, group, tasks, answer: ReplyTo::Submit(answer, admitted) })
+            .await
     }
 
     pub(crate) async fn cancel(&self, tasks: Vec<TaskId>) -> Result<Reply, Stopping> {

@@ -15,6 +15,7 @@ mod forwarder;
 mod handle;
 mod home;
 mod http;
+mod intake;
 mod load;
 mod metrics;
 mod policy;

@@ -10,8 +10,13 @@ use std::time::Duration;
 const BOUNDS_US: [u64; 12] =
     [100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 100_000, 500_000, 2_000_000];
 /// The hub's counters, with their names here.
-const HUB: [(Counter, &str, &str); 9] = [
+const HUB: [(Counter, &str, &str); 10] = [
     (Counter::Accepted, "tasks_accepted", "Tasks accepted"),
+    (
+        Counter::Refused,
+        "submits_refused",
+        "Submits told to come again: as many tasks live, or wait for the store, as may",
+    ),
     (Counter::Succeeded, "tasks_succeeded", "Tasks ended in success"),
     (Counter::Failed, "tasks_failed", "Tasks ended in failure"),
     (Counter::Cancelled, "tasks_cancelled", "Tasks cancelled"),

@@ -104,6 +104,7 @@ fn assemble(
         heartbeat_ms: config.heartbeat_ms,
         threshold_ms: config.threshold_ms,
         grace_ms: limits::GRACE_MS,
+        tasks_per_user: config.tasks_per_user,
     };
     let retention = Retention { keep_ms: config.retention_ms, per_user: config.results_per_user };
     let endpoints =
@@ -130,6 +131,7 @@ fn assemble(
         metrics,
         about,
         callable: Callable::default(),
+        intake: Arc::default(),
     };
     Ok((handle, driver))
 }

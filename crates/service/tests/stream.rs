@@ -292,3 +292,44 @@ fn a_restart_keeps_results_and_tasks() {
     results.sort();
     assert_eq!(results, [(task(2), 0, vec![7; 6_000]), (task(3), 0, b"three".to_vec())]);
 }
+
+#[test]
+fn a_user_at_his_limit_is_told_to_come_again_on_both_ways() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = bursa_service::Config { tasks_per_user: 2, ..support::config(dir.path()) };
+    let service = support::try_start(config).unwrap();
+    let (function, endpoint) = (service.function(), register(&service, "lab"));
+    let mut socket = Socket::open(&service);
+    socket.welcome();
+    socket.submit(
+        1,
+        group(1),
+        (&function, &endpoint.id),
+        &[(task(1), b"a"), (task(2), b"b"), (task(3), b"c")],
+    );
+    assert!(matches!(socket.hear(), Said::Accepted { id: 1 }), "a whole submit fits while there is room");
+    socket.submit(2, group(1), (&function, &endpoint.id), &[(task(4), b"d")]);
+    match socket.hear() {
+        Said::Error { id: Some(2), error } => {
+            assert_eq!((&error["code"], &error["retry_after"]), (&"busy".into(), &1.into()));
+            let message = error["message"].as_str().unwrap();
+            assert!(
+                message.contains("you have 3 tasks that have not ended, and the limit is 2"),
+                "{message}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let body =
+        serde_json::json!({"tasks": [{"function_id": function, "endpoint_id": endpoint.id, "args": ""}]});
+    let refused = service.post("/api/v1/tasks", &body);
+    assert_eq!((refused.status, refused.headers["retry-after"].as_str()), (429, "1"));
+    assert_eq!(refused.error().0, "busy");
+    let metrics = String::from_utf8(service.get("/metrics").body).unwrap();
+    assert!(metrics.contains("bursa_submits_refused_total 2"), "{metrics}");
+
+    let _manager = Manager::start(&service, &endpoint, 1, Behave::Echo);
+    socket.results(3);
+    socket.submit(3, group(1), (&function, &endpoint.id), &[(task(4), b"d")]);
+    assert_eq!(socket.results(1).0[0].0, task(4));
+}

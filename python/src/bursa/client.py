@@ -14,7 +14,7 @@ from .config import settings
 from .errors import Invalid, NotFound, TaskPending, TooLarge, Unavailable
 from .future import TaskFuture
 from .ids import new_id, to_raw, to_text
-from .outcome import ENDED, of_task, value_of
+from .outcome import CANCELLED, ENDED, of_task, value_of
 from .progress import with_progress
 from .registry import Registry, body_of, name_of
 from .rest import Rest, segment
@@ -26,6 +26,8 @@ Callee = Union[Callable[..., Any], str, uuid.UUID]
 
 Task = Union[TaskFuture, str, uuid.UUID]
 """A future, or the id of a task."""
+
+_TASK = (TaskFuture, str, uuid.UUID)
 
 ROUTES = 1024
 """How many functions are remembered by identity."""
@@ -250,18 +252,46 @@ class Client:
         """Why a task waits, or how it ended: `message` (a sentence), `next` (what to do), and the facts."""
         return self._rest.get(f"/tasks/{_task_id(task)}/explain")
 
-    def cancel(self, *tasks: Task) -> list[str]:
-        """Cancel tasks that have not ended; the state of each afterwards, in order."""
-        futures = {task.task_id: task for task in tasks if isinstance(task, TaskFuture)}
-        states: list[str] = []
-        for start in range(0, len(tasks), _LIST):
-            ids = [_task_id(task) for task in tasks[start : start + _LIST]]
-            for answer in self._rest.post("/tasks/cancel", {"task_ids": ids})["tasks"]:
-                states.append(answer["state"])
-                future = futures.get(answer["task_id"])
-                if future is not None and answer["state"] == "cancelled":
-                    future.end((b"", {"code": "cancelled"}, b""))
+    def cancel(self, *tasks: Task | Iterable[Task]) -> list[str]:
+        """Cancel tasks, or lists of them, that have not ended; the state of each afterwards, in order.
+
+        Returns when that is on disk. A task that was quicker keeps its end; cancelling again changes nothing.
+        """
+        given = [task for each in tasks for task in ([each] if isinstance(each, _TASK) else each)]
+        self._withdraw([task for task in given if isinstance(task, TaskFuture) and not task.done()])
+        # A future that is cancelled by now needs no request, and may never have been the service's.
+        states = ["cancelled" if isinstance(task, TaskFuture) and task.cancelled() else "" for task in given]
+        left = [place for place, state in enumerate(states) if not state]
+        for start in range(0, len(left), _LIST):
+            places = left[start : start + _LIST]
+            ids = [_task_id(given[place]) for place in places]
+            for place, answer in zip(places, self._rest.post("/tasks/cancel", {"task_ids": ids})["tasks"]):
+                states[place], task = answer["state"], given[place]
+                if states[place] == "cancelled" and isinstance(task, TaskFuture):
+                    task.end(CANCELLED)
         return states
+
+    def cancel_group(self, group_id: str | None = None) -> int:
+        """Cancel all tasks of a group that have not ended, by default all of this client; how many were."""
+        own = group_id is None or group_id == self.group_id
+        count = self._withdraw(self._stream.pending()) if own and self._stream is not None else 0
+        try:
+            ended = self._rest.post("/tasks/cancel", {"group_id": group_id or self.group_id})["tasks"]
+        except NotFound:
+            if not own:
+                raise
+            ended = []  # nothing of it was accepted
+        return count + sum(task["state"] == "cancelled" for task in ended)
+
+    def _withdraw(self, futures: list[TaskFuture]) -> int:
+        """Cancels what the service has not accepted yet; how many that were."""
+        if self._stream is None or not futures:
+            return 0
+        withdrawn = self._stream.withdraw(futures, FLUSH)
+        for future in futures:
+            if future.raw in withdrawn:
+                future.end(CANCELLED)
+        return len(withdrawn)
 
     def cancel_one(self, future: TaskFuture) -> bool:
         """What `future.cancel()` does: whether the task is cancelled now."""

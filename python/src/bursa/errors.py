@@ -14,11 +14,20 @@ class BursaError(Exception):
 
     code = "internal"
 
-    def __init__(self, message: str, *, code: str | None = None, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """`retry_after`: seconds after which the service thinks that the same request may succeed."""
         super().__init__(message)
         if code is not None:
             self.code = code
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 class Unauthorized(BursaError):
@@ -144,4 +153,6 @@ def from_service(error: dict[str, Any]) -> BursaError:
     """The exception for an error object of the service (`{"code", "message", …}`), not raised."""
     code = str(error.get("code", "internal"))
     message = str(error.get("message") or f"The service answered with the error {code}.")
-    return _BY_CODE.get(code, BursaError)(message, code=code, request_id=error.get("request_id"))
+    return _BY_CODE.get(code, BursaError)(
+        message, code=code, request_id=error.get("request_id"), retry_after=error.get("retry_after")
+    )

@@ -83,7 +83,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         return False
 
     def cancel(self) -> bool:
-        """Ask the service to cancel the task. True once it is cancelled, False when it ended otherwise."""
+        """Cancel the task, running or not. True once that is on disk, False when it had ended otherwise."""
         if self._state != PENDING:
             return self.cancelled()
         return self._client.cancel_one(self)

@@ -12,6 +12,9 @@ ENDED = frozenset({"success", "failed", "cancelled"})
 Failed = Tuple[bytes, "dict[str, Any]", bytes]
 """(payload of the user's exception, failure record, output)"""
 
+CANCELLED: Failed = (b"", {"code": "cancelled"}, b"")
+"""The end of a task that was cancelled."""
+
 Outcome = Union[bytes, Failed, BursaError]
 """A success's payload, a failure, or an error of the client itself."""
 

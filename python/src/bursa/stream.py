@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Tuple
 
 import msgpack
 
@@ -45,11 +45,14 @@ class Route:
         self.fields = {"function": function, "endpoint": endpoint, **given}
 
 
+_Entry = Tuple[bytes, bytes, Route]
+"""(task, arguments, route)"""
+
+
 class _Submit(NamedTuple):
     number: int
     message: bytes
-    tasks: list[bytes]
-    born: float
+    entries: list[_Entry]
 
 
 class Stream:
@@ -59,11 +62,13 @@ class Stream:
         """Connects. Raises Unavailable, or what the service says (Unauthorized)."""
         self._url, self._token, self._group = url, token, group
         self._pending: dict[bytes, TaskFuture] = {}
-        self._queue: deque[tuple[bytes, bytes, Route]] = deque()
+        self._queue: deque[_Entry] = deque()
         self._large = 0  # bytes of large arguments in the queue
         self._sending = threading.Lock()
         self._changed = threading.Condition()  # the queue got shorter, a submit was answered, or it is over
         self._unanswered: _Submit | None = None
+        self._refused_since: float | None = None  # the service says that it takes nothing now
+        self._paused: threading.Timer | None = None  # nothing is submitted before it is over
         self._number = 0
         self._closing = threading.Event()
         self._over: BursaError | None = None
@@ -129,8 +134,55 @@ class Stream:
     def _unsent(self, futures: list[TaskFuture]) -> bool:
         submit = self._unanswered
         unsent = {raw for raw, _, _ in self._queue.copy()}
-        unsent.update(submit.tasks if submit is not None else ())
+        unsent.update(raw for raw, _, _ in (submit.entries if submit is not None else ()))
         return any(future.raw in unsent for future in futures)
+
+    def pending(self) -> list[TaskFuture]:
+        """The futures that have not ended."""
+        return list(self._pending.copy().values())
+
+    def withdraw(self, futures: list[TaskFuture], timeout: float) -> set[bytes]:
+        """Take back what the service has not accepted: the tasks that it will never see.
+
+        Waits for the answer to what it was sent, at most `timeout` seconds.
+        """
+        until = time.monotonic() + timeout
+        wanted = {future.raw for future in futures}
+        taken: set[bytes] = set()
+        while True:
+            with self._sending:
+                taken |= self._take_back(wanted)
+                sent = self._unanswered
+            self._pump()  # what was queued while the lock was held
+            if sent is None or not any(raw in wanted for raw, _, _ in sent.entries):
+                return taken
+            left = until - time.monotonic()
+            if left <= 0 or self._over is not None or threading.current_thread() is self._reader:
+                return taken
+            with self._changed:
+                self._changed.wait_for(lambda sent=sent: self._over or self._unanswered is not sent, left)
+
+    def _take_back(self, wanted: set[bytes]) -> set[bytes]:
+        """Takes tasks out of the queue. Others may only append meanwhile: the rest keeps its order."""
+        queue, kept, taken = self._queue, [], set()
+        for _ in range(len(queue)):
+            entry = queue.popleft()
+            if entry[0] in wanted:
+                taken.add(entry[0])
+                self._pending.pop(entry[0], None)
+                self._count_large([entry], -1)
+            else:
+                kept.append(entry)
+        queue.extendleft(reversed(kept))
+        with self._changed:
+            self._changed.notify_all()
+        return taken
+
+    def _count_large(self, entries: list[_Entry], sign: int) -> None:
+        size = sum(len(args) for _, args, _ in entries if len(args) >= LARGE)
+        if size:
+            with self._changed:
+                self._large += sign * size
 
     def close(self, timeout: float) -> None:
         """Wait for answers to what was submitted (at most `timeout` seconds), then end."""
@@ -166,7 +218,10 @@ class Stream:
 
     def _has_work(self) -> bool:
         socket = self._socket
-        return socket is not None and bool(socket.owed or (self._queue and self._unanswered is None))
+        return socket is not None and bool(socket.owed or self._may_submit())
+
+    def _may_submit(self) -> bool:
+        return bool(self._queue) and self._unanswered is None and self._paused is None
 
     def _send_next(self) -> None:
         socket = self._socket
@@ -175,7 +230,7 @@ class Stream:
         reading = threading.current_thread() is self._reader
         try:
             socket.send_owed(reading=reading)
-            if self._queue and self._unanswered is None:
+            if self._may_submit():
                 submit = self._unanswered = self._next_submit()
                 socket.send(submit.message, reading=reading)
         except OSError:
@@ -184,22 +239,20 @@ class Stream:
 
     def _next_submit(self) -> _Submit:
         calls: dict[Route, tuple[list[bytes], list[bytes]]] = {}
-        tasks: list[bytes] = []
+        entries: list[_Entry] = []
         size, queue = 0, self._queue
-        while queue and len(tasks) < BATCH_TASKS:
+        while queue and len(entries) < BATCH_TASKS:
             size += len(queue[0][1])
-            if size > BATCH_BYTES and tasks:
+            if size > BATCH_BYTES and entries:
                 break
-            raw, args, route = queue.popleft()
-            tasks.append(raw)
+            raw, args, route = entry = queue.popleft()
+            entries.append(entry)
             call = calls.get(route)
             if call is None:
                 call = calls[route] = ([], [])
             call[0].append(raw)
             call[1].append(args)
-            if len(args) >= LARGE:
-                with self._changed:
-                    self._large -= len(args)
+        self._count_large(entries, -1)
         self._number += 1
         message = msgpack.packb(
             {
@@ -212,7 +265,7 @@ class Stream:
                 ],
             }
         )
-        return _Submit(self._number, message, tasks, time.monotonic())
+        return _Submit(self._number, message, entries)
 
     # Reading, in the reader thread
 
@@ -267,7 +320,7 @@ class Stream:
         submit = self._unanswered
         if submit is None or submit.number != number:
             return None
-        self._unanswered = None
+        self._unanswered = self._refused_since = None
         self._pump()
         with self._changed:
             self._changed.notify_all()
@@ -277,29 +330,31 @@ class Stream:
         submit = self._unanswered
         if number is None or submit is None or submit.number != number:
             return
-        age = time.monotonic() - submit.born
-        if error.code == "busy" or (error.code == "unavailable" and age < GIVE_UP):
-            pause = random.uniform(0.5, 1.0) * min(max(age, FIRST_PAUSE), LONGEST_PAUSE)
-            later = threading.Timer(pause, self._resend, (submit,))
-            later.daemon = True
-            return later.start()
-        for raw in submit.tasks:
+        now = time.monotonic()
+        since = self._refused_since = self._refused_since or now
+        if error.code == "busy" or (error.code == "unavailable" and now - since < GIVE_UP):
+            return self._put_back(submit, error, now - since)
+        for raw, _, _ in submit.entries:
             future = self._pending.pop(raw, None)
             if future is not None:
                 future.end(error)
         self._answered(number)
 
-    def _resend(self, submit: _Submit) -> None:
-        """Send a submit again that the service was too busy for. (A reconnect sends it by itself.)"""
-        with self._sending:
-            socket = self._socket
-            if socket is None or self._unanswered is not submit:
-                return
-            try:
-                socket.send(submit.message)
-            except OSError:
-                self._socket = None
-                socket.shut()
+    def _put_back(self, submit: _Submit, error: BursaError, age: float) -> None:
+        """The service takes nothing now: the tasks wait here, in order, and go out again by themselves."""
+        least = error.retry_after or min(max(age, FIRST_PAUSE), LONGEST_PAUSE)
+        pause = threading.Timer(random.uniform(1.0, 1.5) * least, self._go_on)
+        pause.daemon = True
+        with self._sending:  # nobody else takes from the queue
+            self._queue.extendleft(reversed(submit.entries))
+            self._count_large(submit.entries, 1)
+            self._paused, self._unanswered = pause, None
+        pause.start()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _go_on(self) -> None:
+        self._paused = None
         self._pump()
 
     # Connecting
@@ -361,6 +416,9 @@ class Stream:
 
     def _end(self, error: BursaError) -> None:
         self._over = error
+        pause = self._paused
+        if pause is not None:
+            pause.cancel()
         socket, self._socket = self._socket, None
         if socket is not None:
             with self._sending:

@@ -194,6 +194,15 @@ pub enum Answer {
     Done,
 }
 
+/// Whose live tasks have reached their limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of the user who asks.
+    User,
+    /// Those of all users.
+    Service,
+}
+
 /// The answer to a request: leaves only after `Stored` (a promise).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -209,9 +218,13 @@ pub enum Reply {
         /// Which.
         endpoint: EndpointId,
     },
-    /// The service holds as many tasks as it may; nothing was accepted, try later.
+    /// As many tasks live as may; nothing was accepted, try later.
     Full {
-        /// The limit.
+        /// Whose tasks.
+        whose: Whose,
+        /// How many live.
+        live: usize,
+        /// How many may.
         limit: usize,
     },
     /// The store cannot be written now; nothing was accepted, try later.
@@ -233,6 +246,8 @@ pub enum Reply {
 pub enum Counter {
     /// Tasks accepted.
     Accepted,
+    /// Submits refused since as many tasks live as may.
+    Refused,
     /// Tasks ended in success.
     Succeeded,
     /// Tasks ended in failure.

@@ -27,7 +27,7 @@ mod task;
 mod view;
 mod write;
 
-pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId, Submit, Token};
+pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId, Submit, Token, Whose};
 pub use explain::{Explanation, Reason};
 pub use view::{LeaseView, SessionView};
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub threshold_ms: u64,
     /// SIGTERM to SIGKILL of a cancelled task.
     pub grace_ms: u64,
+    /// Live tasks of one user beyond which nothing new of his is taken.
+    pub tasks_per_user: usize,
 }
 
 /// What the hub knows of an endpoint, for its status page.

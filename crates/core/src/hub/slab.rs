@@ -4,8 +4,9 @@
 //! nor doubles (SPIKE §8: at most 400 bytes per queued task), and everything else names them by a `u32` slot.
 
 use super::task::Task;
-use crate::id::TaskId;
+use crate::id::{TaskId, UserId};
 use crate::map::Map;
+use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
 /// Place of a record; valid from `insert` to `remove`.
@@ -24,11 +25,18 @@ pub(super) struct Tasks {
     chunks: Vec<Vec<Task>>,
     free: Vec<Slot>,
     slots: Map<TaskId, Slot>,
+    /// Records of each user that has any.
+    users: BTreeMap<UserId, usize>,
 }
 
 impl Tasks {
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Records of this user.
+    pub(super) fn of_user(&self, user: &UserId) -> usize {
+        self.users.get(user).copied().unwrap_or_default()
     }
 
     pub(super) fn find(&self, task: &TaskId) -> Option<Slot> {
@@ -42,7 +50,7 @@ impl Tasks {
 
     /// Adds a record whose id is not there yet.
     pub(super) fn insert(&mut self, task: Task) -> Slot {
-        let id = task.id;
+        let (id, user) = (task.id, task.user);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self[slot] = task;
@@ -51,6 +59,7 @@ impl Tasks {
             None => self.grow(task),
         };
         self.slots.insert(id, slot);
+        *self.users.entry(user).or_default() += 1;
         slot
     }
 
@@ -67,8 +76,14 @@ impl Tasks {
 
     /// Takes a record out; nothing may link to it any more.
     pub(super) fn remove(&mut self, slot: Slot) {
-        let id = self[slot].id;
+        let (id, user) = (self[slot].id, self[slot].user);
         self.slots.remove(&id);
+        if let Some(count) = self.users.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
+            }
+        }
         self[slot].clear();
         self.free.push(slot);
         if self.slots.is_empty() && self.chunks.len() > KEPT_CHUNKS {

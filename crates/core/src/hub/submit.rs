@@ -3,12 +3,12 @@
 //! The store alone judges what is new, known or in conflict. A task that is named again while its first acceptance is
 //! still being written is put aside with the second one, whose verdict then stands on its own.
 
-use super::event::{Action, Answer, Counter, Op, Reply, RequestId, Submit, Token};
+use super::event::{Action, Answer, Counter, Op, Reply, RequestId, Submit, Token, Whose};
 use super::slab::Slot;
 use super::task::{Phase, Place, Task};
 use super::write::Write;
 use super::{Cx, Hub, Recovered};
-use crate::id::{EndpointId, TaskId};
+use crate::id::{EndpointId, TaskId, UserId};
 use crate::limits;
 use crate::task::TaskState;
 use crate::time::Now;
@@ -35,7 +35,8 @@ impl Hub {
 
     pub(super) fn on_submit(&mut self, submit: Submit, cx: &mut Cx<'_>) {
         let Submit { request, user, group, tasks } = submit;
-        if let Some(reply) = self.refuse_submit(&tasks) {
+        if let Some(reply) = self.refuse_submit(&user, &tasks) {
+            self.count(Counter::Refused, u64::from(matches!(reply, Reply::Full { .. })));
             cx.out.push(Action::Reply { request, reply });
             return;
         }
@@ -69,13 +70,19 @@ impl Hub {
         cx.out.push(Action::Store { token, op: Op::Accept { user, group, tasks } });
     }
 
-    fn refuse_submit(&self, tasks: &[crate::task::TaskSpec]) -> Option<Reply> {
+    fn refuse_submit(&self, user: &UserId, tasks: &[crate::task::TaskSpec]) -> Option<Reply> {
         // F22: while a write must be repeated nothing new is taken on.
         if let Some(why) = self.trouble.why() {
             return Some(Reply::Unavailable { why: why.to_owned() });
         }
         if self.tasks.len() + tasks.len() > limits::LIVE_TASKS {
-            return Some(Reply::Full { limit: limits::LIVE_TASKS });
+            let live = self.tasks.len();
+            return Some(Reply::Full { whose: Whose::Service, live, limit: limits::LIVE_TASKS });
+        }
+        // A whole submit is taken while there is any room: one that is larger than the limit could never fit.
+        let (live, limit) = (self.tasks.of_user(user), self.config.tasks_per_user);
+        if live >= limit {
+            return Some(Reply::Full { whose: Whose::User, live, limit });
         }
         let mut good = None;
         for spec in tasks {

@@ -11,7 +11,9 @@ impl World {
     pub(super) fn start_service(&mut self) {
         let pid = self.fresh_pid();
         let (epoch, endpoints, tasks) = self.store.open();
-        let config = Config { epoch, heartbeat_ms: 10_000, threshold_ms: 30_000, grace_ms: 2_000 };
+        let tasks_per_user = crate::limits::LIVE_TASKS;
+        let config =
+            Config { epoch, heartbeat_ms: 10_000, threshold_ms: 30_000, grace_ms: 2_000, tasks_per_user };
         self.trace(|| format!("S{} starts, epoch {epoch}, {} live tasks", pid.0, tasks.len()));
         let hub = Hub::new(config, self.clock(), endpoints, tasks);
         self.check.new_service();

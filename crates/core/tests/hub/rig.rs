@@ -14,6 +14,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 
 pub(crate) const BODY: &[u8] = b"the body";
+pub(crate) const TASKS_PER_USER: usize = 5_000;
 pub(crate) const WALL: u64 = 1_700_000_000_000;
 
 pub(crate) fn task(n: u32) -> TaskId {
@@ -49,7 +50,13 @@ pub(crate) fn spec(n: u32) -> TaskSpec {
 }
 
 pub(crate) fn config(epoch: u32) -> Config {
-    Config { epoch, heartbeat_ms: 10_000, threshold_ms: 30_000, grace_ms: 2_000 }
+    Config {
+        epoch,
+        heartbeat_ms: 10_000,
+        threshold_ms: 30_000,
+        grace_ms: 2_000,
+        tasks_per_user: TASKS_PER_USER,
+    }
 }
 
 /// A task as the fake store has it.

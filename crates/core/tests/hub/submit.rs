@@ -1,8 +1,8 @@
 //! Submit, dispatch of bodies and arguments, and what leaves only after `Stored`.
 
 use crate::rig::*;
-use bursa_core::hub::{Action, Counter, Event, Op, Reply};
-use bursa_core::id::Hash;
+use bursa_core::hub::{Action, Counter, Event, Op, Reply, Whose};
+use bursa_core::id::{Hash, UserId};
 use bursa_core::limits;
 use bursa_core::task::{Args, FailureCode, TaskState};
 use bursa_core::wire::{Attempt, Blob, Item};
@@ -197,4 +197,47 @@ fn unknown_endpoints_and_failed_stores_are_said() {
     assert_eq!(rig.hub.state(&task(1)), None);
     rig.submit(vec![spec(2)]);
     assert!(matches!(rig.ops.as_slice(), [(_, Op::Accept { .. })]), "a failed accept refuses nobody else");
+}
+
+#[test]
+fn a_user_at_his_limit_is_refused_alone_and_until_one_of_his_tasks_ends() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let limit = TASKS_PER_USER;
+    rig.submit((1..).take(limit - 1).map(spec).collect());
+    rig.settle();
+    // One place is free: a whole submit is taken, since a large one could never fit otherwise.
+    rig.submit((10_000..10_010).map(spec).collect());
+    let full = |live| Reply::Full { whose: Whose::User, live, limit };
+    rig.submit(vec![spec(20_000)]);
+    rig.settle();
+    assert_eq!(
+        rig.replies,
+        [Reply::Accepted, full(limit + 9), Reply::Accepted],
+        "tasks being accepted count"
+    );
+    assert_eq!(rig.count(Counter::Refused), 1);
+
+    let mut other = spec(30_000);
+    other.user = UserId::from_bytes([9; 16]);
+    rig.submit(vec![other]);
+    rig.settle();
+    assert_eq!(rig.replies.last(), Some(&Reply::Accepted), "others are not concerned");
+
+    rig.cancel((10_000..10_009).map(task).collect());
+    rig.settle();
+    rig.submit(vec![spec(20_000)]);
+    assert_eq!(rig.replies.last(), Some(&full(limit)));
+    let first = assigns(&rig.hear(&mut peer))[0].clone();
+    rig.say(&mut peer, vec![success(1, first.attempt)]);
+    rig.submit(vec![spec(20_000)]);
+    assert_eq!(rig.replies.last(), Some(&full(limit)), "an end counts once it is stored");
+    rig.settle();
+    rig.submit(vec![spec(20_000)]);
+    rig.settle();
+    assert_eq!(rig.replies.last(), Some(&Reply::Accepted));
+
+    let mut after = Rig::start(2, rig.store, 1_000_000);
+    after.submit(vec![spec(40_000)]);
+    assert_eq!(after.replies, [full(limit)], "tasks of before count");
 }

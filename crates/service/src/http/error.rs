@@ -4,6 +4,7 @@ use crate::handle::Stopping;
 use crate::{clock, store};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bursa_core::limits;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +16,8 @@ pub(crate) struct ApiError {
     pub(crate) what: String,
     pub(crate) why: String,
     pub(crate) next: String,
+    /// Seconds after which the same request may succeed.
+    pub(crate) retry_after: Option<u64>,
 }
 
 /// The body of every answer that is an error.
@@ -41,6 +44,9 @@ pub(crate) struct ErrorDetail<'a> {
     next: &'a str,
     /// Names the request in the service's log.
     request_id: &'a str,
+    /// Seconds after which the same request may succeed: with `busy` and `unavailable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
@@ -51,7 +57,7 @@ impl ApiError {
         why: impl Into<String>,
         next: impl Into<String>,
     ) -> Self {
-        Self { status, code, what: what.into(), why: why.into(), next: next.into() }
+        Self { status, code, what: what.into(), why: why.into(), next: next.into(), retry_after: None }
     }
 
     pub(crate) fn body<'a>(&'a self, request_id: &'a str) -> ErrorBody<'a> {
@@ -62,7 +68,7 @@ impl ApiError {
         let message = format!("{}: {}; {}", self.what, self.why, self.next);
         let (code, status) = (self.code, self.status.as_u16());
         let (what, why, next) = (&self.what, &self.why, &self.next);
-        ErrorDetail { code, status, message, what, why, next, request_id }
+        ErrorDetail { code, status, message, what, why, next, request_id, retry_after: self.retry_after }
     }
 
     pub(crate) fn unauthorized(why: &str) -> Self {
@@ -115,17 +121,18 @@ impl ApiError {
     pub(crate) fn unavailable(why: impl Into<String>) -> Self {
         let next = "try again; `bursa` logs the cause, a full disk is the usual one";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the service cannot do this now", why, next)
+            .later()
     }
 
-    pub(crate) fn busy(limit: usize) -> Self {
-        let why = format!("it holds {limit} tasks that have not ended, and that is its limit");
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "busy",
-            "the service takes no more tasks now",
-            why,
-            "try again later",
-        )
+    /// The same request may succeed soon.
+    fn later(self) -> Self {
+        Self { retry_after: Some(limits::RETRY_AFTER_S), ..self }
+    }
+
+    pub(crate) fn busy(why: impl Into<String>) -> Self {
+        let next = "submit again when some have ended; Retry-After says when to try";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", "the service takes no more tasks now", why, next)
+            .later()
     }
 
     /// A bug or a broken machine. The cause goes to the log, not to the client.
@@ -175,6 +182,9 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"bursa\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self);
         response

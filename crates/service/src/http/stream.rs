@@ -8,7 +8,7 @@ use super::error::{ApiError, ErrorBody};
 use super::extract::User;
 use super::push::{Note, Pusher};
 use super::stream_types::{Call, ClientMessage};
-use super::submit::{Batch, Options, check_group};
+use super::submit::{Batch, Options, admit, check_group};
 use crate::command::{Command, ReplyTo};
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -140,12 +140,13 @@ impl Listener<'_> {
             self.groups.insert(group);
         }
         let tasks = specs(self.app, self.user, group, calls, bytes)?;
+        let admitted = admit(self.app, &tasks)?;
         self.follow(&[group])?;
         // The group is subscribed before any of its results can be.
         let stopping = |_| ApiError::from(crate::handle::Stopping);
         self.notes.send(Note::Group(group)).await.map_err(|_| stopping(()))?;
         self.room.acquire().await.map_err(|_| stopping(()))?.forget();
-        let answer = ReplyTo::Stream(id, self.replies.clone());
+        let answer = ReplyTo::Stream(id, self.replies.clone(), admitted);
         let command = Command::Submit { user: self.user.user, group, tasks, answer };
         self.app.handle.commands.send(command).await.map_err(|_| stopping(()))
     }

@@ -2,9 +2,10 @@
 
 use super::App;
 use super::error::ApiError;
+use crate::intake::Admitted;
 use crate::store::UserRow;
 use crate::{clock, policy};
-use bursa_core::hub::Reply;
+use bursa_core::hub::{Counter, Reply, Whose};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::task::{Args, TaskSpec};
@@ -170,6 +171,17 @@ pub(super) fn check_group(app: &App, user: &UserRow, group: &GroupId) -> Result<
     }
 }
 
+/// A place for a submit among those that wait for their answer.
+pub(super) fn admit(app: &App, tasks: &[TaskSpec]) -> Result<Admitted, ApiError> {
+    app.handle.intake.admit(tasks).map_err(|waiting| {
+        app.handle.metrics.count(Counter::Refused, 1);
+        ApiError::busy(format!(
+            "{waiting} tasks wait to be written to disk, and the limit is {}",
+            limits::INTAKE_TASKS
+        ))
+    })
+}
+
 /// What a reply that is not the hoped-for one says to the client.
 pub(super) fn reply_error(reply: Reply) -> ApiError {
     match reply {
@@ -179,7 +191,13 @@ pub(super) fn reply_error(reply: Reply) -> ApiError {
             "use a new id for a new call",
         ),
         Reply::NoEndpoint { endpoint } => ApiError::not_found("endpoint", endpoint),
-        Reply::Full { limit } => ApiError::busy(limit),
+        Reply::Full { whose, live, limit } => {
+            let whose = match whose {
+                Whose::User => "you have",
+                Whose::Service => "this service has",
+            };
+            ApiError::busy(format!("{whose} {live} tasks that have not ended, and the limit is {limit}"))
+        }
         Reply::Unavailable { why } => ApiError::unavailable(why),
         reply @ (Reply::Accepted | Reply::Cancelled { .. } | Reply::Deleted) => {
             ApiError::internal(format!("an answer that does not fit the request: {reply:?}"))

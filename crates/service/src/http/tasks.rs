@@ -4,7 +4,7 @@ use super::App;
 use super::body::{Format, Input};
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, PathId, User};
-use super::submit::{Batch, Options, check_group, reply_error};
+use super::submit::{Batch, Options, admit, check_group, reply_error};
 use super::types::{GetTasks, NewTasks, Submitted, Task, Tasks};
 use super::value::{Data, Text, Time};
 use crate::clock;
@@ -58,7 +58,8 @@ pub(crate) async fn submit(
     let tasks = batch.finish()?;
     let task_ids = tasks.iter().map(|spec| Text(spec.task)).collect();
     tracing::debug!(%group, tasks = tasks.len(), "a submit");
-    match app.handle.submit(user.user, group, tasks).await? {
+    let admitted = admit(&app, &tasks)?;
+    match app.handle.submit(user.user, group, tasks, admitted).await? {
         Reply::Accepted => Ok(format.ok(&Submitted { group_id: Text(group), task_ids })),
         reply => Err(reply_error(reply)),
     }
