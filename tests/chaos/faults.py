@@ -6,7 +6,6 @@ import random
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -31,8 +30,6 @@ SHORT, LONG = (0.05, 2.0), (4.5, 9.0)
 """Seconds of a pause or a stall: below every threshold, and above."""
 LATENCY, REFUSED = (0.05, 1.0), (0.2, 3.0)
 """Seconds that a slow link adds, and seconds for which nobody listens."""
-PER_MINUTE = 3
-"""Deaths of service and manager that the watchdog bears: it gives up at the fifth within a minute."""
 PHASES = 80.0
 """Seconds of faults on top of each other and then of faults one at a time, which are measured; and again."""
 SOON = 0.25
@@ -95,7 +92,6 @@ class Faults:
         self.log = (clients.folder / "faults.txt").open("w")
         self.drawn = 0
         self.healing: dict[object, threading.Timer] = {}
-        self.deaths = {"service": deque(), "manager": deque()}
         self.rotation = self.rotate()
 
     def rotate(self) -> Iterator[str]:
@@ -174,22 +170,8 @@ class Faults:
             self.stack.kill()
             self.stack.start()
             return 0.0
-        if not self.bearable(role):
-            return None
         pids = processes.with_role(role)
         return 0.0 if pids and processes.send(draw.one_of(pids), signal.SIGKILL) else None
-
-    def bearable(self, role: str) -> bool:
-        """Whether the watchdog bears one more death of this child, if it is one of its."""
-        if role not in self.deaths:
-            return True
-        deaths, now = self.deaths[role], time.monotonic()
-        while deaths and now - deaths[0] > 61:
-            deaths.popleft()
-        if len(deaths) >= PER_MINUTE:
-            return False
-        deaths.append(now)
-        return True
 
     def kill_client(self, role: str, draw: Draw) -> float:
         name = draw.one_of(self.clients.victims())
@@ -206,10 +188,7 @@ class Faults:
         else:
             pids = processes.with_role(role)
         pid = draw.one_of(pids) if pids else 0
-        # A long one may be taken for a death by the watchdog.
-        if not pid or pid in self.healing or (seconds == LONG and not self.bearable(role)):
-            return None
-        if not processes.send(pid, signal.SIGSTOP):
+        if not pid or pid in self.healing or not processes.send(pid, signal.SIGSTOP):
             return None
         length = draw.within(seconds)
         self.later(pid, length, lambda: processes.send(pid, signal.SIGCONT))

@@ -42,9 +42,8 @@ class Recovery:
     """Both figures of a fault, from what clients and workers wrote down."""
 
     def __init__(self, known: Known, began: dict[str, list[float]]) -> None:
-        # By end: a task that was submitted after the fault and ended well.
         ended = [(min(r.at for r in results), task) for task, results in known.results.items()]
-        self.ends = sorted((at, known.submitted[task]) for at, task in ended)
+        self.ends = sorted((at, max(began[task])) for at, task in ended if task in began)
         calls = known.calls
         self.runs = sorted(
             (min(began[task]), at, min(began[task]) + calls[task].seconds)
@@ -53,9 +52,9 @@ class Recovery:
         )
 
     def new(self, fault: Fault) -> float | None:
-        """Seconds to the first success of a task that was submitted after it (after its end, if it lasts)."""
-        for at, submitted in self.ends[bisect_right(self.ends, (fault.over, 0.0)) :]:
-            if submitted > fault.over:
+        """Seconds to the first success of a call that began after it (after its end, if it lasts)."""
+        for at, start in self.ends[bisect_right(self.ends, (fault.over, 0.0)) :]:
+            if start > fault.over:
                 return at - fault.over
         return None
 

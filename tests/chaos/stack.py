@@ -33,6 +33,11 @@ TIMERS = {
     "BURSA_ENDPOINT_HEARTBEAT_MS": "500",
     "BURSA_ENDPOINT_THRESHOLD_MS": "3000",
     "BURSA_ENDPOINT_ADOPT_MS": "6000",
+    "BURSA_WATCHDOG_HEARTBEAT_MS": "1000",
+    "BURSA_WATCHDOG_THRESHOLD_MS": "4000",
+    # It is to go on whatever happens, and each death is to be the first of its kind.
+    "BURSA_WATCHDOG_DEATHS": "1000",
+    "BURSA_WATCHDOG_WITHIN_MS": "5000",
 }
 
 
