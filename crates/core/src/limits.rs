@@ -146,5 +146,25 @@ pub const HUB_BACKOFF_MS: (u64, u64) = (100, 5_000);
 pub const MANAGER_BACKOFF_MS: (u64, u64) = (50, 1_000);
 /// First and longest back-off between two requests to a provider whose blocks end at their start.
 pub const BLOCK_BACKOFF_MS: (u64, u64) = (100, 10_000);
+/// First and longest back-off of an executor whose workers cannot be started.
+pub const SPAWN_BACKOFF_MS: (u64, u64) = (100, 10_000);
+/// Workers, or blocks, that fail at their start in a row before their endpoint is degraded: a few seconds of trying, so
+/// that a hiccup is ridden out and a broken environment does not keep a node, or a scheduler's queue, busy.
+pub const RUNAWAY: u32 = 5;
+/// First and longest time between two probes of a degraded endpoint: a repair is noticed soon, a lasting fault costs
+/// nothing.
+pub const PROBE_MS: (u64, u64) = (10_000, 300_000);
+/// What a degraded endpoint says of its trouble: a sentence, and the last lines of what failed.
+pub const TROUBLE_BYTES: usize = 2 * KIB;
+
+/// How long to wait after so many starts in a row failed: `backoff` first and at most, then the probes of the guard.
+#[must_use]
+pub fn start_backoff_ms(backoff: (u64, u64), failures: u32) -> u64 {
+    let (times, (first, most)) = match failures.checked_sub(RUNAWAY) {
+        None => (failures.saturating_sub(1), backoff),
+        Some(probes) => (probes, PROBE_MS),
+    };
+    first.saturating_mul(1 << times.min(16)).min(most)
+}
 /// Between two tries of a write that failed: long enough for a full disk's log not to fill it further.
 pub const REWRITE_MS: u64 = 500;

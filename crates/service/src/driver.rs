@@ -241,6 +241,7 @@ impl Driver {
         };
         for status in self.endpoints.iter().filter_map(|endpoint| self.hub.endpoint(endpoint)) {
             gauges.online += usize::from(status.online);
+            gauges.degraded += usize::from(status.degraded.is_some());
             gauges.queued += status.queued;
             gauges.held += status.held;
             gauges.slots_total += u64::from(status.slots_total);

@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Gauges {
     pub(crate) endpoints: usize,
     pub(crate) online: usize,
+    pub(crate) degraded: usize,
     pub(crate) queued: usize,
     pub(crate) held: usize,
     pub(crate) slots_total: u64,
@@ -121,6 +122,7 @@ impl Metrics {
         for (name, about, value) in [
             ("endpoints", "Endpoints known", gauges.endpoints as u64),
             ("endpoints_online", "Endpoints with a session", gauges.online as u64),
+            ("endpoints_degraded", "Endpoints that can do less than they should", gauges.degraded as u64),
             ("tasks_queued", "Tasks waiting in the service", gauges.queued as u64),
             ("tasks_held", "Attempts at endpoints", gauges.held as u64),
             ("slots", "Workers that endpoints may run", gauges.slots_total),

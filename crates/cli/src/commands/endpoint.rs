@@ -144,7 +144,11 @@ fn list(as_json: bool, page: &Value) {
     let rows = endpoints
         .iter()
         .map(|e| {
-            ["endpoint_id", "name", "status", "registered_at", "description"].map(|n| field(e, n)).into()
+            let degraded = if e["degraded"].is_string() { " (degraded)" } else { "" };
+            let status = field(e, "status") + degraded;
+            let [id, name, since, description] =
+                ["endpoint_id", "name", "registered_at", "description"].map(|n| field(e, n));
+            vec![id, name, status, since, description]
         })
         .collect();
     let headings = ["ENDPOINT", "NAME", "STATUS", "REGISTERED", "DESCRIPTION"];

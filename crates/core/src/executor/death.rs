@@ -20,21 +20,28 @@ struct Death {
 }
 
 impl Executor {
-    /// A worker could not be made. If its lane has no other, what waits there ends with the reason.
+    /// A worker could not be made. What waits in its lane waits for the next one; but where other workers can be made
+    /// and this lane has none, the fault is the lane's own, and what waits there ends with the reason.
     pub(super) fn worker_failed(&mut self, now: Mono, id: WorkerId, why: &str, out: &mut Vec<Action>) {
         let Some(worker) = self.pool.get(id).filter(|worker| worker.phase == Phase::Starting) else {
             self.ignored += 1;
             return;
         };
-        let key = worker.lane;
+        let (key, asked) = (worker.lane, worker.since);
         self.pool.workers.remove(&id);
         self.lanes.leave(key, id);
         let lane = self.lanes.lane(key);
         lane.starting = lane.starting.saturating_sub(1);
-        let orphaned = lane.workers.is_empty();
+        let alone = self.pool.workers.values().all(|worker| worker.phase != Phase::Ready);
+        let orphaned = self.lanes.lane(key).workers.is_empty() && !alone;
         out.push(Action::Log { text: format!("a worker could not be started: {why}") });
         let rng = &mut self.rng;
-        self.spawning.failed(now, |ms| rng.jitter(ms), why);
+        let degraded = self.spawning.is_degraded();
+        self.spawning.failed(now, asked, key, why, |ms| rng.jitter(ms));
+        if self.spawning.is_degraded() && !degraded {
+            let text = "no more workers are started but a probe now and then, and no calls are taken";
+            out.push(Action::Log { text: format!("this executor is degraded: {text}") });
+        }
         while orphaned
             && let Some(key) = self.lanes.get(key).and_then(|lane| lane.waiting.values().next().copied())
         {

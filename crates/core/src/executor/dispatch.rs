@@ -10,50 +10,8 @@ use crate::limits;
 use crate::task::{Begun, Outcome};
 use crate::time::Mono;
 
-/// Back-off after workers that could not be made: first and longest.
-const SPAWN_BACKOFF_MS: (u64, u64) = (100, 10_000);
 /// How often expired attempts are looked for, at most.
 const EXPIRY_MS: u64 = 100;
-
-/// When the next worker may be made.
-#[derive(Debug, Default)]
-pub(super) struct Spawning {
-    backoff_ms: u64,
-    not_before: Option<Mono>,
-    why: Option<String>,
-}
-
-impl Spawning {
-    /// A worker could not be made: the next one later.
-    pub(super) fn failed(&mut self, now: Mono, jittered: impl FnOnce(u64) -> u64, why: &str) {
-        self.backoff_ms = (self.backoff_ms * 2).clamp(SPAWN_BACKOFF_MS.0, SPAWN_BACKOFF_MS.1);
-        self.not_before = Some(now.after(jittered(self.backoff_ms)));
-        self.why = Some(why.chars().take(limits::NAME_BYTES).collect());
-    }
-
-    /// A worker is there.
-    pub(super) fn worked(&mut self) {
-        *self = Self::default();
-    }
-
-    pub(super) fn may(&self, now: Mono) -> bool {
-        self.not_before.is_none_or(|at| now >= at)
-    }
-
-    /// The back-off is over; `true` if it ended now.
-    pub(super) fn retry(&mut self, now: Mono) -> bool {
-        self.not_before.take_if(|at| now >= *at).is_some()
-    }
-
-    /// Why the last worker could not be made, for people.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.why.as_ref().map(|why| format!("workers could not be started: {why}"))
-    }
-
-    pub(super) const fn next_deadline(&self) -> Option<Mono> {
-        self.not_before
-    }
-}
 
 impl Executor {
     /// Puts an attempt into its lane, at its place by arrival.
@@ -72,7 +30,7 @@ impl Executor {
     }
 
     /// Whether another call may be started: not when over the result window (F28), orphaned (F13) or draining (F38).
-    fn may_start(&self, now: Mono) -> bool {
+    pub(super) fn may_start(&self, now: Mono) -> bool {
         self.drain.is_none()
             && self.attempts.result_bytes() < self.uplink.result_window.max(1)
             && self.uplink.alone_since.is_none_or(|since| now.since(since) < self.config.orphan_start_ms)
@@ -128,17 +86,21 @@ impl Executor {
         let mut unserved = lane.waiting.len().saturating_sub(lane.starting);
         let slots = (self.config.workers as usize).saturating_sub(self.pool.workers.len());
         for _ in 0..unserved.min(slots) {
-            let worker = self.pool.add(key, now);
-            let lane = self.lanes.lane(key);
-            lane.workers.push(worker);
-            lane.starting += 1;
-            out.push(Action::Spawn { worker, user: key.user, container: key.container });
+            self.make_worker(now, key, out);
         }
         unserved = unserved.saturating_sub(slots).saturating_sub(self.pool.leaving());
         for _ in 0..unserved {
             let Some(stranger) = self.pool.idle_stranger(key) else { break };
             self.retire(now, stranger, out);
         }
+    }
+
+    pub(super) fn make_worker(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
+        let worker = self.pool.add(key, now);
+        let lane = self.lanes.lane(key);
+        lane.workers.push(worker);
+        lane.starting += 1;
+        out.push(Action::Spawn { worker, user: key.user, container: key.container });
     }
 
     /// Puts one more call behind those of a busy worker, but leaves what the starting workers will take.

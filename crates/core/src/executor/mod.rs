@@ -15,6 +15,7 @@ mod order;
 mod pool;
 mod report;
 mod running;
+mod spawning;
 mod stop;
 mod uplink;
 mod verdict;
@@ -28,9 +29,9 @@ use crate::wire::{Done, Item};
 use attempt::{Attempts, Entry, Key, Open, Place};
 use bodies::Bodies;
 use depth::Depths;
-use dispatch::Spawning;
 use lane::{LaneKey, Lanes};
 use pool::Pool;
+use spawning::Spawning;
 use std::collections::BTreeSet;
 use stop::Drain;
 use uplink::{Link, Uplink};
@@ -131,6 +132,7 @@ impl Executor {
         }
         if !self.ended {
             self.dispatch(now, out);
+            self.withdraw();
         }
     }
 
@@ -200,9 +202,7 @@ impl Executor {
         self.expire(now);
         self.tick_workers(now, out);
         self.tick_stop(now, out);
-        if self.spawning.retry(now) {
-            self.wake_all();
-        }
+        self.tick_spawning(now, out);
     }
 
     /// An attempt has ended: its one live result is kept until `Ack`, and said (F20).

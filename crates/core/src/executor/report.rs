@@ -117,7 +117,7 @@ impl Executor {
     }
 
     /// Capacity as an absolute value, if it changed (F25).
-    fn report_capacity(&mut self) {
+    pub(super) fn report_capacity(&mut self) {
         self.capacity_news = false;
         let capacity = self.capacity();
         if self.uplink.told.as_ref() != Some(&capacity) {
@@ -130,8 +130,7 @@ impl Executor {
         if self.drain.is_some() {
             return Capacity::default();
         }
-        let slots = self.config.workers as usize;
-        let free = slots.saturating_sub(self.pool.busy() + self.lanes.waiting());
+        let free = self.slots().saturating_sub(self.pool.busy() + self.lanes.waiting());
         Capacity {
             credit_tasks: number(self.credit()),
             credit_bytes: limits::CREDIT_BYTES as u64,
@@ -144,8 +143,15 @@ impl Executor {
 
     /// Attempts it may hold (F29).
     pub(super) fn credit(&self) -> usize {
-        let slots = self.config.workers as usize;
-        slots.saturating_mul(1 + limits::PREFETCH_PER_SLOT).min(limits::CREDIT_TASKS)
+        self.slots().saturating_mul(1 + limits::PREFETCH_PER_SLOT).min(limits::CREDIT_TASKS)
+    }
+
+    /// Workers that there are or can be.
+    fn slots(&self) -> usize {
+        if self.spawning.is_degraded() {
+            return self.pool.workers.values().filter(|worker| worker.phase == Phase::Ready).count();
+        }
+        self.config.workers as usize
     }
 
     fn warm(&self) -> Vec<Warm> {

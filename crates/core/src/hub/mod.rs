@@ -68,6 +68,8 @@ pub struct EndpointStatus {
     pub slots_total: u32,
     /// Workers that are idle.
     pub slots_free: u32,
+    /// Why it can do less than it should, in its own words: its workers or executors do not start, or it stops.
+    pub degraded: Option<String>,
     /// Tasks waiting here for it.
     pub queued: usize,
     /// Attempts it holds.

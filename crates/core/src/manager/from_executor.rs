@@ -126,6 +126,7 @@ impl Manager {
             result_window,
         });
         self.adoption.registered(&executor);
+        self.blocks.heard(&executor);
         self.hints.touch();
         self.capacity_changed = true;
         self.settle_holdings(executor, held);

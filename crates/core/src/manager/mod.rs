@@ -125,7 +125,10 @@ impl Manager {
             Event::Launched { block } => self.blocks.launched(now, block),
             Event::ExecutorGone { executor, why } => {
                 self.adoption.gone(&executor);
-                self.blocks.gone(now, &executor);
+                if self.blocks.gone(now, &executor, &why) {
+                    let text = "no more blocks are asked for but a probe now and then";
+                    out.push(Action::Log { text: format!("this endpoint is degraded: {text}") });
+                }
                 self.lose(now, executor, &why, out);
             }
             Event::HintsSaved => self.hints.written(),

@@ -12,6 +12,7 @@ mod death;
 mod link;
 mod pool;
 mod rig;
+mod spawning;
 mod stop;
 mod stress;
 mod timing;

@@ -4,7 +4,6 @@ use crate::rig::{Rig, assign, config, load, run, spawn, user};
 use bursa_core::executor::{Action, Event, Signal, WorkerExit};
 use bursa_core::id::{ContainerId, WorkerId};
 use bursa_core::limits;
-use bursa_core::task::{Begun, FailureCode, Outcome};
 use bursa_core::wire::{Assign, Item, Warm};
 
 fn retire(worker: u32) -> Action {
@@ -131,54 +130,6 @@ fn idle_workers_end_and_are_killed_if_they_do_not() {
     assert_eq!(rig.assign([1]), [], "its slot is not free yet");
     assert_eq!(rig.pass(4_000), [Action::Signal { worker: WorkerId(1), signal: Signal::Kill }]);
     assert_eq!(rig.exited(1, WorkerExit::default()), [spawn(2, 1)]);
-}
-
-#[test]
-fn a_worker_that_cannot_be_made_ends_what_waits_for_it() {
-    let mut rig = Rig::up(1);
-    rig.assign([1, 2]);
-    rig.took();
-    let failed =
-        |worker| Event::WorkerFailed { worker: WorkerId(worker), why: "no such file: python3".into() };
-    assert_eq!(rig.event(failed(1)).len(), 1, "a line in the log");
-    assert!(rig.capacity().unwrap().degraded.as_ref().unwrap().contains("no such file: python3"));
-    let results = rig.full_results();
-    assert_eq!(results.len(), 2);
-    for result in results {
-        let failure = result.failure.unwrap();
-        assert_eq!((result.outcome, result.begun), (Outcome::Environment, Begun::No));
-        assert_eq!(failure.code, FailureCode::EnvironmentFailed);
-        assert!(failure.message.contains("no such file: python3") && failure.message.contains("node1"));
-    }
-    assert_eq!(rig.assign([3]), [], "back-off against a storm");
-    assert_eq!(rig.pass(200), [spawn(2, 1)]);
-    rig.ready(2);
-    assert_eq!(rig.capacity().unwrap().degraded, None);
-}
-
-#[test]
-fn back_off_grows_and_no_deadline_stands_still() {
-    let mut rig = Rig::up(1);
-    let mut waits = Vec::new();
-    for worker in 1..=10 {
-        let from = rig.now;
-        rig.assign([u64::from(worker)]);
-        while rig.now < from + 60_000 && !rig.pass(10).contains(&spawn(worker, 1)) && worker > 1 {}
-        waits.push(rig.now - from);
-        rig.event(Event::WorkerFailed { worker: WorkerId(worker), why: "no".into() });
-    }
-    assert!(waits[2] < 400 && waits[9] >= 8_000 && waits[9] <= 12_100, "{waits:?}");
-}
-
-#[test]
-fn a_worker_that_dies_before_it_is_ready_is_one_that_could_not_be_made() {
-    let mut rig = Rig::up(1);
-    rig.assign([1]);
-    rig.took();
-    rig.exited(1, WorkerExit { exit: Some(1), ..WorkerExit::default() });
-    let [result] = &rig.full_results()[..] else { panic!("one result") };
-    let message = &result.failure.as_ref().unwrap().message;
-    assert!(message.contains("exit code 1") && message.contains("last words"), "{message}");
 }
 
 #[test]

@@ -257,16 +257,34 @@ impl Rig {
     pub(crate) fn pass(&mut self, ms: u64) -> Vec<Action> {
         let end = self.now + ms;
         let mut actions = Vec::new();
-        while let Some(Mono(at)) = self.executor.next_deadline().filter(|at| at.0 <= end) {
-            self.now = self.now.max(at);
-            actions.extend(self.event(Event::Tick));
-            if let Some(session) = &mut self.session {
-                let message = session.ping(Mono(self.now));
-                actions.extend(self.event(Event::FromManager { message }));
-            }
-        }
+        while self.step(end, &mut actions) {}
         self.now = end;
         actions
+    }
+
+    /// As [`pass`](Self::pass), but ends as soon as `wanted` is asked for; false if it was not.
+    pub(crate) fn pass_until(&mut self, ms: u64, wanted: &Action) -> bool {
+        let end = self.now + ms;
+        let mut actions = Vec::new();
+        while !actions.contains(wanted) {
+            if !self.step(end, &mut actions) {
+                self.now = end;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The next deadline until `end`, if there is one.
+    fn step(&mut self, end: u64, actions: &mut Vec<Action>) -> bool {
+        let Some(Mono(at)) = self.executor.next_deadline().filter(|at| at.0 <= end) else { return false };
+        self.now = self.now.max(at);
+        actions.extend(self.event(Event::Tick));
+        if let Some(session) = &mut self.session {
+            let message = session.ping(Mono(self.now));
+            actions.extend(self.event(Event::FromManager { message }));
+        }
+        true
     }
 
     /// The results heard since last asked, as (task, outcome, begun, code).

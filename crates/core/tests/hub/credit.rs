@@ -2,7 +2,7 @@
 
 use crate::rig::*;
 use bursa_core::task::{Args, Begun, Outcome};
-use bursa_core::wire::Item;
+use bursa_core::wire::{Capacity, Item};
 
 #[test]
 fn f25_no_more_is_sent_than_credit_allows() {
@@ -59,4 +59,24 @@ fn f26_a_lease_is_freed_by_its_result_only() {
     let heard = rig.hear(&mut peer);
     assert_eq!(acks(&heard), [(task(1), first, Outcome::Cancelled)]);
     assert_eq!(assigns(&heard)[0].task, task(2));
+}
+
+#[test]
+fn a_degraded_endpoint_says_why_and_its_tasks_wait() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let why = Some("workers could not be started: exit code 3".to_owned());
+    rig.say(&mut peer, vec![Item::Capacity(Capacity { degraded: why.clone(), ..capacity(0) })]);
+    rig.submit(vec![spec(1)]);
+    rig.settle();
+    rig.pass(60_000);
+    assert!(rig.hub.state(&task(1)).is_some_and(|state| !state.is_terminal()));
+    let mut words = hello(1, 1, 2);
+    words.capacity = Capacity { degraded: why.clone(), ..capacity(0) };
+    let mut peer = rig.connect(words);
+    assert_eq!(rig.hub.endpoint(&endpoint(1)).unwrap().degraded, why);
+    rig.say(&mut peer, vec![Item::Capacity(capacity(1))]);
+    rig.settle();
+    assert_eq!(rig.hub.endpoint(&endpoint(1)).unwrap().degraded, None);
+    assert_eq!(assigns(&rig.hear(&mut peer)).len(), 1);
 }

@@ -2,6 +2,7 @@
 
 use crate::rig::{Rig, assign, capacity, config, executor_hello, holding, results, x};
 use bursa_core::id::ConnId;
+use bursa_core::limits;
 use bursa_core::manager::{Action, Config, Event, ExitReason};
 use bursa_core::time::Mono;
 use bursa_core::wire::{Held, Item, Peer, RefusedReason, ResetReason, Session, Stage};
@@ -282,7 +283,7 @@ fn blocks_are_launched_at_start_and_again_with_back_off() {
     assert_eq!(first.len(), 2);
     let (block, mut dying) = first[0];
     rig.event(Event::Launched { block });
-    for wait in [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000] {
+    for wait in [100, 200, 400, 800, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000] {
         rig.event(Event::ExecutorGone { executor: dying, why: "exit 1".into() });
         rig.pass(wait - 1, false, &[]);
         assert_eq!(launched(&mut rig), vec![]);
@@ -291,10 +292,47 @@ fn blocks_are_launched_at_start_and_again_with_back_off() {
         assert_eq!(next.len(), 1, "after {wait} ms");
         dying = next[0].1;
     }
-    rig.pass(30_000, false, &[]);
-    rig.event(Event::ExecutorGone { executor: dying, why: "block ended".into() });
-    rig.pass(100, false, &[]);
-    assert_eq!(launched(&mut rig).len(), 1);
+    rig.hello(dying, 1, vec![], capacity(4, 1));
+    rig.event(Event::ExecutorGone { executor: dying, why: "crash".into() });
+    rig.pass(101, false, &[]);
+    assert_eq!(launched(&mut rig).len(), 1, "its executor was heard of: it did not fail at its start");
+}
+
+#[test]
+fn blocks_that_fail_at_their_start_in_a_row_degrade_the_endpoint_until_one_does_not() {
+    let mut rig = Rig::new(Config { blocks: 1, ..config() });
+    rig.event(Event::Tick);
+    rig.event(Event::LinkUp);
+    rig.welcome();
+    let launched = |rig: &mut Rig| {
+        let found = rig.actions.iter().find_map(|action| match action {
+            Action::Launch { executor, .. } => Some(*executor),
+            _ => None,
+        });
+        rig.actions.clear();
+        found
+    };
+    let degraded = |rig: &mut Rig| {
+        let last = rig.said.iter().rev().find_map(|item| match item {
+            Item::Capacity(capacity) => Some(capacity.degraded.clone()),
+            _ => None,
+        });
+        last.flatten()
+    };
+    let mut executor = launched(&mut rig);
+    for failure in 1..=limits::RUNAWAY {
+        let dying = executor.take().unwrap_or_else(|| panic!("no launch before failure {failure}"));
+        rig.event(Event::ExecutorGone { executor: dying, why: "exit 3: no module named bursa".into() });
+        assert!(degraded(&mut rig).unwrap().contains("no module named bursa"));
+        rig.pass(2_000, true, &[]);
+        executor = launched(&mut rig);
+    }
+    assert_eq!(executor, None, "degraded: nothing is asked for");
+    assert!(degraded(&mut rig).unwrap().contains("5 times in a row"));
+    rig.pass(8_001, true, &[]);
+    let probe = launched(&mut rig).unwrap();
+    rig.hello(probe, 1, vec![], capacity(4, 1));
+    assert_eq!(degraded(&mut rig), None);
 }
 
 #[test]

@@ -6,17 +6,19 @@ use crate::config::Config;
 use crate::home::{self, EndpointDir};
 use crate::proc::{self, Identity, PidFd};
 use bursa_core::id::ExecutorId;
+use bursa_core::limits;
 use bursa_fabric::{KeyPair, PublicKey};
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -157,11 +159,24 @@ impl Local {
         .await;
         let mut why = String::new();
         if let Some(Running { identity, .. }) = self.running.remove(&executor) {
-            why = how_it_ended(identity.pid);
+            why = self.how_it_ended(executor, identity.pid);
             identity.end_session();
         }
         self.forget(executor);
         (executor, why)
+    }
+
+    /// A child of ours is reaped here; of others, only their end is known. One that left by itself in error says why.
+    fn how_it_ended(&self, executor: ExecutorId, pid: i32) -> String {
+        match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, 0)) => "its process left".into(),
+            Ok(WaitStatus::Exited(_, code)) => {
+                let last = last_lines(&self.dir.executor_log(executor)).unwrap_or_default();
+                format!("its process left with exit code {code}: {last}")
+            }
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("its process was ended by {signal}"),
+            _ => "its process ended".into(),
+        }
     }
 
     /// Ends an executor; its workers see its end and end too.
@@ -203,13 +218,14 @@ impl Local {
     }
 }
 
-/// A child of ours is reaped here; of others, only their end is known.
-fn how_it_ended(pid: i32) -> String {
-    match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(_, code)) => format!("its process left with exit code {code}"),
-        Ok(WaitStatus::Signaled(_, signal, _)) => format!("its process was ended by {signal}"),
-        _ => "its process ended".into(),
-    }
+/// The end of what a process wrote to its log.
+fn last_lines(log: &Path) -> io::Result<String> {
+    let mut file = File::open(log)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(limits::TROUBLE_BYTES as u64 / 2)))?;
+    let mut bytes = Vec::new();
+    file.take(limits::TROUBLE_BYTES as u64 / 2).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 #[expect(unsafe_code, reason = "std has no stable way to begin a session")]

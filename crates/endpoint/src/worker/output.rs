@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes of the ring in the memfd: part of the protocol.
 const RING: usize = 65_536;
+/// Lines of its output that tell why something did not start: the end of a traceback.
+const LAST_LINES: usize = 5;
 /// Bytes of `written` before it.
 const HEAD: usize = 8;
 
@@ -79,16 +81,15 @@ impl Ring {
         std::mem::take(&mut self.bytes).into()
     }
 
-    /// The last line with something in it.
+    /// The last lines with something in them, for the reason of a failed start.
     #[must_use]
-    pub fn last_line(&self) -> Option<String> {
-        let bytes: Vec<u8> = self.bytes.iter().copied().collect();
+    pub fn last_lines(&self) -> Option<String> {
+        let from = self.bytes.len().saturating_sub(limits::TROUBLE_BYTES / 2);
+        let bytes: Vec<u8> = self.bytes.range(from..).copied().collect();
         let text = String::from_utf8_lossy(&bytes);
-        text.lines()
-            .rev()
-            .map(str::trim)
-            .find(|line| !line.is_empty())
-            .map(|line| line.chars().take(500).collect())
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        (!last.is_empty()).then(|| last.join("\n"))
     }
 }
 
@@ -138,7 +139,7 @@ mod tests {
         let mut ring = Ring::default();
         ring.add(&vec![b'x'; limits::OUTPUT_BYTES]);
         ring.add(b"\nlast line\n\n");
-        assert_eq!(ring.last_line().as_deref(), Some("last line"));
+        assert_eq!(ring.last_lines().unwrap().rsplit('\n').next(), Some("last line"));
         let all = join(Bytes::from_static(b"python"), &mut ring);
         assert_eq!(all.len(), limits::OUTPUT_BYTES);
         assert!(all.ends_with(b"last line\n\n") && ring.is_empty());

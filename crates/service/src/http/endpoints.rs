@@ -81,6 +81,7 @@ fn shown(row: EndpointRow, status: Option<&EndpointStatus>) -> Endpoint {
         description: row.description,
         registered_at: Time(row.registered),
         status: word(status),
+        degraded: status.and_then(|status| status.degraded.clone()),
     }
 }
 
@@ -153,6 +154,7 @@ pub(super) fn endpoint_state(now: EndpointStatus) -> EndpointState {
         python: now.python,
         slots_total: now.slots_total,
         slots_free: now.slots_free,
+        degraded: now.degraded,
         queued: now.queued,
         held: now.held,
     }

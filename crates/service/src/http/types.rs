@@ -117,6 +117,9 @@ pub(crate) struct Endpoint {
     pub(crate) registered_at: Time,
     /// `online` or `offline`.
     pub(crate) status: &'static str,
+    /// Why it can do less than it should; absent while all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<String>,
 }
 
 /// A page of endpoints, newest first.
@@ -141,6 +144,9 @@ pub(crate) struct EndpointState {
     pub(crate) python: String,
     pub(crate) slots_total: u32,
     pub(crate) slots_free: u32,
+    /// Why it can do less than it should; absent while all is well. Its tasks wait for as long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<String>,
     /// Tasks waiting in the service for it.
     pub(crate) queued: usize,
     /// Attempts it holds.

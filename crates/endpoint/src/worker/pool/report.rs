@@ -175,7 +175,7 @@ impl Pool {
         let event = if process.is_ready {
             Event::WorkerExited { worker, exit, output: process.last_output() }
         } else {
-            let last = process.ring.last_line().map_or_else(String::new, |line| format!(": {line}"));
+            let last = process.ring.last_lines().map_or_else(String::new, |line| format!(": {line}"));
             let fault = process.fault.as_deref().unwrap_or("it ended");
             let why = format!("a worker was never ready, {fault} ({}){last}", in_words(exit));
             Event::WorkerFailed { worker, why }

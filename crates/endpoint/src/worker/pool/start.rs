@@ -99,7 +99,7 @@ impl Pool {
     pub(super) fn zygote_gone(&mut self, exit: WorkerExit) {
         let State::Running(mut zygote, _) = std::mem::replace(&mut self.zygote, State::Idle) else { return };
         zygote.listen(&self.poller);
-        let last = zygote.said.last_line().map_or_else(String::new, |line| format!(": {line}"));
+        let last = zygote.said.last_lines().map_or_else(String::new, |line| format!(": {line}"));
         let how = in_words(exit);
         if zygote.is_up {
             tracing::error!("the zygote ended ({how}){last}; another one is started when a worker is needed");
