@@ -1,7 +1,8 @@
-"""The runaway guard: an endpoint whose workers do not start says why, its tasks wait, and a repair is noticed."""
+"""The runaway guard: an endpoint whose workers do not start says why, and its tasks wait for the repair."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -41,9 +42,11 @@ def test_a_broken_python_degrades_the_endpoint_and_its_tasks_wait_for_the_repair
         assert WHY in status["degraded"] and "exit code 3" in status["degraded"], status
         assert (status["status"], status["slots_free"]) == ("online", 0)
         assert {client.status(future) for future in futures} <= {"waiting-for-ep", "waiting-for-launch"}
+        assert WHY in json.dumps(client.explain(futures[0].task_id))
         assert "online (degraded)" in run_cli(stack.home, "endpoint", "list").stdout
         assert WHY in run_cli(stack.home, "endpoint", "status", stack.endpoint_id).stdout
-        request = urllib.request.Request(f"{stack.url}/metrics", headers={"Authorization": f"Bearer {stack.token}"})
+        headers = {"Authorization": f"Bearer {stack.token}"}
+        request = urllib.request.Request(f"{stack.url}/metrics", headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert b"bursa_endpoints_degraded 1" in answer.read()
 

@@ -329,7 +329,7 @@ class Client:
         return self._rest.pages("/endpoints", "endpoints")
 
     def endpoint_status(self, endpoint_id: str) -> dict[str, Any]:
-        """`status` (online or offline), host, slots, queue; `degraded` says why it can do less than it should."""
+        """`status` (online or offline), host, slots, queue; `degraded`: why it does less than it should."""
         return self._rest.get(f"/endpoints/{segment(endpoint_id)}/status")
 
     def delete_endpoint(self, endpoint_id: str) -> None:

@@ -5,7 +5,7 @@
 
 use super::Executor;
 use super::event::Action;
-use super::lane::LaneKey;
+use super::lane::{Lane, LaneKey};
 use super::pool::Phase;
 use crate::limits;
 use crate::time::Mono;
@@ -78,10 +78,12 @@ impl Executor {
         if !self.spawning.retry(now) {
             return;
         }
-        let Some((lane, _)) = self.spawning.last.as_ref().filter(|_| self.spawning.is_degraded()) else {
+        if !self.spawning.is_degraded() {
             return self.wake_all();
-        };
-        let lane = *lane;
+        }
+        let waits = self.lanes.with_work().filter(|lane| !self.has_worker(*lane));
+        let first = waits.min_by_key(|lane| self.lanes.get(*lane).and_then(Lane::first));
+        let Some(lane) = first.or(self.spawning.last.as_ref().map(|(lane, _)| *lane)) else { return };
         if self.may_start(now) && self.pool.workers.len() < self.config.workers as usize {
             self.make_worker(now, lane, out);
         } else {
@@ -89,25 +91,21 @@ impl Executor {
         }
     }
 
-    /// While degraded, what has no worker to wait for goes back to the manager: others may be able to run it.
+    /// Degraded and without any worker: what waits goes back to the manager, since others may be able to run it.
     pub(super) fn withdraw(&mut self) {
-        if !self.spawning.is_degraded() {
-            return;
-        }
-        let stuck: Vec<_> = self.lanes.with_work().filter(|lane| !self.has_worker(*lane)).collect();
-        if stuck.is_empty() {
+        if !self.spawning.is_degraded() || self.credit() > 0 || self.lanes.waiting() == 0 {
             return;
         }
         // First that there is no more credit: the manager must not give them back at once.
         if self.uplink.is_up() {
             self.report_capacity();
         }
+        let stuck: Vec<LaneKey> = self.lanes.with_work().collect();
         for lane in stuck {
             while let Some(key) = self.lanes.get(lane).and_then(|lane| lane.waiting.values().next().copied())
             {
                 self.hand_back(key);
             }
-            self.lanes.tidy(lane);
         }
     }
 

@@ -223,6 +223,7 @@ impl World {
             ticket: 0,
             offered: 0,
             workers: BTreeMap::new(),
+            broken_until: 0,
         };
         self.executors.insert(pid, proc);
         self.rouse(pid, 0);

@@ -92,6 +92,8 @@ pub(super) struct ExecutorProc {
     /// Most credit it ever offered (I7).
     pub(super) offered: u32,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
+    /// No worker can be started here until then.
+    pub(super) broken_until: Us,
 }
 
 /// An endpoint's directory on disk: what its watchdog starts a manager from.

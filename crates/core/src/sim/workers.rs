@@ -61,8 +61,14 @@ impl World {
         if self.worker(pid, id).is_none() {
             return;
         }
-        let faulty = self.shape.calls == super::Calls::Mixed && self.rng.below(200) == 0;
-        if faulty {
+        let mixed = self.shape.calls == super::Calls::Mixed;
+        let (now, breaks) = (self.now, mixed && self.rng.below(1_000) == 0);
+        let outage = self.soon(60_000_000);
+        let Some(proc) = self.executors.get_mut(&pid) else { return };
+        if breaks {
+            proc.broken_until = now + outage;
+        }
+        if now < proc.broken_until || (mixed && self.rng.below(200) == 0) {
             self.check.environment_failed = true;
             if let Some(proc) = self.executors.get_mut(&pid) {
                 proc.workers.remove(&id);
