@@ -23,6 +23,7 @@ KILLS = {
     "client": 4,
     "client-for-good": 2,
     "watchdog": 2,
+    "everything": 1,
 }
 PAUSES = {"service": 2, "manager": 2, "executor": 3, "zygote": 2, "worker": 3, "client": 2, "watchdog": 1}
 LINKS = {"cut": 3, "stall": 2, "stall long": 2, "delay": 1, "refuse": 2, "lose": 1}
@@ -166,7 +167,9 @@ class Faults:
     def kill(self, role: str, draw: Draw) -> float | None:
         if role.startswith("client"):
             return self.kill_client(role, draw)
-        if role == "watchdog":
+        if role in ("watchdog", "everything"):
+            if role == "everything":
+                processes.kill_all([pid for pid in processes.below() if pid not in self.clients.pids()])
             self.stack.kill()
             self.stack.start()
             return 0.0

@@ -109,8 +109,10 @@ pub enum Disconnected {
     /// The acceptor does not allow our key (unknown or revoked).
     #[error("the other side does not accept our key")]
     KeyRefused,
-    /// The other side is not the one whose key was given, or is no Bursa process at all.
-    #[error("the other side is not who it should be: wrong address or wrong server key")]
+    /// What listens there is not the one whose key was given, no Bursa process at all, or a proxy to nobody.
+    #[error(
+        "the other side ended the handshake: it is down behind a proxy, or address or server key are wrong"
+    )]
     HandshakeFailed,
     /// There was a connection and it ended.
     #[error("the connection is gone")]
