@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
 import bursa
 import pytest
-from conftest import STOP_S, alive, descendants, running, start, wait_for, with_role
+from conftest import STOP_S, alive, descendants, run_cli, running, start, wait_for, with_role
 
 
 def slow(seconds: float, path: str) -> str:
@@ -200,3 +202,60 @@ def test_everything_killed_at_once_loses_nothing(tmp_path: Path) -> None:
         client = stack.client()
         assert [client.result(task, timeout=60) for task in tasks] == [x * x for x in range(200)]
     assert starts(log) >= 200
+
+
+def test_up_right_after_its_watchdog_was_killed_is_not_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    first = start(home)
+    client = bursa.Client(first.url, first.token)
+    tasks = [client.run(slow, 0.3, str(tmp_path / "log")).task_id for _ in range(10)]
+    client.close()
+    below = descendants(first.pid)
+    first.process.kill()
+    first.process.wait()
+    with running(home) as stack:
+        client = stack.client()
+        assert [client.result(task, timeout=60) for task in tasks] == ["finished"] * 10
+        wait_for(lambda: not alive(below), 30, "the end of the first tree")
+
+
+def foreign_lease(counter: int) -> str:
+    """What a manager on another node leaves in a home that both share."""
+    process = {"pid": 34, "start": 1, "boot": "b"}
+    owner = {"host": "login2.elsewhere", "watchdog": 12, "since": "noon", "process": process, "token": "t"}
+    return f"{json.dumps(owner)}\n{counter:020}\n"
+
+
+def test_one_manager_per_endpoint_also_on_a_shared_home(tmp_path: Path) -> None:
+    home, patience = tmp_path / "home", {"BURSA_ENDPOINT_LEASE_MS": "1500"}
+    stack = start(home, **patience)
+    lease = home / "endpoints/local/lease"
+    assert stack.client().run(len, []).result(30) == 0
+    # It is taken over while it runs: it ends, and says by whom.
+    lease.write_text(foreign_lease(0))
+    wait_for(lambda: not with_role(stack.pid, "manager"), 30, "the end of the manager")
+    said = (tmp_path / "home.stderr").read_text
+    wait_for(lambda: "is not started again" in said(), 30, "its end is told")
+    assert "taken over by process 12 on node login2.elsewhere since noon" in said()
+    stack.stop()
+    assert lease.read_text() == foreign_lease(0)
+    # One that shows signs of life is left alone.
+    raised = threading.Event()
+
+    def raise_lease() -> None:
+        counter = 1
+        while not raised.wait(0.05):
+            lease.write_text(foreign_lease(counter))
+            counter += 1
+
+    other = threading.Thread(target=raise_lease)
+    other.start()
+    refused = run_cli(home, "up", "--http", "127.0.0.1:0", **patience)
+    raised.set()
+    other.join()
+    assert refused.returncode == 75, refused.stderr
+    assert "already run by process 12 on node login2.elsewhere since noon" in refused.stderr
+    # One that is silent is taken for dead.
+    with running(home, **patience) as stack:
+        assert "waiting up to 1 s for a sign of life of process 12" in said()
+        assert stack.client().run(len, [1]).result(30) == 1

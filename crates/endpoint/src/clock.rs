@@ -32,6 +32,11 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The time of day as RFC 3339 in UTC, for people.
+pub(crate) fn text() -> String {
+    format!("{:.0}", jiff::Timestamp::now())
+}
+
 /// Random bytes from the system.
 pub(crate) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];

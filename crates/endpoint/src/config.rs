@@ -93,6 +93,13 @@ key!(
     "30000",
     "a connection to the service that is silent for this long is closed"
 );
+key!(
+    LEASE,
+    "lease_ms",
+    "BURSA_ENDPOINT_LEASE_MS",
+    "30000",
+    "a start on another node takes the endpoint over if its manager shows no sign of life for this long"
+);
 
 /// Every key of the section `endpoint`.
 pub const KEYS: &[Key] = &[
@@ -110,6 +117,7 @@ pub const KEYS: &[Key] = &[
     STOP_GRACE,
     LINK_HEARTBEAT,
     LINK_THRESHOLD,
+    LEASE,
 ];
 
 /// The values, with types, and where the endpoint lives.
@@ -147,6 +155,8 @@ pub struct Config {
     pub link_heartbeat_ms: u64,
     /// Silence that closes the connection to the service.
     pub link_threshold_ms: u64,
+    /// A lease whose holder shows no sign of life for so long may be taken over from another node (F6).
+    pub lease_ms: u64,
     /// The program that is run as `PROGRAM --home H executor --endpoint NAME --id ID`: this one, but for tests.
     pub program: PathBuf,
 }
@@ -174,6 +184,7 @@ impl Config {
             stop_grace_ms: values.parse(&STOP_GRACE)?,
             link_heartbeat_ms: positive(values, &LINK_HEARTBEAT)?,
             link_threshold_ms: threshold(values, &LINK_THRESHOLD, &LINK_HEARTBEAT)?,
+            lease_ms: positive(values, &LEASE)?,
             program: this_program(),
         })
     }
@@ -198,6 +209,7 @@ impl Config {
             (STOP_GRACE.env, self.stop_grace_ms.to_string()),
             (LINK_HEARTBEAT.env, self.link_heartbeat_ms.to_string()),
             (LINK_THRESHOLD.env, self.link_threshold_ms.to_string()),
+            (LEASE.env, self.lease_ms.to_string()),
         ]
     }
 }

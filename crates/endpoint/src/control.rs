@@ -41,6 +41,44 @@ pub fn start_in_background(mut command: Command, log: &Path) -> io::Result<Strin
     Err(io::Error::other(format!("it ended before it was ready ({status}): {last}; see {}", log.display())))
 }
 
+/// The watchdog that started a process, if it is still there.
+pub(crate) fn watchdog_of(pid: i32) -> Option<Identity> {
+    let parent = proc::parent(pid).and_then(Identity::of)?;
+    (proc::command_line(parent.pid).get(1)? == "watchdog").then_some(parent)
+}
+
+/// What became of a process that holds what a new watchdog needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It is gone.
+    Free,
+    /// It runs, and is meant to: this process is to be asked to stop.
+    HeldBy(i32),
+}
+
+/// Waits for the end of a service or manager whose watchdog is gone: it got SIGTERM then. `on_wait` is called before.
+/// One that does not end in the time that a watchdog would give it is killed, as the watchdog would have done.
+///
+/// # Errors
+/// When the system cannot watch it.
+pub fn make_way(pid: i32, on_wait: impl FnOnce()) -> io::Result<Way> {
+    let Some(process) = Identity::of(pid) else { return Ok(Way::Free) };
+    if let Some(watchdog) = watchdog_of(pid) {
+        return Ok(Way::HeldBy(watchdog.pid));
+    }
+    if !proc::command_line(pid).iter().any(|word| word == "service" || word == "manager") {
+        return Ok(if process.is_alive() { Way::HeldBy(pid) } else { Way::Free });
+    }
+    on_wait();
+    if proc::wait_for_end(&process, STOP)? {
+        return Ok(Way::Free);
+    }
+    if process.is_alive() {
+        proc::signal(pid, Signal::SIGKILL);
+    }
+    Ok(if proc::wait_for_end(&process, STOP)? { Way::Free } else { Way::HeldBy(pid) })
+}
+
 /// How an endpoint that was asked to stop did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopped {
@@ -68,16 +106,14 @@ pub enum Stopped {
 /// When its lock cannot be read.
 pub fn stop(endpoint: &EndpointDir) -> Result<Stopped, Error> {
     let Some(owner) = endpoint.owner()? else { return Ok(Stopped::WasNot) };
-    if owner.host != crate::clock::host() {
+    if !owner.is_here() {
         return Ok(Stopped::Elsewhere(owner));
     }
-    let manager = i32::try_from(owner.pid).unwrap_or_default();
-    let Some(watchdog) = proc::parent(manager).and_then(Identity::of) else { return Ok(Stopped::WasNot) };
-    let words = proc::command_line(watchdog.pid);
-    if !words.iter().any(|word| word == "watchdog") {
-        proc::signal(manager, Signal::SIGTERM);
+    let Some(watchdog) = watchdog_of(owner.pid()) else {
+        proc::signal(owner.pid(), Signal::SIGTERM);
         return Ok(Stopped::Ended(owner));
-    }
+    };
+    let words = proc::command_line(watchdog.pid);
     if words.iter().any(|word| word == "up") {
         return Ok(Stopped::PartOfUp { pid: watchdog.pid });
     }
@@ -86,5 +122,37 @@ pub fn stop(endpoint: &EndpointDir) -> Result<Stopped, Error> {
         Ok(Stopped::Ended(owner))
     } else {
         Ok(Stopped::StillThere { pid: watchdog.pid })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process with these words in its command line, which ends when its stdin does.
+    fn process(words: &[&str]) -> (std::process::Child, i32) {
+        let mut command = Command::new("sh");
+        let child =
+            command.args(["-c", "read line", "bursa"]).args(words).stdin(Stdio::piped()).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        (child, pid)
+    }
+
+    #[test]
+    fn what_a_watchdog_left_is_waited_for() {
+        let (mut child, pid) = process(&["--home", "/h", "service"]);
+        let stdin = child.stdin.take();
+        assert_eq!(make_way(pid, || drop(stdin)).unwrap(), Way::Free);
+        child.wait().unwrap();
+        assert_eq!(make_way(pid, || panic!("it is gone")).unwrap(), Way::Free);
+    }
+
+    #[test]
+    fn what_runs_by_itself_is_left_alone() {
+        let (mut child, pid) = process(&["serve"]);
+        assert_eq!(make_way(pid, || panic!("it is meant to run")).unwrap(), Way::HeldBy(pid));
+        assert!(child.try_wait().unwrap().is_none());
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 }

@@ -35,7 +35,7 @@ impl Error {
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
-            Self::Home(home::Error::Locked { .. }) => exit::LOCKED,
+            Self::Home(home::Error::Locked { .. } | home::Error::TakenOver { .. }) => exit::LOCKED,
             Self::Home(
                 home::Error::Name(_)
                 | home::Error::Missing { .. }

@@ -4,7 +4,7 @@
 pub const STOPPED: i32 = 0;
 /// Failed in a way that may pass: the watchdog starts it again.
 pub const FAILED: i32 = 1;
-/// Another process holds the lock of this directory: starting again would be refused again (`EX_TEMPFAIL`).
+/// Another process holds this directory, or has taken it over: starting again would be refused again (`EX_TEMPFAIL`).
 pub const LOCKED: i32 = 75;
 /// Refused for good: superseded, deleted, revoked, or a configuration that cannot work (`EX_CONFIG`).
 pub const REFUSED: i32 = 78;

@@ -3,18 +3,22 @@
 //! Owns names and contents of the files of `docs/layout-of-home.md` under `endpoints/NAME/`. Everything that others
 //! read while it changes is written by rename.
 
+mod lease;
 mod lock;
 mod write;
 
-pub use lock::{Lock, Owner};
+pub use lease::Owner;
+pub use lock::Lock;
 
 use crate::proc::Identity;
 use bursa_core::id::{EndpointId, ExecutorId};
 use bursa_fabric::{KeyFileError, KeyPair, PublicKey};
+use lock::Claim;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Longest name of an endpoint.
 const NAME_BYTES: usize = 64;
@@ -44,12 +48,23 @@ pub enum Error {
         home: PathBuf,
     },
     /// Another process uses it.
-    #[error("the endpoint '{name}' is run by {owner} already: stop that one first")]
+    #[error("the endpoint '{name}' is already run by {}: stop it there with `bursa endpoint stop {name}`", named(.owner.as_deref()))]
     Locked {
         /// Its name.
         name: String,
-        /// Who has it.
-        owner: Owner,
+        /// Who has it, if it has written that.
+        owner: Option<Box<Owner>>,
+    },
+    /// Another process uses what was ours: it took this one for dead.
+    #[error(
+        "the endpoint '{name}' was taken over by {}, which saw no sign of life of this process for too long (was it stopped, or \
+         the file system out of reach?): this one ends, that one runs the endpoint", named(.owner.as_deref())
+    )]
+    TakenOver {
+        /// Its name.
+        name: String,
+        /// Who has it, if that can be read.
+        owner: Option<Box<Owner>>,
     },
     /// A file says nonsense.
     #[error("the file {path} is damaged: {why}; restore it, or register the endpoint anew", path = .path.display())]
@@ -75,6 +90,10 @@ pub enum Error {
     /// A key could not be made.
     #[error(transparent)]
     Fabric(#[from] bursa_fabric::Error),
+}
+
+fn named(owner: Option<&Owner>) -> String {
+    owner.map_or_else(|| "another process".into(), Owner::to_string)
 }
 
 impl Error {
@@ -229,17 +248,30 @@ impl EndpointDir {
     /// Takes the endpoint for this process, until the lock is dropped or the process ends (F6).
     ///
     /// # Errors
-    /// [`Error::Locked`] naming who has it.
+    /// [`Error::Locked`] naming who has it, or may have it: one of another node may be gone.
     pub fn lock(&self) -> Result<Lock, Error> {
-        Lock::take(&self.file("lock"), &self.name)
+        Claim::new(&self.dir, &self.name, Duration::MAX)?.now()
     }
 
-    /// Who has it, if anybody has.
+    /// The same, for long: the lock must be kept by [`Lock::keep`]. Waits up to `patience` to see whether one of
+    /// another node still lives; `on_wait` is told so.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] naming who has it.
+    pub async fn acquire(
+        &self,
+        patience: Duration,
+        on_wait: impl FnOnce(Option<&Owner>, Duration),
+    ) -> Result<Lock, Error> {
+        Claim::new(&self.dir, &self.name, patience)?.wait(on_wait).await
+    }
+
+    /// Who has it, if anybody has. One of another node may be gone.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn owner(&self) -> Result<Option<Owner>, Error> {
-        Lock::owner(&self.file("lock"))
+        lock::owner(&self.dir)
     }
 
     /// Removes the directory: the endpoint is no longer known here.

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::executor_driver::{LAST_WORDS, is_due, sleep_until, timing};
 use crate::exit;
-use crate::home::{self, EndpointDir, Lock, ManagerAddress, Registration};
+use crate::home::{self, EndpointDir, Lock, ManagerAddress, Owner, Registration};
 use crate::interpreter;
 use crate::provider::local::Local;
 use crate::uplink::{self, News, Uplink};
@@ -16,6 +16,7 @@ use bursa_core::manager::{self, Action, Event, ExitReason, Manager};
 use bursa_core::wire::Message;
 use bursa_fabric::{Acceptor, Context, Incoming, PublicKey};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -78,15 +79,20 @@ enum Wake {
 ///
 /// # Errors
 /// When it cannot start: the endpoint is not registered, another process runs it, no sockets.
-pub async fn run_manager(
-    config: Config,
-    on_ready: impl FnMut(),
-    mut pings: Pings,
-) -> Result<ManagerExit, Error> {
+pub async fn run_manager(config: Config, on_ready: impl FnMut(), pings: Pings) -> Result<ManagerExit, Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for signals"))?;
     crate::rlimit::raise();
-    let mut driver = Driver::new(config, on_ready)?;
+    let dir = home::load(&config.home, &config.name)?;
+    let patience = Duration::from_millis(config.lease_ms);
+    let lock = tokio::select! {
+        lock = dir.acquire(patience, tell_wait) => lock?,
+        _ = terminate.recv() => return Ok(stopped_before()),
+        _ = interrupt.recv() => return Ok(stopped_before()),
+    };
+    let mut taken_over = std::pin::pin!(lock.keep(patience));
+    let mut orders = Orders { terminate, interrupt, pings };
+    let mut driver = Driver::new(config, dir, lock, on_ready)?;
     loop {
         driver.round();
         if let Some(exit) = driver.exit.take() {
@@ -96,17 +102,52 @@ pub async fn run_manager(
             }
             return exit;
         }
-        let wake = driver.wait(&mut terminate, &mut interrupt, &mut pings).await;
+        let wake = tokio::select! {
+            biased;
+            // It touches nothing more: its executors find the other (F5).
+            error = &mut taken_over => return Err(error.into()),
+            wake = driver.wait(&mut orders) => wake,
+        };
         driver.take(wake);
     }
 }
 
+/// A start that seems to hang says why, to whoever started it.
+fn tell_wait(owner: Option<&Owner>, left: Duration) {
+    let owner = owner.map_or_else(|| "another process".into(), Owner::to_string);
+    let text = format!("waiting up to {} s for a sign of life of {owner}", left.as_secs());
+    tracing::info!("{text}");
+    // Nobody may read it.
+    let _ = writeln!(std::io::stderr(), "bursa: {text}");
+}
+
+fn stopped_before() -> ManagerExit {
+    ManagerExit { reason: ExitReason::Stopped, text: "it was told to stop before it had the endpoint".into() }
+}
+
+/// What a manager is told on its own node.
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+    pings: Pings,
+}
+
+impl Orders {
+    /// Cancel-safe.
+    async fn next(&mut self) -> Wake {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Wake::Stop,
+            _ = self.interrupt.recv() => Wake::Stop,
+            Some(answer) = self.pings.recv() => Wake::Ping(answer),
+        }
+    }
+}
+
 impl<F: FnMut()> Driver<F> {
-    fn new(config: Config, on_ready: F) -> Result<Self, Error> {
-        let dir = home::load(&config.home, &config.name)?;
+    fn new(config: Config, dir: EndpointDir, lock: Lock, on_ready: F) -> Result<Self, Error> {
         let registration = dir.registration()?;
         let keys = dir.keys()?;
-        let lock = dir.lock()?;
         // On disk before a socket opens (F4).
         let generation = dir.raise_generation(&lock, 0)?;
         let inner = timing(config.heartbeat_ms, config.threshold_ms);
@@ -171,13 +212,11 @@ impl<F: FnMut()> Driver<F> {
         self.keys.insert(executor, key);
     }
 
-    async fn wait(&mut self, terminate: &mut Signal, interrupt: &mut Signal, pings: &mut Pings) -> Wake {
+    async fn wait(&mut self, orders: &mut Orders) -> Wake {
         let deadline = self.machine.next_deadline().map(|at| self.clock.instant(at));
         tokio::select! {
             biased;
-            _ = terminate.recv() => Wake::Stop,
-            _ = interrupt.recv() => Wake::Stop,
-            Some(answer) = pings.recv() => Wake::Ping(answer),
+            order = orders.next() => order,
             (executor, why) = self.provider.gone() => Wake::Gone(executor, why),
             news = self.service.news() => Wake::Service(news),
             incoming = self.executors.recv() => Wake::Executor(incoming),

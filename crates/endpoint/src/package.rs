@@ -1,6 +1,7 @@
 //! The Python package of this binary, for workers: embedded at build time, unpacked once per content hash.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ pub const fn files() -> &'static [(&'static str, &'static [u8])] {
 
 /// Unpacks to `<home>/lib/<hash>/bursa/`, unless it is there, and gives `<home>/lib/<hash>` for `PYTHONPATH`.
 ///
-/// The directory appears by rename with everything in it, so that two processes may do this at once.
+/// The directory appears by rename with everything in it and on disk, so that two processes may do this at once, and
+/// a power cut leaves no half of it.
 ///
 /// # Errors
 /// When the directory cannot be written.
@@ -43,7 +45,7 @@ pub fn unpack(home: &Path) -> Result<PathBuf, Error> {
     let written = write_all(&fresh).and_then(|()| match fs::rename(&fresh, &target) {
         // Another process was faster.
         Err(_) if target.join("bursa/__init__.py").is_file() => Ok(()),
-        done => done,
+        done => done.and_then(|()| sync(&lib)),
     });
     if fresh.exists() {
         // What cannot be removed now is in nobody's way.
@@ -54,15 +56,24 @@ pub fn unpack(home: &Path) -> Result<PathBuf, Error> {
 }
 
 fn write_all(root: &Path) -> io::Result<()> {
+    let mut directories = BTreeSet::new();
     for (name, body) in files() {
         let path = root.join("bursa").join(name);
         if let Some(dir) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         file.write_all(body)?;
+        file.sync_all()?;
+        let above = path.ancestors().skip(1).take_while(|dir| dir.starts_with(root));
+        directories.extend(above.map(Path::to_owned));
     }
-    Ok(())
+    directories.iter().try_for_each(|directory| sync(directory))
+}
+
+/// Puts the names in a directory on disk.
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bursa_endpoint::home::{self, Error, ManagerAddress, Registration};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -56,11 +57,74 @@ fn the_second_start_is_refused_and_told_who_runs() {
     let lock = dir.lock().unwrap();
     let text = dir.lock().unwrap_err().to_string();
     let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
-    assert!(text.contains(&format!("process {} on {host}", std::process::id())), "{text}");
-    assert_eq!(dir.owner().unwrap().unwrap().pid, std::process::id());
+    assert!(text.contains(&format!("process {} on node {host} since 2", std::process::id())), "{text}");
+    assert_eq!(dir.owner().unwrap().unwrap().pid().cast_unsigned(), std::process::id());
     drop(lock);
     assert!(dir.owner().unwrap().is_none());
     drop(dir.lock().unwrap());
+}
+
+/// The lease of a manager on another node.
+fn foreign_lease(counter: u64) -> String {
+    let owner = r#"{"host":"login2.elsewhere","watchdog":12,"since":"yesterday","process":{"pid":34,"start":1,"boot":"b"},"token":"t"}"#;
+    format!("{owner}\n{counter:020}\n")
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn another_nodes_manager_is_waited_for_and_then_taken_over() {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let home = tempfile::tempdir().unwrap();
+    let dir = registered(home.path());
+    let lease = dir.path().join("lease");
+    fs::write(&lease, foreign_lease(7)).unwrap();
+    let text = dir.lock().unwrap_err().to_string();
+    assert!(text.contains("already run by process 12 on node login2.elsewhere since yesterday"), "{text}");
+    assert!(!dir.owner().unwrap().unwrap().is_here());
+    let mut told = Vec::new();
+    let start = Instant::now();
+    let lock =
+        block_on(dir.acquire(PATIENCE, |owner, left| told.push((owner.unwrap().pid(), left)))).unwrap();
+    assert!(start.elapsed() >= PATIENCE);
+    assert_eq!(told, [(34, PATIENCE)]);
+    assert!(dir.owner().unwrap().unwrap().is_here());
+    // Kept, it changes; it is gone with its holder.
+    let before = fs::read_to_string(&lease).unwrap();
+    let kept = async { tokio::time::timeout(PATIENCE, lock.keep(PATIENCE)).await };
+    assert!(block_on(kept).is_err(), "nobody took it");
+    assert_ne!(fs::read_to_string(&lease).unwrap(), before);
+    drop(lock);
+    assert!(!lease.exists());
+}
+
+#[test]
+fn a_manager_that_was_taken_over_learns_it_and_leaves_the_other_alone() {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let home = tempfile::tempdir().unwrap();
+    let dir = registered(home.path());
+    let lease = dir.path().join("lease");
+    let lock = block_on(dir.acquire(PATIENCE, |_, _| panic!("nothing to wait for"))).unwrap();
+    fs::write(&lease, foreign_lease(0)).unwrap();
+    let text = block_on(async { tokio::time::timeout(Duration::from_secs(20), lock.keep(PATIENCE)).await });
+    let text = text.unwrap().to_string();
+    assert!(text.contains("was taken over by process 12 on node login2.elsewhere"), "{text}");
+    drop(lock);
+    assert_eq!(fs::read_to_string(&lease).unwrap(), foreign_lease(0));
+}
+
+#[test]
+fn another_nodes_manager_that_lives_keeps_the_endpoint() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = registered(home.path());
+    let lease = dir.path().join("lease");
+    fs::write(&lease, foreign_lease(7)).unwrap();
+    let raise = |_: Option<&home::Owner>, _| fs::write(&lease, foreign_lease(8)).unwrap();
+    let refused = block_on(dir.acquire(Duration::from_secs(100), raise)).unwrap_err();
+    assert!(matches!(refused, Error::Locked { owner: Some(_), .. }), "{refused}");
+    assert_eq!(fs::read_to_string(&lease).unwrap(), foreign_lease(8));
 }
 
 #[test]

@@ -139,23 +139,35 @@ impl KeyPair {
         Ok(Self { public: PublicKey(key(public)?), secret: key(secret)? })
     }
 
-    /// Writes the pair to a new file that only its owner can read. Never overwrites.
+    /// Writes the pair to a new file that only its owner can read. Never overwrites. The file appears whole.
     ///
     /// # Errors
     /// When the file exists or cannot be written; nothing is left behind then.
     pub fn save(&self, path: &Path) -> Result<(), KeyFileError> {
-        let io = |source: io::Error| match source.kind() {
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(format!(".{}.new", std::process::id()));
+        let fresh = Path::new(&fresh);
+        let saved = self.write(fresh).and_then(|()| {
+            // Unlike a rename, a link takes no name that is there; not every file system has links.
+            fs::hard_link(fresh, path).or_else(|error| match path.exists() {
+                true => Err(error),
+                false => fs::rename(fresh, path),
+            })?;
+            path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        });
+        // The first error is the one to tell.
+        let _ = fs::remove_file(fresh);
+        saved.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.to_owned() },
             _ => KeyFileError::Io { path: path.to_owned(), source },
-        };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        let text = format!("public {}\nsecret {}\n", self.public, encode(&self.secret));
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(|error| {
-            // Half a key is worse than none; the first error is the one to tell.
-            let _ = fs::remove_file(path);
-            io(error)
         })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let text = format!("public {}\nsecret {}\n", self.public, encode(&self.secret));
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
     }
 
     pub(crate) fn apply(&self, socket: &zmq::Socket) -> Result<(), zmq::Error> {

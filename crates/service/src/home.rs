@@ -29,6 +29,60 @@ impl Home {
     }
 }
 
+/// The process that has a home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process; 0 if it has not written that yet.
+    pub pid: i32,
+    /// Its node.
+    pub node: String,
+}
+
+impl Holder {
+    /// Who has the home `root`, if anybody has.
+    ///
+    /// # Errors
+    /// When the lock cannot be read.
+    pub fn of(root: &Path) -> std::io::Result<Option<Self>> {
+        let mut file = match File::open(root.join("service/lock")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(Self::in_file(&mut file))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn in_file(file: &mut File) -> Self {
+        let mut text = String::new();
+        // Whoever holds the lock may be about to write its name.
+        let _ = file.read_to_string(&mut text);
+        let mut words = text.split_whitespace();
+        let pid = words.next().and_then(|pid| pid.parse().ok()).unwrap_or_default();
+        Self { pid, node: words.next().unwrap_or("an unknown one").to_owned() }
+    }
+
+    /// On this node, as far as names tell.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.node == node()
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} on node {}", self.pid, self.node)
+    }
+}
+
+/// The name of this node, for people.
+fn node() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
 /// Makes the directory with mode 0700; narrows one that is wider.
 fn private(path: &Path) -> Result<(), Error> {
     let unusable = |why: std::io::Error| Error::Home { path: path.display().to_string(), why };
@@ -55,15 +109,13 @@ fn lock(path: &Path, root: &Path) -> Result<File, Error> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            let pid = pid.trim().to_owned();
-            return Err(Error::Locked { home: root.display().to_string(), pid });
+            let holder = Holder::in_file(&mut file);
+            return Err(Error::Locked { home: root.display().to_string(), holder });
         }
         Err(TryLockError::Error(why)) => return Err(unusable(why)),
     }
     file.set_len(0).map_err(unusable)?;
-    writeln!(file, "{}", std::process::id()).map_err(unusable)?;
+    writeln!(file, "{} {}", std::process::id(), node()).map_err(unusable)?;
     Ok(file)
 }
 
@@ -89,8 +141,11 @@ mod tests {
         let home = Home::open(&root).unwrap();
         assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
         let error = Home::open(&root).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(error.contains(&format!("process {} on node {}", std::process::id(), node())), "{error}");
+        let holder = Holder::of(&root).unwrap().unwrap();
+        assert!(holder.is_here() && holder.pid.cast_unsigned() == std::process::id());
         drop(home);
+        assert_eq!(Holder::of(&root).unwrap(), None);
         Home::open(&root).unwrap();
     }
 

@@ -24,6 +24,7 @@ mod store;
 mod trouble;
 
 pub use config::Config;
+pub use home::Holder;
 pub use http::openapi_json;
 pub use start::run;
 pub use store::Error as StoreError;
@@ -56,12 +57,12 @@ pub enum Error {
         why: std::io::Error,
     },
     /// Another service has the home.
-    #[error("another service (process {pid}) uses {home}; stop it, or choose another home with --home")]
+    #[error("another service ({holder}) uses {home}; stop it, or choose another home with --home")]
     Locked {
         /// The home.
         home: String,
         /// The other process.
-        pid: String,
+        holder: Holder,
     },
     /// The REST API cannot listen.
     #[error(

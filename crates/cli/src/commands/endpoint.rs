@@ -8,7 +8,7 @@ use crate::output::{self, field};
 use crate::settings::Settings;
 use anyhow::Context;
 use bursa_endpoint::control::{self, Stopped};
-use bursa_endpoint::home::{self, EndpointDir, Registration};
+use bursa_endpoint::home::{self, EndpointDir, Owner, Registration};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -77,9 +77,10 @@ fn start_in_background(
     endpoint: &crate::args::Process,
 ) -> anyhow::Result<()> {
     let directory = home::load(settings.home(), &endpoint.name)?;
-    if let Some(owner) = directory.owner()? {
-        let text = format!("endpoint {} already runs: {owner} holds it", endpoint.name);
-        return Err(Coded { code: HELD, text }.into());
+    // One of another node may be gone: the manager looks.
+    if let Some(owner) = directory.owner()?.filter(Owner::is_here) {
+        let error = home::Error::Locked { name: endpoint.name.clone(), owner: Some(Box::new(owner)) };
+        return Err(Coded { code: HELD, text: error.to_string() }.into());
     }
     let command = process::endpoint_watchdog(settings, true, endpoint)?;
     let log = settings.home().join("logs").join(format!("{}.watchdog.log", endpoint.name));

@@ -6,6 +6,8 @@ use crate::output;
 use crate::settings::Settings;
 use anyhow::Context;
 use bursa_core::config::ConfigError;
+use bursa_endpoint::control::{self, Way};
+use bursa_endpoint::home::{self, Owner};
 use bursa_endpoint::watchdog::{self, Child, Report, Role, Rules, WhenReady};
 use serde_json::json;
 use std::fs::{DirBuilder, OpenOptions};
@@ -147,10 +149,44 @@ pub(super) fn check_endpoint(settings: &Settings, name: &str) -> anyhow::Result<
     }
 }
 
+/// Waits for what a watchdog that was killed left of itself, and refuses where one runs.
+pub(super) fn make_way(settings: &Settings, name: &str, with_service: bool) -> anyhow::Result<()> {
+    let (root, refuse) = (settings.home().display(), |text| Err(Coded { code: HELD, text }.into()));
+    let wait = |what, pid| {
+        move || {
+            let text = format!("bursa: waiting for a {what} (process {pid}) whose watchdog is gone to end");
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    };
+    if with_service && let Some(holder) = bursa_service::Holder::of(settings.home())? {
+        let way = match holder.is_here() {
+            true => control::make_way(holder.pid, wait("service", holder.pid))?,
+            false => Way::HeldBy(holder.pid),
+        };
+        if let Way::HeldBy(pid) = way {
+            let node = holder.node;
+            return refuse(format!(
+                "{root} is already run by process {pid} on node {node}; stop that one there (`kill {pid}`), or choose \
+                 another home with --home"
+            ));
+        }
+    }
+    let Ok(directory) = home::load(settings.home(), name) else { return Ok(()) };
+    // Whether one of another node lives is for the manager to find out.
+    let Some(owner) = directory.owner()?.filter(Owner::is_here) else { return Ok(()) };
+    match control::make_way(owner.pid(), wait("manager", owner.pid()))? {
+        Way::Free => Ok(()),
+        Way::HeldBy(_) => {
+            refuse(home::Error::Locked { name: name.to_owned(), owner: Some(Box::new(owner)) }.to_string())
+        }
+    }
+}
+
 /// The watchdog of one endpoint.
 pub(super) fn watch_endpoint(settings: &Settings, json: bool, process: &Process) -> anyhow::Result<ExitCode> {
-    let directory = bursa_endpoint::home::load(settings.home(), &process.name)?;
+    let directory = home::load(settings.home(), &process.name)?;
     check_endpoint(settings, &process.name)?;
+    make_way(settings, &process.name, false)?;
     let id = directory.registration()?.endpoint_id;
     let child = manager_child(settings, &process.name, &process.workers)?;
     let name = process.name.clone();

@@ -30,6 +30,7 @@ pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<Ex
     // Both are checked before anything is started.
     bursa_service::Config::from_values(settings.values(), settings.home()).map_err(process::configuration)?;
     process::check_endpoint(settings, LOCAL)?;
+    process::make_way(settings, LOCAL, true)?;
     let service: Rc<RefCell<Option<Service>>> = Rc::default();
     let known = Rc::clone(&service);
     let addresses = move || {
