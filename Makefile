@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim e2e chaos bench failures openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim e2e chaos bench backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ chaos: setup build ## A load while everything is killed, paused and cut, for MIN
 
 bench: setup build ## Speed; writes bench/results/latest.json
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/run.py
+
+backlog: setup build ## Memory of 1,000,000 queued tasks
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/backlog.py
 
 failures: setup build ## How calls fare when a process fails; writes docs/images/failures.svg
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/failures.py

@@ -34,6 +34,14 @@ pub const PAGE_ROWS: usize = 1_000;
 /// Longest wait of one long-poll: below the 60 s after which many proxies cut a silent request.
 pub const LONG_POLL_MS: u64 = 50_000;
 
+/// HTTP connections whose user is not known yet: a flood of them takes neither memory nor descriptors from users.
+pub const HTTP_NEWCOMERS: usize = 1_024;
+/// Time for the head of an HTTP request, and the longest pause between two requests on one connection.
+pub const HTTP_HEAD_MS: u64 = 30_000;
+/// Payload bytes in one answer of a listing: further tasks are left for the next request.
+pub const ANSWER_BYTES: usize = RESULT_BYTES;
+/// Time for a client to take one message of its stream: then it counts as gone, and no memory is held for it.
+pub const STREAM_SEND_MS: u64 = 60_000;
 /// Tasks counted ahead of one that waits for its turn, when its user asks: a walk through the queue of about a millisecond.
 pub const EXPLAIN_STEPS: usize = 10_000;
 

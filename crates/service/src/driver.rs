@@ -10,7 +10,7 @@ use crate::forwarder::{Forwarder, Received};
 use crate::load::{Load, Loads};
 use crate::metrics::{Gauges, Metrics};
 use crate::store::{Added, Change, Changed, Done, Write, Writer};
-use bursa_core::hub::{Action, Event, Hub, RequestId, Submit};
+use bursa_core::hub::{Action, Event, Hub, Op, RequestId, Submit};
 use bursa_core::id::EndpointId;
 use bursa_core::limits;
 use bursa_core::time::Now;
@@ -144,6 +144,7 @@ impl Driver {
             for action in std::mem::take(&mut self.out) {
                 let load = match action {
                     Action::Store { token, op } => {
+                        tell(&op);
                         self.writer.push(Write::Hub(token, op));
                         continue;
                     }
@@ -248,6 +249,27 @@ impl Driver {
             gauges.slots_free += u64::from(status.slots_free);
         }
         gauges
+    }
+}
+
+/// Names each task that is accepted or ended, for who looks for one in the log.
+fn tell(op: &Op) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    match op {
+        Op::Accept { group, tasks, .. } => {
+            for spec in tasks {
+                tracing::debug!(task = %spec.task, %group, endpoint = %spec.endpoint, "a task is being accepted");
+            }
+        }
+        Op::End { task, ending, .. } => {
+            tracing::debug!(%task, state = %ending.state, "a task is being ended")
+        }
+        Op::Charge { task, losses, errors, .. } => {
+            tracing::debug!(%task, losses, errors, "a task is being charged")
+        }
+        Op::Generation { .. } | Op::DeleteEndpoint { .. } => {}
     }
 }
 

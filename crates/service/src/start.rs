@@ -164,8 +164,7 @@ async fn serve(
     }
     tasks.shutdown().await;
     match failure {
-        Some(Ok(Err(error))) => Err(Error::Server(error.to_string())),
         Some(Err(error)) => Err(Error::Server(error.to_string())),
-        Some(Ok(Ok(()))) | None => Ok(()),
+        Some(Ok(())) | None => Ok(()),
     }
 }

@@ -333,3 +333,74 @@ fn a_user_at_his_limit_is_told_to_come_again_on_both_ways() {
     socket.submit(3, group(1), (&function, &endpoint.id), &[(task(4), b"d")]);
     assert_eq!(socket.results(1).0[0].0, task(4));
 }
+
+#[test]
+fn a_client_that_never_reads_keeps_nobody_from_ending_its_stream() {
+    let w = world();
+    let _manager = Manager::start(&w.service, &w.endpoint, 1, Behave::Echo);
+    let made = w.service.post("/api/v1/tokens", &serde_json::json!({"name": "x"})).json();
+    let mut revoked = Socket::open_as(&w.service, made["token"].as_str().unwrap());
+    let mut stopped = Socket::open(&w.service);
+    for stuck in [&mut revoked, &mut stopped] {
+        stuck.welcome();
+        stuck.subscribe(&[group(1)], Some(0));
+    }
+    let mut fast = Socket::open(&w.service);
+    fast.welcome();
+    let args = vec![1; 60_000];
+    for round in 0..20_u64 {
+        let tasks: Vec<_> = (0..50).map(|n| (task(round * 50 + n + 1), args.as_slice())).collect();
+        fast.submit(round, group(1), w.to(), &tasks);
+        fast.results(50);
+    }
+    w.service.delete(&format!("/api/v1/tokens/{}", made["id"].as_str().unwrap()));
+    let took = w.service.stop();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    for mut stuck in [revoked, stopped] {
+        let mut bytes = 0;
+        while let Ok((_, data)) = stuck.frame() {
+            bytes += data.len();
+        }
+        assert!(bytes < 50_000_000, "{bytes}: it ended before all 60 MB were sent");
+    }
+}
+
+#[test]
+fn an_answer_with_many_large_results_leaves_some_for_the_next() {
+    let w = world();
+    let _manager = Manager::start(&w.service, &w.endpoint, 1, Behave::Echo);
+    let mut socket = Socket::open(&w.service);
+    socket.welcome();
+    let args = vec![7; 24 << 20];
+    for n in 1..=4 {
+        socket.submit(n, group(1), w.to(), &[(task(n), &args)]);
+        socket.results(1);
+    }
+    let get = |ids: &[String]| {
+        let body = rmp_serde::to_vec_named(&serde_json::json!({"task_ids": ids})).unwrap();
+        let auth = format!("Bearer {}", w.service.token);
+        let kind = "application/msgpack";
+        let headers = [("Authorization", auth.as_str()), ("Content-Type", kind), ("Accept", kind)];
+        let answer = w.service.request("POST", "/api/v1/tasks/get", &headers, &body);
+        assert_eq!(answer.status, 200);
+        answer
+    };
+    #[derive(serde::Deserialize)]
+    struct Task {
+        task_id: String,
+        result: serde_bytes::ByteBuf,
+    }
+    #[derive(serde::Deserialize)]
+    struct Tasks {
+        tasks: Vec<Task>,
+        #[serde(default)]
+        left: Vec<String>,
+    }
+    let ids: Vec<String> = (1..=4).map(id).collect();
+    let first: Tasks = rmp_serde::from_slice(&get(&ids).body).unwrap();
+    assert_eq!(first.tasks.iter().map(|task| &task.task_id).collect::<Vec<_>>(), [&ids[0], &ids[1], &ids[2]]);
+    assert!(first.tasks.iter().all(|task| task.result.len() == args.len()));
+    assert_eq!(first.left, ids[3..]);
+    let second: Tasks = rmp_serde::from_slice(&get(&first.left).body).unwrap();
+    assert_eq!((second.tasks.len(), second.left.len()), (1, 0));
+}

@@ -240,8 +240,10 @@ class Client:
         found: list[dict[str, Any]] = []
         for start in range(0, len(given), _LIST):
             ids = [_task_id(task) for task in given[start : start + _LIST]]
-            request = {"task_ids": ids, "wait": wait or None}
-            found += [decoded(task) for task in self._rest.post("/tasks/get", request)["tasks"]]
+            while ids:  # an answer has as many as it has room for
+                answer = self._rest.post("/tasks/get", {"task_ids": ids, "wait": wait or None})
+                found += [decoded(task) for task in answer["tasks"]]
+                ids = answer.get("left")
         return found
 
     def status(self, task: Task) -> str:

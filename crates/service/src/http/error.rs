@@ -191,7 +191,11 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A request's name in log and errors: unique in this life of the service, and hard to confuse with another's.
+/// The name of the request under way.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// Makes the names of requests in log and errors: unique in this life of the service, and hard to confuse with another's.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     life: u32,

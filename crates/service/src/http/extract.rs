@@ -2,6 +2,7 @@
 
 use super::App;
 use super::error::ApiError;
+use super::listen::Newcomer;
 use crate::auth;
 use crate::store::UserRow;
 use axum::extract::{FromRequestParts, Path, Query};
@@ -40,6 +41,9 @@ impl FromRequestParts<App> for User {
         let row = app.handle.tokens.user(&token_hash)?;
         let row =
             row.ok_or_else(|| ApiError::unauthorized("its token is not known; it may have been revoked"))?;
+        if let Some(newcomer) = parts.extensions.get::<Newcomer>() {
+            newcomer.known();
+        }
         Ok(Self { row, token_hash })
     }
 }

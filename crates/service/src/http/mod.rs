@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod extract;
 mod functions;
+mod listen;
 mod listing;
 mod page;
 mod push;
@@ -28,16 +29,16 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt as _;
 use body::Format;
 use bursa_core::limits;
-use error::{ApiError, RequestIds};
+use error::{ApiError, RequestId, RequestIds};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use submit::reply_error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -57,19 +58,15 @@ pub(crate) async fn serve(
     listener: TcpListener,
     handle: Arc<Handle>,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) {
     let (say_stop, stopping) = watch::channel(false);
-    let app = App { handle, stopping, ids: Arc::new(RequestIds::new()) };
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-    });
-    let graceful = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+    let app = App { handle, stopping: stopping.clone(), ids: Arc::new(RequestIds::new()) };
+    let stopped = async move {
         stop.await;
         let _ = say_stop.send(true);
-    });
-    graceful.await
+    };
+    let served = listen::serve(listener, router(app), listen::Bounds::default(), stopping);
+    tokio::join!(stopped, served);
 }
 
 fn routes() -> OpenApiRouter<App> {
@@ -130,12 +127,15 @@ fn router(app: App) -> Router {
 }
 
 /// Around every request: its id, its place in the log, and the body of its error.
-async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = app.ids.next();
     let format = Format::wanted(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     app.handle.metrics.requests.fetch_add(1, Relaxed);
-    let mut response = next.run(request).await;
+    request.extensions_mut().insert(RequestId(id.clone()));
+    // Every line that is logged on its way names the request; a submit adds its group.
+    let span = tracing::info_span!("request", request_id = %id, group = tracing::field::Empty);
+    let mut response = next.run(request).instrument(span).await;
     let status = response.status();
     tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), "request");
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {

@@ -10,6 +10,7 @@ use crate::store::{ResultRow, Slice, SliceLimits};
 use axum::extract::ws::{Message, WebSocket};
 use bursa_core::hub::Reply;
 use bursa_core::id::GroupId;
+use bursa_core::limits;
 use bursa_core::task::TaskState;
 use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
@@ -17,13 +18,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 /// Results of one message: what a client decodes in about a millisecond.
 const SLICE: SliceLimits = SliceLimits { rows: 2_048, bytes: 1 << 20, scanned: 16_384 };
 /// The service pings this often.
 const PING: Duration = Duration::from_secs(20);
+
+/// A message that a client has not taken after this long is its last.
+const STUCK: Duration = Duration::from_millis(limits::STREAM_SEND_MS);
+/// For the last word of a stream that ends in order.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// What the listening half tells.
 #[derive(Debug)]
@@ -43,6 +49,10 @@ pub(super) enum Ended {
     Socket(#[from] axum::Error),
     #[error("{}", .0.why)]
     Failed(ApiError),
+    #[error("the service stops, or its token was revoked")]
+    Over,
+    #[error("its client takes nothing")]
+    Stuck,
 }
 
 impl From<ApiError> for Ended {
@@ -60,6 +70,8 @@ pub(super) struct Pusher<'a> {
     room: Arc<Semaphore>,
     request_id: String,
     feed: Feed,
+    stopping: watch::Receiver<bool>,
+    revocations: watch::Receiver<u64>,
 }
 
 /// Which results are still to be pushed.
@@ -98,8 +110,18 @@ impl<'a> Pusher<'a> {
         user: &'a User,
         sink: SplitSink<WebSocket, Message>,
         room: Arc<Semaphore>,
+        request_id: String,
     ) -> Self {
-        Self { app, user, sink, room, request_id: app.ids.next(), feed: Feed::default() }
+        Self {
+            app,
+            user,
+            sink,
+            room,
+            request_id,
+            feed: Feed::default(),
+            stopping: app.stopping.clone(),
+            revocations: app.handle.tokens.revocations(),
+        }
     }
 
     /// Speaks until the client is gone, its token is revoked, or the service stops.
@@ -110,8 +132,6 @@ impl<'a> Pusher<'a> {
     ) -> Result<(), Ended> {
         let handle = &self.app.handle;
         let mut bell = handle.bells.listen(self.user.user);
-        let mut revocations = handle.tokens.revocations();
-        let mut stopping = self.app.stopping.clone();
         self.feed.cursor = self.newest()?;
         self.say(&ServerMessage::Welcome { cursor: self.feed.cursor }).await?;
         let mut ping_at = Instant::now() + PING;
@@ -128,14 +148,12 @@ impl<'a> Pusher<'a> {
             }
             tokio::select! {
                 biased;
-                _ = stopping.changed() => return self.close().await,
-                _ = revocations.changed() => {
-                    if handle.tokens.user(&self.user.token_hash).map_err(ApiError::from)?.is_none() {
-                        return self.close().await;
-                    }
+                over = over(self.app, self.user, &mut self.stopping, &mut self.revocations) => {
+                    over?;
+                    return self.close().await;
                 }
                 () = tokio::time::sleep_until(ping_at) => {
-                    self.sink.send(Message::Ping(bytes::Bytes::new())).await?;
+                    self.send(Message::Ping(bytes::Bytes::new())).await?;
                     ping_at = Instant::now() + PING;
                 }
                 note = notes.recv() => match note {
@@ -258,12 +276,40 @@ impl<'a> Pusher<'a> {
 
     async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), Ended> {
         let bytes = rmp_serde::to_vec_named(message).map_err(ApiError::internal)?;
-        self.sink.send(Message::Binary(bytes.into())).await?;
-        Ok(())
+        self.send(Message::Binary(bytes.into())).await
+    }
+
+    /// Sends one message. A client that takes nothing keeps nobody from the stream's end, nor its memory for ever.
+    async fn send(&mut self, message: Message) -> Result<(), Ended> {
+        tokio::select! {
+            biased;
+            sent = self.sink.send(message) => Ok(sent?),
+            over = over(self.app, self.user, &mut self.stopping, &mut self.revocations) => over.and(Err(Ended::Over)),
+            () = tokio::time::sleep(STUCK) => Err(Ended::Stuck),
+        }
     }
 
     async fn close(&mut self) -> Result<(), Ended> {
-        self.sink.send(Message::Close(None)).await?;
+        let close = self.sink.send(Message::Close(None));
+        tokio::time::timeout(FAREWELL, close).await.map_err(|_| Ended::Stuck)??;
         Ok(())
+    }
+}
+
+/// Waits until the service stops or the user's token is revoked.
+async fn over(
+    app: &App,
+    user: &User,
+    stopping: &mut watch::Receiver<bool>,
+    revocations: &mut watch::Receiver<u64>,
+) -> Result<(), Ended> {
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return Ok(()),
+            _ = revocations.changed() => {}
+        }
+        if app.handle.tokens.user(&user.token_hash).map_err(ApiError::from)?.is_none() {
+            return Ok(());
+        }
     }
 }

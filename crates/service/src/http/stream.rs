@@ -4,12 +4,13 @@
 //! blocks only its own pushes, and what it may have open is bounded.
 
 use super::App;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, RequestId};
 use super::extract::User;
 use super::push::{Note, Pusher};
 use super::stream_types::{Call, ClientMessage};
 use super::submit::{Batch, Options, admit, check_group};
 use crate::command::{Command, ReplyTo};
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Instrument as _;
 
 /// Silence of a client, pings unanswered, after which it counts as gone.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -37,17 +39,19 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn open(
     user: User,
     State(app): State<App>,
+    Extension(request): Extension<RequestId>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|why| ApiError::bad("", format!("this route is a WebSocket: {why}")))?;
     app.handle.metrics.streams.fetch_add(1, Relaxed);
+    let span = tracing::info_span!("stream", request_id = %request.0);
     Ok(upgrade
         .max_message_size(limits::REQUEST_BYTES)
         .max_frame_size(limits::REQUEST_BYTES)
-        .on_upgrade(move |socket| run(app, user, socket)))
+        .on_upgrade(move |socket| run(app, user, request.0, socket).instrument(span)))
 }
 
-async fn run(app: App, user: User, socket: WebSocket) {
+async fn run(app: App, user: User, request_id: String, socket: WebSocket) {
     let (sink, source) = socket.split();
     let (notes, noted) = mpsc::channel(limits::STREAM_SUBMITS);
     let (replies, replied) = mpsc::channel(limits::STREAM_SUBMITS);
@@ -61,7 +65,7 @@ async fn run(app: App, user: User, socket: WebSocket) {
         groups: HashSet::new(),
         followed: HashSet::new(),
     };
-    let pusher = Pusher::new(&app, &user, sink, room);
+    let pusher = Pusher::new(&app, &user, sink, room, request_id);
     tokio::select! {
         () = Box::pin(listener.run(source)) => {}
         ended = Box::pin(pusher.run(noted, replied)) => {
@@ -140,6 +144,7 @@ impl Listener<'_> {
             self.groups.insert(group);
         }
         let tasks = specs(self.app, self.user, group, calls, bytes)?;
+        tracing::debug!(submit = id, %group, tasks = tasks.len(), first = tasks.first().map(|spec| tracing::field::display(spec.task)), "a submit");
         let admitted = admit(self.app, &tasks)?;
         self.follow(&[group])?;
         // The group is subscribed before any of its results can be.

@@ -34,6 +34,7 @@ pub(crate) async fn submit(
         Some(group) => group,
         None => GroupId::from_bytes(clock::new_id()?),
     };
+    tracing::Span::current().record("group", tracing::field::display(group));
     check_group(&app, &user, &group)?;
     let mut batch = Batch::new(&app, &user, group, new.tasks.len())?;
     let mut made = clock::new_ids(new.tasks.iter().filter(|task| task.task_id.is_none()).count())?;
@@ -57,7 +58,11 @@ pub(crate) async fn submit(
     }
     let tasks = batch.finish()?;
     let task_ids = tasks.iter().map(|spec| Text(spec.task)).collect();
-    tracing::debug!(%group, tasks = tasks.len(), "a submit");
+    tracing::debug!(
+        tasks = tasks.len(),
+        first = tasks.first().map(|spec| tracing::field::display(spec.task)),
+        "a submit"
+    );
     let admitted = admit(&app, &tasks)?;
     match app.handle.submit(user.user, group, tasks, admitted).await? {
         Reply::Accepted => Ok(format.ok(&Submitted { group_id: Text(group), task_ids })),
@@ -80,7 +85,7 @@ pub(crate) async fn get(
     let until = deadline(params.parse("wait")?)?;
     params.done()?;
     wait_all(&app, &user, &[id], until).await?;
-    let task = load(&app, &user, vec![id]).await?.pop();
+    let task = load(&app, &user, &[id]).await?.pop();
     Ok(format.ok(&task.ok_or_else(|| ApiError::not_found("task", id))?))
 }
 
@@ -100,8 +105,9 @@ pub(crate) async fn get_many(
     }
     let until = deadline(asked.wait)?;
     wait_all(&app, &user, &ids, until).await?;
-    let tasks = load(&app, &user, ids).await?;
-    Ok(format.ok(&Tasks { tasks }))
+    let tasks = load(&app, &user, &ids).await?;
+    let left = ids[tasks.len()..].iter().copied().map(Text).collect();
+    Ok(format.ok(&Tasks { tasks, left }))
 }
 
 /// The moment until which an answer may be held.
@@ -142,17 +148,32 @@ async fn wait_all(app: &App, user: &User, ids: &[TaskId], until: Option<Instant>
     Ok(())
 }
 
-/// The tasks with their payloads.
-async fn load(app: &App, user: &User, ids: Vec<TaskId>) -> Result<Vec<Task>, ApiError> {
-    let mut rows = Vec::with_capacity(ids.len());
-    for id in &ids {
-        let row = app.handle.reader.task(user.no, id)?;
-        rows.push(row.ok_or_else(|| ApiError::not_found("task", id))?);
+/// The first of these tasks with their payloads: one at least, and as many as fit into an answer.
+async fn load(app: &App, user: &User, ids: &[TaskId]) -> Result<Vec<Task>, ApiError> {
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    for id in ids {
+        let row = app.handle.reader.task(user.no, id)?.ok_or_else(|| ApiError::not_found("task", id))?;
+        bytes += row.end.as_ref().map_or(0, |end| end.output.len() + end.payload.here());
+        rows.push(row);
+        if bytes >= limits::ANSWER_BYTES {
+            break;
+        }
     }
     let states = live_states(app, &mut rows, Some(user)).await?;
     let mut tasks = Vec::with_capacity(rows.len());
+    bytes = 0;
     for (row, state) in rows.into_iter().zip(states) {
-        tasks.push(shown_whole(app, row, state).await?);
+        let task = shown_whole(app, row, state).await?;
+        bytes += [&task.result, &task.exception, &task.output]
+            .into_iter()
+            .flatten()
+            .map(|data| data.0.len())
+            .sum::<usize>();
+        tasks.push(task);
+        if bytes >= limits::ANSWER_BYTES {
+            break;
+        }
     }
     Ok(tasks)
 }

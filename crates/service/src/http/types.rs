@@ -366,6 +366,10 @@ pub(crate) struct TaskFailure {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Tasks {
     pub(crate) tasks: Vec<Task>,
+    /// Those that did not fit into this answer: ask for them next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) left: Vec<Text<TaskId>>,
 }
 
 /// A page of tasks without payloads, newest first.

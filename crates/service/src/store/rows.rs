@@ -103,6 +103,16 @@ pub(crate) enum Content {
     File(Hash),
 }
 
+impl Content {
+    /// Bytes of it in memory.
+    pub(crate) fn here(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::File(_) => 0,
+        }
+    }
+}
+
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserRow {
