@@ -14,6 +14,8 @@ Host:
   up        Start a service and a local endpoint, and keep both running
   serve     Start a service alone
   endpoint  Make, start and look after endpoints
+  backup    Write all that the service has to one file, while it runs
+  restore   Put a backup into a home whose service does not run
 
 Use:
   run       Call a function of a Python file and print its result
@@ -51,6 +53,10 @@ pub(crate) enum Command {
     /// Make, start and look after endpoints
     #[command(subcommand)]
     Endpoint(Endpoint),
+    /// Write all that the service has to one file, while it runs
+    Backup(Backup),
+    /// Put a backup into a home whose service does not run
+    Restore(Restore),
     /// Call a function of a Python file and print its result
     Run(Run),
     /// Look at and cancel tasks
@@ -174,6 +180,21 @@ pub(crate) enum Watchdog {
     Up(Up),
     /// Of an endpoint
     Endpoint(Process),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Backup {
+    /// The file to write; one of that name is replaced
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Restore {
+    /// A file that `bursa backup` wrote
+    pub(crate) file: PathBuf,
+    /// Put it in the place of the database that is there, which is kept aside
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, ClapArgs)]

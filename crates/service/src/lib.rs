@@ -5,6 +5,7 @@
 //! code, starts processes or asks a scheduler is not here and cannot be reached from here.
 
 mod auth;
+mod backup;
 mod bell;
 mod bootstrap;
 mod clock;
@@ -19,13 +20,16 @@ mod intake;
 mod load;
 mod metrics;
 mod policy;
+mod restore;
 mod start;
 mod store;
 mod trouble;
 
+pub use backup::{Saved, backup};
 pub use config::Config;
 pub use home::Holder;
 pub use http::openapi_json;
+pub use restore::{Restored, restore};
 pub use start::run;
 pub use store::Error as StoreError;
 
@@ -86,6 +90,9 @@ pub enum Error {
     /// A registered key is not a key.
     #[error("the stored key of endpoint {0} is not a key")]
     Key(EndpointId),
+    /// What was asked for is not done, with the reason and what to do.
+    #[error("{0}")]
+    Refused(String),
     /// The store.
     #[error("{0}")]
     Store(#[from] store::Error),

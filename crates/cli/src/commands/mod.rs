@@ -1,9 +1,11 @@
 //! One file for each command.
 
+mod backup;
 mod config;
 mod endpoint;
 mod function;
 mod process;
+mod restore;
 mod run;
 mod task;
 mod token;
@@ -21,6 +23,8 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Up(_) => process::become_watchdog(),
         Command::Endpoint(command) => endpoint::run(&settings, json, command),
+        Command::Backup(command) => backup::run(&settings, json, &command),
+        Command::Restore(command) => restore::run(&settings, json, &command),
         Command::Run(command) => run::run(&settings, json, &command),
         Command::Task(command) => task::run(&settings, json, &command),
         Command::Function(command) => function::run(&settings, json, &command),

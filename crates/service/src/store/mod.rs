@@ -6,6 +6,7 @@
 mod accept;
 mod change;
 mod checkpoint;
+pub(crate) mod copy;
 mod end;
 mod insert;
 mod payload;
@@ -52,6 +53,16 @@ impl Paths {
             payloads: service.join("payloads"),
             backups: service.join("backups"),
         }
+    }
+
+    /// The database's write-ahead log.
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.database.with_extension("db-wal")
+    }
+
+    /// There while a restored store takes the place of the one before.
+    pub(crate) fn restoring(&self) -> PathBuf {
+        self.database.with_file_name("restoring")
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Error, Paths, payload};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The migrations, in order; the schema's number is `PRAGMA user_version`.
 const MIGRATIONS: &[&str] =
@@ -23,9 +23,14 @@ pub(super) fn open_write(paths: &Paths) -> Result<Connection, Error> {
 }
 
 fn open_and_migrate(paths: &Paths) -> Result<Connection, Error> {
+    if paths.restoring().exists() {
+        return Err(Error::Damaged(
+            "a restore did not finish; run `bursa restore FILE --force` again".to_owned(),
+        ));
+    }
     let length = std::fs::metadata(&paths.database).map(|meta| meta.len()).ok();
     let existed = length.is_some_and(|length| length > 0);
-    if !existed && std::fs::metadata(wal(paths)).is_ok_and(|meta| meta.len() > 0) {
+    if !existed && std::fs::metadata(paths.wal()).is_ok_and(|meta| meta.len() > 0) {
         return Err(Error::Damaged(
             "its file is missing or empty and its WAL is there; bring a backup back with `bursa restore FILE --force`"
                 .to_owned(),
@@ -45,13 +50,9 @@ fn open_and_migrate(paths: &Paths) -> Result<Connection, Error> {
     Ok(conn)
 }
 
-fn wal(paths: &Paths) -> PathBuf {
-    paths.database.with_extension("db-wal")
-}
-
 /// Refuses another program's database. What is damaged inside is found by what reads it: the live tasks at the start,
 /// the rest when it is asked for. A check of everything would take as long as the database is large.
-fn check_ours(conn: &Connection) -> Result<(), Error> {
+pub(super) fn check_ours(conn: &Connection) -> Result<(), Error> {
     let sql =
         "SELECT count(*), count(CASE name WHEN 'meta' THEN 1 END) FROM sqlite_schema WHERE type = 'table'";
     let (tables, ours): (u32, u32) = conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -141,22 +142,27 @@ fn apply(conn: &mut Connection, number: u32, sql: &str) -> Result<(), rusqlite::
     transaction.commit()
 }
 
+/// Copies the database to the new file `into`, on disk and for its owner alone.
+pub(super) fn copy_into(conn: &Connection, into: &Path) -> Result<(), Error> {
+    // SQLite writes into an empty file that is there; one of its own would be readable by others.
+    private_file(into)?;
+    conn.execute("VACUUM INTO ?1", [into.to_string_lossy()])?;
+    let file = std::fs::File::open(into).map_err(Error::io("cannot read", into))?;
+    file.sync_all().map_err(Error::io("cannot write", into))
+}
+
+/// Brings a copy that is to replace the database to the newest schema.
+pub(super) fn bring_up(conn: &mut Connection, paths: &Paths) -> Result<(), Error> {
+    migrate(conn, paths, false, MIGRATIONS)
+}
+
 /// Copies the database to `backups/` before migration `from + 1`; an older backup of the same schema is replaced.
 fn backup(conn: &Connection, paths: &Paths, from: u32) -> Result<(), Error> {
     payload::private_dir(&paths.backups).map_err(Error::io("cannot make", &paths.backups))?;
     let target = paths.backups.join(format!("bursa.schema-{from}.db"));
     let partial = paths.backups.join("partial.db");
     let _ = std::fs::remove_file(&partial);
-    // SQLite writes into an empty file that is there; one of its own would be readable by others.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&partial)
-        .map_err(Error::io("cannot make", &partial))?;
-    conn.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
-    let file = std::fs::File::open(&partial).map_err(Error::io("cannot read", &partial))?;
-    file.sync_all().map_err(Error::io("cannot write", &partial))?;
+    copy_into(conn, &partial)?;
     std::fs::rename(&partial, &target).map_err(Error::io("cannot write", &target))?;
     tracing::info!(backup = %target.display(), "the database was copied before its schema changes");
     Ok(())
@@ -164,7 +170,7 @@ fn backup(conn: &Connection, paths: &Paths, from: u32) -> Result<(), Error> {
 
 /// Writes the WAL to its full size once, so that commits overwrite it from then on.
 fn extend_wal(conn: &Connection, paths: &Paths) -> Result<(), Error> {
-    if std::fs::metadata(wal(paths)).is_ok_and(|meta| meta.len() >= WAL_BYTES) {
+    if std::fs::metadata(paths.wal()).is_ok_and(|meta| meta.len() >= WAL_BYTES) {
         return checkpoint(conn);
     }
     conn.execute_batch("BEGIN; CREATE TABLE wal_fill (x BLOB)")?;

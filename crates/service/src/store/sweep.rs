@@ -236,7 +236,7 @@ fn remove_functions(conn: &Connection, horizon: i64, step: &mut Step) -> Result<
 }
 
 /// Whether a row names the payload file `hash`.
-fn is_needed(conn: &Connection, hash: &Hash) -> Result<bool, Error> {
+pub(super) fn is_needed(conn: &Connection, hash: &Hash) -> Result<bool, Error> {
     let mut find = conn.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM args WHERE file = ?1) OR EXISTS (SELECT 1 FROM results WHERE file = ?1)
          OR EXISTS (SELECT 1 FROM bodies WHERE hash = ?1 AND data IS NULL)",
