@@ -13,7 +13,7 @@ use std::path::Path;
 use support::manager::{Behave, Endpoint, Manager, register};
 use support::{Service, b64, id, start};
 
-const LARGE: [u8; 70_000] = [3; 70_000];
+static LARGE: [u8; 70_000] = [3; 70_000];
 
 fn submit(service: &Service, n: u64, function: &str, endpoint: &Endpoint, args: &[u8]) -> u16 {
     let task =
