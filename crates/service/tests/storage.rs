@@ -9,6 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use support::manager::{Behave, Manager, register};
+use support::socket::Socket;
 use support::{Service, b64, config, id, start, try_start};
 
 /// Above `INLINE_BYTES`: a payload file.
@@ -159,4 +160,27 @@ fn an_ended_task_is_kept_for_its_retention_and_then_gone() {
     assert_eq!(service.post("/api/v1/tasks", &task(2, &function, &endpoint.id, b"live")).status, 200);
     service.until("/api/v1/health", "/status", &json!("ok"));
     assert_eq!(service.get(&path(2)).status, 200);
+}
+
+#[test]
+fn a_result_whose_file_is_gone_does_not_keep_others_from_a_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(dir.path());
+    let (function, endpoint) = (service.function(), register(&service, "lab"));
+    let manager = Manager::start(&service, &endpoint, 1, Behave::Echo);
+    for (n, args) in [(1, &[1; LARGE][..]), (2, b"two")] {
+        let mut batch = task(n, &function, &endpoint.id, args);
+        batch["group_id"] = id(0).into();
+        assert_eq!(service.post("/api/v1/tasks", &batch).status, 200);
+        assert_eq!(service.get(&format!("/api/v1/tasks/{}?wait=10", id(n))).json()["state"], "success");
+    }
+    let name = blake3::hash(&[1; LARGE]).to_string();
+    fs::remove_file(dir.path().join("service/payloads").join(&name[..2]).join(&name)).unwrap();
+    let mut socket = Socket::open(&service);
+    socket.welcome();
+    socket.subscribe(&[id(0).parse().unwrap()], Some(0));
+    let (results, _) = socket.results(2);
+    let said: Vec<_> = results.iter().map(|(_, state, data)| (*state, data.as_slice())).collect();
+    assert_eq!(said, [(1, &b""[..]), (0, b"two")]);
+    manager.stop();
 }

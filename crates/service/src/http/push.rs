@@ -5,13 +5,13 @@ use super::error::ApiError;
 use super::extract::User;
 use super::stream_types::{Indexed, ServerMessage};
 use super::submit::reply_error;
-use super::tasks::payload_bytes;
+use super::tasks::find_payload;
 use crate::store::{ResultRow, Slice, SliceLimits};
 use axum::extract::ws::{Message, WebSocket};
 use bursa_core::hub::Reply;
-use bursa_core::id::GroupId;
+use bursa_core::id::{GroupId, TaskId};
 use bursa_core::limits;
-use bursa_core::task::TaskState;
+use bursa_core::task::{Failure, FailureCode, TaskState};
 use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
 use std::collections::HashMap;
@@ -72,6 +72,13 @@ pub(super) struct Pusher<'a> {
     feed: Feed,
     stopping: watch::Receiver<bool>,
     revocations: watch::Receiver<u64>,
+}
+
+fn result_gone(task: &TaskId) -> Failure {
+    tracing::error!(%task, "the file of this task's result is gone");
+    let message = "the task ended, and the file of its result is gone from the service's store; submit it again, or \
+                   have the service's host bring the file back";
+    Failure::new(FailureCode::LoadFailed, message)
 }
 
 /// Which results are still to be pushed.
@@ -249,15 +256,21 @@ impl<'a> Pusher<'a> {
         let mut data = Vec::with_capacity(rows.len());
         let mut extras = Vec::new();
         for (place, row) in (0_u32..).zip(rows) {
+            let found = find_payload(self.app, row.payload).await?;
+            // One lost file must not end the stream each time it is reached.
+            let (state, failure) = match found {
+                Some(_) => (row.state, row.failure),
+                None => (TaskState::Failed, Some(result_gone(&row.task))),
+            };
             tasks.extend_from_slice(row.task.as_bytes());
-            states.push(match row.state {
+            states.push(match state {
                 TaskState::Success => 0,
                 TaskState::Cancelled => 2,
                 _ => 1,
             });
-            data.push(payload_bytes(self.app, row.payload).await?);
-            if row.failure.is_some() || !row.output.is_empty() {
-                extras.push((place, row.failure, row.output));
+            data.push(found.unwrap_or_default());
+            if failure.is_some() || !row.output.is_empty() {
+                extras.push((place, failure, row.output));
             }
         }
         self.app.handle.metrics.pushed.fetch_add(states.len() as u64, Relaxed);

@@ -236,11 +236,16 @@ async fn shown_whole(app: &App, row: TaskRow, state: TaskState) -> Result<Task, 
 
 /// The payload's bytes; files are read on a thread.
 pub(super) async fn payload_bytes(app: &App, payload: Content) -> Result<Bytes, ApiError> {
+    find_payload(app, payload).await?.ok_or_else(|| ApiError::internal("a payload file is gone"))
+}
+
+/// The same; `None`: its file is gone.
+pub(super) async fn find_payload(app: &App, payload: Content) -> Result<Option<Bytes>, ApiError> {
     match payload {
-        Content::Here(bytes) => Ok(bytes),
+        Content::Here(bytes) => Ok(Some(bytes)),
         Content::File(hash) => {
             let reader = Arc::clone(&app.handle.slow_reader);
-            Ok(tokio::task::spawn_blocking(move || reader.file(&hash)).await??)
+            Ok(tokio::task::spawn_blocking(move || reader.find_file(&hash)).await??)
         }
     }
 }
