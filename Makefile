@@ -5,10 +5,10 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim e2e chaos bench backlog failures openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim sim-scale fuzz e2e chaos bench backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup build ## Set everything up and watch it work
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) examples/demo.py
@@ -34,11 +34,18 @@ unit: setup ## Rust tests (tables, goldens, sim, HTTP) and Python unit tests
 	cargo test --workspace --locked
 	$(VENV)/bin/pytest -q python/tests tests/wire
 
-sim: ## Many seeded worlds, optimized
-	BURSA_SIM_SEEDS=$${BURSA_SIM_SEEDS:-2000} cargo test --release -p bursa-core --test world
+sim: ## SEEDS=4000 seeded worlds of each kind, optimized
+	BURSA_SIM_SEEDS=$(or $(SEEDS),$(BURSA_SIM_SEEDS),4000) cargo test --release --locked -p bursa-core --test world
 
-e2e: setup build ## The real binary with real ZeroMQ and real workers
+sim-scale: ## 131,072 simulated workers, 1,310,720 tasks: real time and memory
+	cargo test --release --locked -p bursa-core --test scale -- --ignored --nocapture
+
+fuzz: ## Every fuzz target for SECONDS=300; findings go into a __fuzz__/*/corpus
+	BOLERO_RANDOM_TEST_TIME_MS=$(or $(SECONDS),300)000 cargo test --workspace --locked --no-fail-fast fuzzed
+
+e2e: setup build ## The real binary: real ZeroMQ, real workers, power cuts
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/e2e
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/powerloss
 
 chaos: setup build ## A load while everything is killed, paused and cut, for MINUTES=2
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)

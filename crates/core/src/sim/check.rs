@@ -8,6 +8,7 @@ use super::node::{ExecutorProc, ManagerProc};
 use super::{Endpoint, Record, Store, Us};
 use crate::hub::{self, Hub, Op, Token};
 use crate::id::{ConnId, TaskId, UserId};
+use crate::map::{Map, Set};
 use crate::task::{Begun, Outcome, TaskState};
 use crate::wire::{Attempt, Done, Holding, Item, Message, Stage};
 use crate::{executor, limits, manager};
@@ -31,22 +32,22 @@ pub(super) struct Truth {
 pub(super) struct Heard {
     pub(super) generation: u64,
     /// Attempts sent or reported on it (I8).
-    pub(super) known: BTreeSet<(TaskId, Attempt)>,
+    pub(super) known: Set<(TaskId, Attempt)>,
 }
 
 /// The truth so far, and the first rule that did not hold.
 #[derive(Debug, Default)]
 pub(super) struct Check {
     pub(super) failed: Option<(&'static str, String)>,
-    names: BTreeMap<TaskId, usize>,
-    pub(super) tasks: BTreeMap<TaskId, Truth>,
-    began: BTreeSet<(TaskId, Attempt)>,
+    names: Map<TaskId, usize>,
+    pub(super) tasks: Map<TaskId, Truth>,
+    began: Set<(TaskId, Attempt)>,
     /// Attempts that the service was told never began.
-    refuted: BTreeSet<(TaskId, Attempt)>,
+    refuted: Set<(TaskId, Attempt)>,
     /// Attempts that were reported lost.
-    lost: BTreeSet<(TaskId, Attempt)>,
+    lost: Set<(TaskId, Attempt)>,
     /// Successes that an executor reported (I6).
-    succeeded: BTreeSet<(TaskId, Attempt)>,
+    succeeded: Set<(TaskId, Attempt)>,
     pub(super) heard: BTreeMap<ConnId, Heard>,
     /// Adoption windows that closed without all executors of the hints, by endpoint.
     pub(super) windows: u32,
@@ -75,6 +76,20 @@ impl Check {
     pub(super) fn expect(&mut self, rule: &'static str, holds: bool, text: impl FnOnce() -> String) {
         if !holds {
             self.fail(rule, text());
+        }
+    }
+
+    /// As `expect`, with the short name of `task`.
+    fn expect_of(
+        &mut self,
+        rule: &'static str,
+        task: &TaskId,
+        holds: bool,
+        text: impl FnOnce(String) -> String,
+    ) {
+        if !holds {
+            let name = self.short(task);
+            self.fail(rule, text(name));
         }
     }
 
@@ -138,11 +153,12 @@ impl Check {
 
     /// A worker began an attempt (I3).
     pub(super) fn began(&mut self, task: &TaskId, attempt: Attempt) {
-        let name = self.short(task);
         if !self.began.insert((*task, attempt)) {
+            let name = self.short(task);
             self.fail("I3", format!("attempt {attempt:?} of {name} is started a second time"));
         }
         if self.refuted.contains(&(*task, attempt)) {
+            let name = self.short(task);
             self.fail(
                 "I3",
                 format!("attempt {attempt:?} of {name} begins, and the hub was told it never will"),
@@ -152,9 +168,13 @@ impl Check {
         let truth = self.truth(task);
         truth.starts += 1;
         let (starts, allowed) = (truth.starts, 1 + truth.excuses + truth.doubts + windows);
-        self.expect("I3", starts <= allowed, || {
-            format!("{name} is started {starts} times, {allowed} are explained by what happened")
-        });
+        if starts > allowed {
+            let name = self.short(task);
+            self.fail(
+                "I3",
+                format!("{name} is started {starts} times, {allowed} are explained by what happened"),
+            );
+        }
     }
 
     // ---- progress (I12)
@@ -264,19 +284,17 @@ impl Check {
                 let key = (assign.task, assign.attempt);
                 self.heard.entry(conn).or_default().known.insert(key);
                 let top = self.truth(&assign.task).top.replace(assign.attempt);
-                let name = self.short(&assign.task);
-                self.expect("I10", top.is_none_or(|top| top < assign.attempt), || {
+                self.expect_of("I10", &assign.task, top.is_none_or(|top| top < assign.attempt), |name| {
                     format!("{name} is sent as {:?} after {top:?}", assign.attempt)
                 });
-                self.expect("I2", store.record(&assign.task).is_some(), || {
+                self.expect_of("I2", &assign.task, store.record(&assign.task).is_some(), |name| {
                     format!("{name} is sent and not on disk")
                 });
             }
             Item::Ack { task, attempt, outcome } => {
                 let settled = store.record(task).is_none_or(|record| record.ending.is_some())
                     || (*outcome != Outcome::Success && hub.current(task) != Some((*attempt, false)));
-                let name = self.short(task);
-                self.expect("I2", settled, || {
+                self.expect_of("I2", task, settled, |name| {
                     format!("{outcome:?} of {name} {attempt:?} is acknowledged before it is stored")
                 });
             }
@@ -284,8 +302,7 @@ impl Check {
                 let has_charges = |record: &Record| record.losses + record.maybes + record.errors > 0;
                 let settled = store.record(task).is_none_or(|r| r.ending.is_some() || has_charges(r))
                     || hub.current(task).is_none_or(|(current, _)| current != *attempt);
-                let name = self.short(task);
-                self.expect("F30", settled, || {
+                self.expect_of("F30", task, settled, |name| {
                     format!("{name} {attempt:?} is cancelled without a stored reason")
                 });
             }
@@ -336,16 +353,15 @@ impl Check {
 
     fn manager_result(&mut self, done: &Done) {
         let key = (done.task, done.attempt);
-        let name = self.short(&done.task);
         if done.begun == Begun::No {
             self.refuted.insert(key);
-            self.expect("I3", !self.began.contains(&key), || {
+            self.expect_of("I3", &done.task, !self.began.contains(&key), |name| {
                 format!("{:?} of {name} {:?} says it never began, and it did", done.outcome, done.attempt)
             });
         }
         if done.outcome == Outcome::Lost && self.lost.insert(key) {
             self.truth(&done.task).excuses += 1;
-            self.expect("F18", self.disturbed || self.executor_deaths > 0, || {
+            self.expect_of("F18", &done.task, self.disturbed || self.executor_deaths > 0, |name| {
                 format!("{name} is declared lost, but no executor was out of reach")
             });
         }

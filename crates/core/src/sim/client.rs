@@ -233,9 +233,13 @@ impl World {
             tasks.push(TaskId::from_bytes(self.rng.uuid()));
         }
         if !tasks.is_empty() {
-            self.check.cancel_asked(&tasks);
-            self.ask(Asked::Cancel(tasks));
+            self.cancel(tasks);
         }
+    }
+
+    pub(super) fn cancel(&mut self, tasks: Vec<TaskId>) {
+        self.check.cancel_asked(&tasks);
+        self.ask(Asked::Cancel(tasks));
     }
 
     pub(super) fn delete_endpoint(&mut self, victim: u8) {

@@ -1,7 +1,7 @@
 //! An endpoint's processes: managers and executors, their rounds, their connects, their starts and ends.
 
 use super::link::Way;
-use super::node::{self, Desk, ExecutorProc, ManagerProc};
+use super::node::{Desk, ExecutorProc, ManagerProc};
 use super::{Due, Note, Pid, Us, World};
 use crate::executor::{self, Executor};
 use crate::id::{BlockId, ConnId, ExecutorId, ManagerId};
@@ -112,8 +112,7 @@ impl World {
         let now = self.clock();
         let tick_first = self.rng.below(2) == 0;
         let Some(proc) = self.managers.get_mut(&pid) else { return };
-        let due = node::due(proc.manager.next_deadline(), now);
-        let events = proc.desk.take_round(due, tick_first, manager::Event::Tick);
+        let events = proc.desk.take_round(now, tick_first, manager::Event::Tick);
         if events.is_empty() {
             return;
         }
@@ -243,6 +242,7 @@ impl World {
     /// An executor's process ends, and its workers with it.
     pub(super) fn end_executor(&mut self, pid: Pid, seen: bool, why: &str) {
         let Some(proc) = self.executors.remove(&pid) else { return };
+        self.workers -= proc.workers.len();
         self.trace(|| format!("X{} ends: {why}", pid.0));
         for worker in proc.workers.values() {
             let (begun, waiting) = worker.contents();
@@ -267,14 +267,14 @@ impl World {
         let now = self.clock();
         let tick_first = self.rng.below(2) == 0;
         let Some(proc) = self.executors.get_mut(&pid) else { return };
-        let due = node::due(proc.executor.next_deadline(), now);
-        let events = proc.desk.take_round(due, tick_first, executor::Event::Tick);
+        let events = proc.desk.take_round(now, tick_first, executor::Event::Tick);
         if events.is_empty() {
             return;
         }
         self.steps += 1;
         self.check.step();
-        let acks = self.check.acks_before(&proc.executor, &events);
+        let scans = self.steps.is_multiple_of(self.shape.scan_every);
+        let acks = if scans { self.check.acks_before(&proc.executor, &events) } else { Vec::new() };
         let mut out = Vec::new();
         for event in events {
             if self.trace.is_on() {
@@ -286,7 +286,7 @@ impl World {
         proc.executor.flush(now, &mut out);
         self.check.acks_after(&proc.executor, &acks, &self.store);
         self.check.executor_says(proc, &out);
-        if self.steps.is_multiple_of(self.shape.scan_every) {
+        if scans {
             self.check.scan_executor(proc);
         }
         for action in out {

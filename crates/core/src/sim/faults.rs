@@ -73,10 +73,12 @@ pub enum Fault {
         /// For how long.
         ms: u64,
     },
-    /// Any link loses one message and nobody is told.
-    LoseMessage {
+    /// Any link delivers one message otherwise than it was sent, and nobody is told.
+    Misdeliver {
         /// Which.
         victim: u8,
+        /// How.
+        slip: Slip,
     },
     /// Another manager of an endpoint is started although one lives.
     SecondManager {
@@ -136,13 +138,29 @@ pub enum Fault {
     /// The wall clock of the service's host jumps.
     WallStep {
         /// By this.
-        by_ms: i32,
+        by_ms: i64,
     },
     /// A user cancels some of the tasks.
     Cancel {
         /// Every task whose number is a multiple of this plus one.
         every: u8,
     },
+    /// For a while users cancel calls at about the instant at which they end.
+    CancelRaces {
+        /// For how long.
+        ms: u64,
+    },
+}
+
+/// What a link may do to one message: nothing that ZeroMQ does on one connection (FABRIC §3), all of it seen by F3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slip {
+    /// It never arrives.
+    Lost,
+    /// It arrives twice.
+    Twice,
+    /// It arrives before the one that was sent before it.
+    Swapped,
 }
 
 /// Where a second manager comes from.
@@ -163,7 +181,7 @@ impl Planned {
             Fault::CrashService { down_ms } | Fault::CrashManager { down_ms, .. } => down_ms,
             Fault::BreakHubLink { silent_ms, .. } | Fault::BreakExecutorLink { silent_ms, .. } => silent_ms,
             Fault::Freeze { ms, .. } | Fault::Revoke { ms, .. } => ms,
-            Fault::SuspendService { ms } | Fault::StoreFails { ms } => ms,
+            Fault::SuspendService { ms } | Fault::StoreFails { ms } | Fault::CancelRaces { ms } => ms,
             Fault::SuspendManager { ms, .. } | Fault::SuspendExecutor { ms, .. } => ms,
             Fault::StopManager { grace_ms, .. } => grace_ms + 10_000,
             _ => 0,
@@ -185,7 +203,7 @@ impl Fault {
             _ => rng.below(70_000),
         };
         let down_ms = if rng.below(2) == 0 { rng.below(500) } else { rng.below(20_000) };
-        match rng.below(29) {
+        match rng.below(31) {
             0..=2 => Self::CrashService { down_ms },
             3..=5 => Self::CrashManager { victim, down_ms },
             6 | 7 => Self::CrashExecutor { victim, seen },
@@ -193,7 +211,14 @@ impl Fault {
             10..=12 => Self::BreakHubLink { victim, silent_ms },
             13..=15 => Self::BreakExecutorLink { victim, silent_ms },
             16 => Self::Freeze { victim, ms },
-            17 => Self::LoseMessage { victim },
+            17 | 28 => Self::Misdeliver {
+                victim,
+                slip: match rng.below(3) {
+                    0 => Slip::Lost,
+                    1 => Slip::Twice,
+                    _ => Slip::Swapped,
+                },
+            },
             18 => Self::SecondManager {
                 victim,
                 from: match rng.below(4) {
@@ -212,8 +237,14 @@ impl Fault {
             23 => Self::SuspendExecutor { victim, ms },
             24 => Self::StoreFails { ms: ms / 8 },
             25 => Self::SlowStore { ms: ms / 50 },
-            26 => Self::WallStep { by_ms: i32::try_from(rng.below(600_000)).unwrap_or(0) - 300_000 },
+            26 => {
+                // Minutes, as a time server would; or days, as someone who sets the date.
+                let most = [300_000, 10 * 86_400_000][usize::from(seen)];
+                let by_ms = rng.below(2 * most) as i64 - most as i64;
+                Self::WallStep { by_ms }
+            }
             27 => Self::StopExecutor { victim },
+            29 => Self::CancelRaces { ms },
             _ => Self::Cancel { every: 1 + victim % 6 },
         }
     }
@@ -222,7 +253,7 @@ impl Fault {
     #[must_use]
     pub const fn spares_executors(&self) -> bool {
         matches!(self, Self::CrashService { .. } | Self::CrashManager { .. } | Self::BreakHubLink { .. })
-            || matches!(self, Self::BreakExecutorLink { silent_ms: 0, .. } | Self::LoseMessage { .. })
+            || matches!(self, Self::BreakExecutorLink { silent_ms: 0, .. } | Self::Misdeliver { .. })
     }
 }
 
@@ -234,7 +265,7 @@ impl World {
     /// Carries a fault out.
     pub(super) fn strike(&mut self, fault: Fault) {
         self.trace(|| format!("FAULT {fault:?}"));
-        self.check.faulty |= !matches!(fault, Fault::Cancel { .. });
+        self.check.faulty |= !matches!(fault, Fault::Cancel { .. } | Fault::CancelRaces { .. });
         let ms = |ms: u64| ms * 1_000;
         match fault {
             Fault::CrashService { down_ms } => self.crash_service(ms(down_ms)),
@@ -268,10 +299,10 @@ impl World {
                     self.net.freeze(conn, self.now + ms * 1_000);
                 }
             }
-            Fault::LoseMessage { victim } => {
+            Fault::Misdeliver { victim, slip } => {
                 self.check.disturb();
                 if let Some(conn) = choose(&self.net.living(|_| true), victim) {
-                    self.net.lose_next(conn);
+                    self.net.slip_next(conn, slip);
                 }
             }
             Fault::SecondManager { victim, from } => self.second_manager(victim, from),
@@ -289,8 +320,9 @@ impl World {
                 self.store_slow = ms * 1_000;
                 self.store_slow_until = self.now + 20_000_000;
             }
-            Fault::WallStep { by_ms } => self.wall_offset_ms += i64::from(by_ms),
+            Fault::WallStep { by_ms } => self.wall_offset_ms += by_ms,
             Fault::Cancel { every } => self.cancel_some(every),
+            Fault::CancelRaces { ms } => self.races_until = self.now + ms * 1_000,
         }
     }
 

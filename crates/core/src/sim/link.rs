@@ -3,7 +3,7 @@
 //! One [`Conn`] is one connector's socket on one acceptor's ROUTER (FABRIC §3): its number is never reused, so whatever
 //! arrives late is known by it. Owns bytes in flight; knows nothing of who reads them.
 
-use super::{Pid, Us};
+use super::{Pid, Slip, Us};
 use crate::id::{ConnId, ExecutorId};
 use crate::limits;
 use crate::rng::Rng;
@@ -41,7 +41,7 @@ pub(super) struct Conn {
     /// When senders are told that it is dead; before that, what they send vanishes.
     known_dead: Us,
     frozen_until: Us,
-    loses_next: bool,
+    slip: Option<Slip>,
     up: Pipe,
     down: Pipe,
 }
@@ -51,6 +51,8 @@ pub(super) struct Conn {
 pub(super) enum Sent {
     /// It will arrive at this time, unless the connection breaks first.
     At(Us),
+    /// It will arrive at this time, and then again.
+    Twice(Us),
     /// It is gone and nobody was told.
     Vanished,
     /// The peer is known to be gone.
@@ -85,7 +87,7 @@ impl Net {
             alive: true,
             known_dead: Us::MAX,
             frozen_until: 0,
-            loses_next: false,
+            slip: None,
             up: Pipe::default(),
             down: Pipe::default(),
         };
@@ -113,14 +115,27 @@ impl Net {
         if !bare && message.envelope.seq >= pipe.acked + limits::WINDOW {
             return Sent::BeyondWindow;
         }
-        if std::mem::take(&mut conn.loses_next) {
-            return Sent::Vanished;
-        }
+        let slip = conn.slip.take();
         let pipe = conn.pipe(way);
         let at = (now + 100 + rng.below(1_900)).max(pipe.last);
+        match slip {
+            Some(Slip::Lost) => return Sent::Vanished,
+            Some(Slip::Twice) => pipe.queue.push_back((at, message.clone())),
+            Some(Slip::Swapped) => {
+                if let Some((_, before)) = pipe.queue.back_mut() {
+                    let before = std::mem::replace(before, message);
+                    pipe.last = at;
+                    pipe.queue.push_back((at, before));
+                    return Sent::At(at);
+                }
+                conn.slip = slip;
+            }
+            None => {}
+        }
+        let pipe = conn.pipe(way);
         pipe.last = at;
         pipe.queue.push_back((at, message));
-        Sent::At(at)
+        if slip == Some(Slip::Twice) { Sent::Twice(at) } else { Sent::At(at) }
     }
 
     /// Takes the next message if its time has come; else says when to look again (`None`: never).
@@ -193,10 +208,10 @@ impl Net {
         }
     }
 
-    /// Loses the next message that is sent on a connection, either way (F3).
-    pub(super) fn lose_next(&mut self, id: ConnId) {
+    /// What becomes of the next message that is sent on a connection, either way (F3).
+    pub(super) fn slip_next(&mut self, id: ConnId, slip: Slip) {
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.loses_next = true;
+            conn.slip = Some(slip);
         }
     }
 }

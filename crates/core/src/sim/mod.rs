@@ -23,12 +23,12 @@ mod store;
 mod worker;
 mod workers;
 
-pub use faults::{Fault, Planned, Second};
+pub use faults::{Fault, Planned, Second, Slip};
 pub use report::{Report, Violation};
 pub use shape::{Calls, Plan, Shape};
 pub use store::{Record, Store};
 
-use crate::id::{BlockId, ConnId, EndpointId, ExecutorId, Hash, WorkerId};
+use crate::id::{BlockId, ConnId, EndpointId, ExecutorId, Hash, TaskId, WorkerId};
 use crate::rng::Rng;
 use crate::time::Now;
 use crate::{executor, hub, manager};
@@ -83,6 +83,7 @@ enum Due {
     WorkerDies(Pid, WorkerId, i32),
     Submit(usize),
     Retry(hub::RequestId),
+    Cancel(TaskId),
     Strike(Fault),
     /// A revoked endpoint is allowed again.
     Allow(usize),
@@ -122,6 +123,8 @@ pub struct World {
     store_slow: Us,
     store_slow_until: Us,
     wall_offset_ms: i64,
+    /// Until then users cancel calls that are about to end.
+    races_until: Us,
     net: Net,
     service: Option<Service>,
     managers: BTreeMap<Pid, ManagerProc>,
@@ -133,6 +136,9 @@ pub struct World {
     check: Check,
     trace: Trace,
     steps: u64,
+    /// Workers that live, and the most that ever did.
+    workers: usize,
+    workers_most: usize,
     /// Managers that their watchdogs are about to start again.
     restarts: u32,
     last_fault: Us,
@@ -168,6 +174,7 @@ impl World {
             store_slow: 0,
             store_slow_until: 0,
             wall_offset_ms: 0,
+            races_until: 0,
             net: Net::default(),
             service: None,
             managers: BTreeMap::new(),
@@ -179,6 +186,8 @@ impl World {
             check: Check::default(),
             trace: Trace::new(traced),
             steps: 0,
+            workers: 0,
+            workers_most: 0,
             restarts: 0,
             last_fault: 0,
             quiet_since: None,
@@ -292,6 +301,7 @@ impl World {
             Due::WorkerDies(pid, worker, signal) => self.end_worker(pid, worker, Some(signal), None),
             Due::Submit(batch) => self.submit(batch),
             Due::Retry(request) => self.retry(request),
+            Due::Cancel(task) => self.cancel(vec![task]),
             Due::Strike(fault) => self.strike(fault),
             Due::Allow(endpoint) => self.allow(endpoint),
         }

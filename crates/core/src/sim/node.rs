@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug)]
 pub(super) struct Desk<E> {
     inbox: VecDeque<E>,
+    /// When its machine asked for a `Tick`, after its last round.
+    deadline: Option<Mono>,
     /// When it wakes next, if that is arranged.
     pub(super) wake_at: Option<Us>,
     /// Stopped (SIGSTOP, laptop lid) until then.
@@ -28,7 +30,7 @@ pub(super) struct Desk<E> {
 
 impl<E> Default for Desk<E> {
     fn default() -> Self {
-        Self { inbox: VecDeque::new(), wake_at: None, asleep_until: 0, fresh: true }
+        Self { inbox: VecDeque::new(), deadline: None, wake_at: None, asleep_until: 0, fresh: true }
     }
 }
 
@@ -38,7 +40,8 @@ impl<E> Desk<E> {
     }
 
     /// Everything that a driver would take in one round, a `tick` among it if one is due.
-    pub(super) fn take_round(&mut self, due: bool, tick_first: bool, tick: E) -> Vec<E> {
+    pub(super) fn take_round(&mut self, now: Now, tick_first: bool, tick: E) -> Vec<E> {
+        let due = self.deadline.is_some_and(|at| at <= now.mono);
         let count = self.inbox.len().min(limits::ROUND_EVENTS);
         let mut events: Vec<E> = self.inbox.drain(..count).collect();
         if std::mem::take(&mut self.fresh) || (due && tick_first) {
@@ -49,8 +52,10 @@ impl<E> Desk<E> {
         events
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.inbox.is_empty()
+    /// Its round is over, and its machine wants a `Tick` at `deadline`; also says whether nothing waits.
+    fn rest(&mut self, deadline: Option<Mono>) -> (Option<Mono>, bool) {
+        self.deadline = deadline;
+        (deadline, self.inbox.is_empty())
     }
 }
 
@@ -115,11 +120,6 @@ pub(super) fn clock(now: Us, wall_offset_ms: i64) -> Now {
     Now { mono: Mono(mono), wall: crate::time::Wall(wall) }
 }
 
-/// True if a machine wants a `Tick` now.
-pub(super) fn due(deadline: Option<Mono>, now: Now) -> bool {
-    deadline.is_some_and(|at| at <= now.mono)
-}
-
 impl World {
     /// Gives a process an event; it wakes soon. Events for the dead are lost.
     pub(super) fn post(&mut self, pid: Pid, note: Note) {
@@ -137,7 +137,7 @@ impl World {
                 None => return,
             },
         }
-        let delay = 10 + self.soon(200);
+        let delay = 10 + self.soon(200) + self.shape.round_us;
         self.rouse(pid, delay);
     }
 
@@ -184,13 +184,13 @@ impl World {
     }
 
     fn arrange_tick(&mut self, pid: Pid) {
-        let service = self.service.as_ref().filter(|service| service.pid == pid);
+        let service = self.service.as_mut().filter(|service| service.pid == pid);
         let (deadline, idle) = if let Some(service) = service {
-            (service.hub.next_deadline(), service.desk.is_idle())
-        } else if let Some(proc) = self.managers.get(&pid) {
-            (proc.manager.next_deadline(), proc.desk.is_idle())
-        } else if let Some(proc) = self.executors.get(&pid) {
-            (proc.executor.next_deadline(), proc.desk.is_idle())
+            service.desk.rest(service.hub.next_deadline())
+        } else if let Some(proc) = self.managers.get_mut(&pid) {
+            proc.desk.rest(proc.manager.next_deadline())
+        } else if let Some(proc) = self.executors.get_mut(&pid) {
+            proc.desk.rest(proc.executor.next_deadline())
         } else {
             return;
         };

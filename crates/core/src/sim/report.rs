@@ -20,6 +20,8 @@ pub struct Report {
     pub starts: u64,
     /// Tasks that ended in success.
     pub succeeded: usize,
+    /// The most workers that lived at once.
+    pub workers: usize,
 }
 
 /// A rule that did not hold.
@@ -100,6 +102,7 @@ impl World {
             record.ending.as_ref().is_some_and(|ending| ending.state == crate::task::TaskState::Success)
         };
         Ok(Report {
+            workers: self.workers_most,
             steps: self.steps,
             quiet_ms: self.quiet_since.unwrap_or(0) / 1_000,
             tasks: self.store.records().count(),

@@ -1,7 +1,7 @@
 //! The service's process: rounds of the hub, the store's group commits, crash and start.
 
 use super::link::{Sent, Way};
-use super::node::{self, Desk, Service};
+use super::node::{Desk, Service};
 use super::{Due, Note, Pid, Us, World};
 use crate::hub::{Action, Config, Event, Hub};
 use crate::id::ConnId;
@@ -50,8 +50,7 @@ impl World {
         let now = self.clock();
         let tick_first = self.rng.below(2) == 0;
         let Some(service) = &mut self.service else { return };
-        let due = node::due(service.hub.next_deadline(), now);
-        let events = service.desk.take_round(due, tick_first, Event::Tick);
+        let events = service.desk.take_round(now, tick_first, Event::Tick);
         if events.is_empty() {
             return;
         }
@@ -144,6 +143,7 @@ impl World {
         let Some(message) = self.through_bytes(message) else { return true };
         match self.net.send(self.now, &mut self.rng, conn, way, message) {
             Sent::At(at) => self.at(at - self.now, Due::Arrive(conn, way)),
+            Sent::Twice(at) => (0..2).for_each(|_| self.at(at - self.now, Due::Arrive(conn, way))),
             Sent::Vanished => {}
             Sent::Failed => return false,
             Sent::BeyondWindow => self.check.fail("I9", format!("{who} sends beyond the window")),

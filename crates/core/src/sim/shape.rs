@@ -22,6 +22,9 @@ pub struct Shape {
     pub submit_ms: u64,
     /// What calls do.
     pub calls: Calls,
+    /// A process begins its round this long after something arrived, as one that is busy does; what arrives meanwhile is
+    /// of the same round.
+    pub round_us: u64,
     /// Every message passes through `wire::encode` and `decode`.
     pub encode: bool,
     /// Look through a machine's whole state only after every so many of its steps (1: always).
@@ -33,6 +36,8 @@ pub struct Shape {
 pub enum Calls {
     /// All succeed after at most a millisecond.
     Short,
+    /// All succeed after one second.
+    Second,
     /// Mostly short, some of seconds, some fail, time out, expire, kill their worker, or have large arguments.
     Mixed,
 }
@@ -59,6 +64,7 @@ impl Plan {
             batch: 1 + pick(&mut rng, 12),
             submit_ms: 1 + rng.below(20_000),
             calls: if rng.below(4) == 0 { Calls::Short } else { Calls::Mixed },
+            round_us: 0,
             encode: rng.below(4) == 0,
             scan_every: 1,
         };
@@ -119,8 +125,10 @@ impl Call {
             timeout_ms: None,
             deadline_ms: FAR_MS,
         };
-        if calls == Calls::Short {
-            return call;
+        match calls {
+            Calls::Short => return call,
+            Calls::Second => return Self { run_us: 1_000_000, ..call },
+            Calls::Mixed => {}
         }
         call.run_us = match rng.below(10) {
             0..=3 => rng.below(2_000),
@@ -135,6 +143,8 @@ impl Call {
             3 => call.deadline_ms = 1 + rng.below(20_000),
             4 | 5 => call.args_len = 5_000,
             6 => call.args_len = 300_000,
+            // It ends at about its timeout.
+            7 => call.timeout_ms = Some((call.run_us / 1_000 + rng.below(3)).max(1)),
             _ => {}
         }
         if rng.below(4) == 0 {

@@ -20,6 +20,8 @@ impl World {
         match action {
             Action::Spawn { worker, .. } => {
                 proc.workers.insert(worker, Worker::default());
+                self.workers += 1;
+                self.workers_most = self.workers_most.max(self.workers);
                 let delay = 1_000 + self.soon(200_000);
                 self.at(delay, Due::WorkerUp(pid, worker));
             }
@@ -73,6 +75,7 @@ impl World {
             if let Some(proc) = self.executors.get_mut(&pid) {
                 proc.workers.remove(&id);
             }
+            self.workers -= 1;
             let event = Event::WorkerFailed { worker: id, why: "no such interpreter".into() };
             return self.post(pid, Note::Executor(event));
         }
@@ -95,6 +98,10 @@ impl World {
         let task = running.task;
         if worker.dying {
             return self.end_worker(pid, id, Some(15), None);
+        }
+        if now < self.races_until && self.rng.below(2) == 0 {
+            let delay = self.soon(6_000);
+            self.at(delay, Due::Cancel(task));
         }
         match Call::of(&task, calls).act {
             Act::Crash => return self.end_worker(pid, id, Some(11), None),
@@ -143,6 +150,7 @@ impl World {
         let Some(worker) = self.executors.get_mut(&pid).and_then(|proc| proc.workers.remove(&id)) else {
             return;
         };
+        self.workers -= 1;
         self.trace(|| format!("X{} w{} ends, signal {signal:?}", pid.0, id.0));
         let (begun, waiting) = worker.contents();
         self.check.died(&begun, &waiting);
