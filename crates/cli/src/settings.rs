@@ -153,3 +153,7 @@ fn broken(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
+
+#[cfg(test)]
+#[path = "settings_fuzzed.rs"]
+mod fuzzed;

@@ -258,7 +258,7 @@ fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
 
 fn threshold(values: &Values, key: &Key, heartbeat: &Key) -> Result<u64, ConfigError> {
     let (threshold, beat) = (positive(values, key)?, positive(values, heartbeat)?);
-    if threshold < 2 * beat {
+    if threshold / 2 < beat {
         return Err(wrong(values, key, format!("it must be at least twice {} ({beat})", heartbeat.name)));
     }
     Ok(threshold)

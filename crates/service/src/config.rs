@@ -116,7 +116,7 @@ impl Config {
         };
         let heartbeat_ms = positive(values, &HEARTBEAT)?;
         let threshold_ms = positive(values, &THRESHOLD)?;
-        if threshold_ms < 2 * heartbeat_ms {
+        if threshold_ms / 2 < heartbeat_ms {
             let why = format!("it must be at least twice {} ({heartbeat_ms})", HEARTBEAT.name);
             return Err(wrong(values, &THRESHOLD, why));
         }

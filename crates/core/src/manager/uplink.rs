@@ -106,7 +106,7 @@ impl Uplink {
     pub(super) fn welcomed(&mut self, heartbeat_ms: u64, threshold_ms: u64) -> Option<Vec<Item>> {
         // Values that would make us spin or never notice silence are bent, not believed.
         self.heartbeat_ms = heartbeat_ms.max(10);
-        self.threshold_ms = threshold_ms.max(2 * self.heartbeat_ms);
+        self.threshold_ms = threshold_ms.max(self.heartbeat_ms.saturating_mul(2));
         let State::Opening { session, later, .. } =
             std::mem::replace(&mut self.state, State::Down { retry: Mono(0) })
         else {

@@ -9,10 +9,15 @@
 mod calls;
 mod cancel;
 mod death;
+mod fuzzed;
 mod link;
 mod pool;
 mod rig;
 mod spawning;
 mod stop;
 mod stress;
+#[path = "../fuzz/tape.rs"]
+mod tape;
 mod timing;
+#[path = "../fuzz/words.rs"]
+mod words;

@@ -5,6 +5,7 @@
 mod cancel;
 mod credit;
 mod explain;
+mod fuzzed;
 mod holdings;
 mod hostile;
 mod restart;
@@ -13,4 +14,8 @@ mod rig;
 mod sessions;
 mod stress;
 mod submit;
+#[path = "../fuzz/tape.rs"]
+mod tape;
 mod timing;
+#[path = "../fuzz/words.rs"]
+mod words;

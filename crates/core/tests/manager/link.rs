@@ -348,3 +348,16 @@ fn ready_is_said_once_when_a_first_call_would_succeed() {
     rig.welcome();
     assert_eq!(rig.actions.iter().filter(|action| **action == Action::Ready).count(), 1);
 }
+
+#[test]
+fn a_welcome_of_absurd_times_is_bent() {
+    for (heartbeat_ms, threshold_ms) in [(u64::MAX, 0), (u64::MAX, u64::MAX), (0, 0)] {
+        let mut rig = Rig::new(config());
+        rig.event(Event::Tick);
+        rig.event(Event::LinkUp);
+        let result_window = 0;
+        rig.hub_says(vec![Item::Welcome { proto: 1, epoch: 1, heartbeat_ms, threshold_ms, result_window }]);
+        rig.pass(1_000, true, &[]);
+        assert!(rig.messages < 200, "{} messages in a second", rig.messages);
+    }
+}

@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are not seen as tests")]
 
+mod fuzzed;
 mod link;
 mod rig;
 mod route;
 mod rules;
 mod stop;
 mod stress;
+#[path = "../fuzz/tape.rs"]
+mod tape;
 mod timing;
+#[path = "../fuzz/words.rs"]
+mod words;

@@ -6,7 +6,14 @@
     reason = "helpers of tests"
 )]
 
+#[path = "../fuzz/change.rs"]
+mod change;
 mod codec;
+mod fuzzed;
 mod golden;
 mod samples;
 mod session;
+#[path = "../fuzz/tape.rs"]
+mod tape;
+#[path = "../fuzz/words.rs"]
+mod words;

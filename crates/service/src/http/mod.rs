@@ -10,6 +10,8 @@ mod error;
 mod explain;
 mod extract;
 mod functions;
+#[cfg(test)]
+mod fuzzed;
 mod listen;
 mod listing;
 mod page;
