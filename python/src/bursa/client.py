@@ -119,7 +119,7 @@ class Client:
         *,
         endpoint_id: str | None = None,
         retries: int | None = None,
-        retry_on_error: bool | None = None,
+        retry_on_error: int | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
     ) -> TaskFuture:
