@@ -91,7 +91,7 @@ class Faults:
         self.probe = Tail(clients.journal(Clients.PROBE))
         self.done: list[Fault] = []
         self.log = (clients.folder / "faults.txt").open("w")
-        self.drawn = 0
+        self.drawn, self.struck = 0, 0.0
         self.healing: dict[object, threading.Timer] = {}
         self.rotation = self.rotate()
 
@@ -146,7 +146,7 @@ class Faults:
     def do(self, kind: str, draw: Draw, alone: bool) -> Fault | None:
         """Does it, unless there is nothing to do it to."""
         *action, target = kind.split()
-        at = time.time()
+        self.struck = time.time()
         if target in self.links:
             length = self.break_link(self.links[target], action, draw)
         elif action[0] == "pause":
@@ -158,6 +158,7 @@ class Faults:
         processes.reap({self.stack.process.pid, *self.clients.pids()})
         if length is None:
             return None
+        at = self.struck
         self.done.append(Fault(kind, at, at + length, alone))
         print(f"{at:.3f} {kind} {length:.2f} s{' alone' if alone else ''}", file=self.log, flush=True)
         return self.done[-1]
@@ -168,12 +169,14 @@ class Faults:
         if role.startswith("client"):
             return self.kill_client(role, draw)
         if role in ("watchdog", "everything"):
-            if role == "everything":
-                processes.kill_all([pid for pid in processes.below() if pid not in self.clients.pids()])
+            doomed = set(processes.below()) - self.clients.pids() if role == "everything" else set()
+            self.struck = time.time()
+            processes.kill_all(list(doomed))
             self.stack.kill()
             self.stack.start()
             return 0.0
         pids = processes.with_role(role)
+        self.struck = time.time()
         return 0.0 if pids and processes.send(draw.one_of(pids), signal.SIGKILL) else None
 
     def kill_client(self, role: str, draw: Draw) -> float:
