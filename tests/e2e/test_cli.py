@@ -134,3 +134,15 @@ def test_an_endpoint_of_its_own(stack: Stack) -> None:
         stopped = run_cli(stack.home, "endpoint", "stop", "second")
     assert stopped.returncode == 0, stopped.stderr
     assert run_cli(stack.home, "endpoint", "delete", "second").returncode == 0
+
+
+def test_a_revoked_key_is_replaced_in_its_own_home(stack: Stack) -> None:
+    made = json.loads(run_cli(stack.home, "endpoint", "new", "spare", "--json").stdout)
+    key = stack.home / "endpoints/spare/curve.key"
+    before = key.read_text()
+    revoked = run_cli(stack.home, "endpoint", "revoke", "spare", "--json")
+    assert json.loads(revoked.stdout) == {"revoked": made["endpoint_id"], "new_key": True}
+    assert key.read_text() != before
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert run_cli(stack.home, "endpoint", "revoke", NOBODY).returncode == 3
+    assert run_cli(stack.home, "endpoint", "delete", "spare").returncode == 0

@@ -148,6 +148,11 @@ pub(crate) enum Endpoint {
         /// Its name or id
         endpoint: String,
     },
+    /// Revoke an endpoint's key; in its own home it gets a new one
+    Revoke {
+        /// Its name or id
+        endpoint: String,
+    },
     /// Delete an endpoint; its waiting tasks end as `endpoint-deleted`
     Delete {
         /// Its name or id

@@ -228,6 +228,19 @@ impl EndpointDir {
         Ok(KeyPair::load(&self.file("curve.key"))?)
     }
 
+    /// Makes a new key pair in the place of the one there is.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn replace_keys(&self) -> Result<(), Error> {
+        let (fresh, path) = (self.file("curve.key.new"), self.file("curve.key"));
+        if fresh.exists() {
+            fs::remove_file(&fresh).map_err(Error::io("remove", &fresh))?;
+        }
+        KeyPair::generate()?.save(&fresh)?;
+        fs::rename(&fresh, &path).map_err(Error::io("write", &path))
+    }
+
     /// Stores what the service answered; also when its address changed.
     ///
     /// # Errors

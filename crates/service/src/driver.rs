@@ -181,8 +181,14 @@ impl Driver {
             if let Err(error) = self.forwarder.allow(*endpoint, public_key) {
                 tracing::error!(%endpoint, %error, "a registered key is not one");
             }
-            self.endpoints.push(*endpoint);
+            if !self.endpoints.contains(endpoint) {
+                self.endpoints.push(*endpoint);
+            }
             self.hub.handle(now, Event::EndpointAdded { endpoint: *endpoint }, &mut self.out);
+        }
+        if let Ok(Changed::KeyRevoked { endpoint, public_key }) = &result {
+            self.hub.handle(now, Event::Revoked { endpoint: *endpoint }, &mut self.out);
+            self.forwarder.revoke(public_key);
         }
         if let Some(waits) = self.waits.changes.remove(&request) {
             let _ = waits.send(result);

@@ -44,6 +44,13 @@ impl Forwarder {
         Ok(())
     }
 
+    /// Lets a key in no longer; what its connections still say is dropped.
+    pub(crate) fn revoke(&mut self, key: &str) {
+        if let Ok(key) = key.parse::<PublicKey>() {
+            self.acceptor.revoke(&key);
+        }
+    }
+
     /// The next message. Cancel-safe.
     pub(crate) async fn recv(&mut self) -> Received {
         loop {

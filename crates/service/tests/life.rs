@@ -219,3 +219,42 @@ fn a_store_that_cannot_be_written_is_told_and_gets_well_by_itself() {
     );
     manager.stop();
 }
+
+#[test]
+fn a_revoked_key_is_let_in_no_more_and_its_endpoint_goes_on_with_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(dir.path());
+    let (function, endpoint) = (service.function(), register(&service, "lab"));
+    let task =
+        json!({"task_id": id(1), "function_id": function, "endpoint_id": endpoint.id, "args": b64(b"one")});
+    service.post("/api/v1/tasks", &json!({"tasks": [task]}));
+    let manager = Manager::start(&service, &endpoint, 1, Behave::Hold);
+    manager.hear(|item| matches!(item, Item::Assign(_)));
+    let path = format!("/api/v1/endpoints/{}/revoke-key", endpoint.id);
+    let other = service.other_user();
+    assert_eq!(service.call_as(&other, "POST", &path, None).status, 404);
+    for _ in 0..2 {
+        assert_eq!(service.post(&path, &json!({})).status, 204, "again: no news");
+    }
+    let told = manager.hear(|item| matches!(item, Item::Refused { .. }));
+    assert!(matches!(told, Item::Refused { is_final: true, text, .. } if text.contains("revoked")));
+    manager.stop();
+
+    let register_again = |service: &support::Service, key: String| {
+        let body = json!({"name": "lab", "public_key": key, "endpoint_id": endpoint.id});
+        service.post("/api/v1/endpoints", &body)
+    };
+    let refused = register_again(&service, endpoint.keys.public.to_string());
+    assert_eq!(refused.status, 409);
+    assert!(refused.error().1.contains("revoked"), "{refused:?}");
+    service.stop();
+
+    let service = start(dir.path());
+    let old = Manager::start(&service, &endpoint, 2, Behave::Echo);
+    assert!(old.ended().is_some(), "the old key is not let in");
+    let keys = bursa_fabric::KeyPair::generate().unwrap();
+    assert_eq!(register_again(&service, keys.public.to_string()).status, 201);
+    let fresh = support::manager::Endpoint { id: endpoint.id.clone(), keys };
+    let _manager = Manager::start(&service, &fresh, 3, Behave::Echo);
+    assert_eq!(service.get(&format!("/api/v1/tasks/{}?wait=10", id(1))).json()["state"], "success");
+}

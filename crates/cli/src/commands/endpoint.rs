@@ -26,6 +26,7 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyh
             let status = Client::from_settings(settings)?.get(&format!("/endpoints/{id}/status"))?;
             if as_json { output::print_json(&status) } else { output::print_fields(&status) }
         }
+        Endpoint::Revoke { endpoint } => revoke(settings, as_json, &endpoint)?,
         Endpoint::Delete { endpoint } => delete(settings, as_json, &endpoint)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -125,6 +126,27 @@ fn delete(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<
         output::print_json(&json!({"deleted": id}));
     } else {
         println!("endpoint {endpoint} is deleted");
+    }
+    Ok(())
+}
+
+/// The old key is dead at once; the endpoint's own home gets another, so that it can start again.
+fn revoke(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<()> {
+    let (client, id) = (Client::from_settings(settings)?, id_of(settings, endpoint)?);
+    client.post(&format!("/endpoints/{id}/revoke-key"), &json!({}))?;
+    let directory = home::load(settings.home(), endpoint).ok();
+    if let Some(directory) = &directory {
+        directory.replace_keys()?;
+        register(&client, directory, Some(id.clone()), "")?;
+    }
+    if as_json {
+        output::print_json(&json!({"revoked": id, "new_key": directory.is_some()}));
+    } else if directory.is_some() {
+        println!("the key of endpoint {endpoint} is revoked, and a new one registered: start it again");
+    } else {
+        println!(
+            "the key of endpoint {endpoint} is revoked: register it again with a new key in its own home"
+        );
     }
     Ok(())
 }

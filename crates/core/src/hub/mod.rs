@@ -32,6 +32,7 @@ pub use explain::{Explanation, Reason};
 pub use view::{LeaseView, SessionView};
 
 use crate::id::{ConnId, EndpointId, TaskId, UserId};
+use crate::limits;
 use crate::task::{Failure, TaskState};
 use crate::time::{Mono, Now};
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,8 +148,14 @@ impl Hub {
         for known in endpoints {
             hub.add_endpoint(known.endpoint, known.generation, known.deleted);
         }
-        for task in &tasks {
-            hub.recover(task, now);
+        // In slices from its end, so that what the hub has taken over is not in memory twice.
+        let (mut tasks, mut slices) = (tasks, Vec::new());
+        while !tasks.is_empty() {
+            slices.push(tasks.split_off(tasks.len().saturating_sub(limits::BATCH_TASKS)));
+            tasks.shrink_to_fit();
+        }
+        for task in slices.into_iter().rev().flatten() {
+            hub.recover(&task, now);
         }
         hub
     }

@@ -48,6 +48,9 @@ pub(crate) async fn register(
         Changed::Endpoint(Added::IdTaken) => {
             return Err(taken(endpoint, "this id belongs to another key or user"));
         }
+        Changed::Endpoint(Added::Revoked) => {
+            return Err(taken(endpoint, "this key was revoked; make a new one"));
+        }
         Changed::Endpoint(Added::Deleted) => return Err(taken(endpoint, "this endpoint was deleted")),
         Changed::Endpoint(Added::KeyTaken) => {
             return Err(taken(endpoint, "its key belongs to another endpoint"));
@@ -158,6 +161,23 @@ pub(super) fn endpoint_state(now: EndpointStatus) -> EndpointState {
         queued: now.queued,
         held: now.held,
     }
+}
+
+/// Revokes an endpoint's key: its manager is told to stop, tasks stay. Register the same id with another key to go on.
+#[utoipa::path(post, path = "/api/v1/endpoints/{id}/revoke-key", tag = "endpoints",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(crate) async fn revoke_key(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<EndpointId>,
+) -> Result<Response, ApiError> {
+    let row = find(&app, &user, &id)?;
+    if !policy::may_change(&user, row.user_no) {
+        return Err(ApiError::not_found("endpoint", id));
+    }
+    changed(&app, Change::RevokeKey { endpoint: id, user_no: user.no }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Deletes an endpoint: its live tasks end as `endpoint-deleted` first, its manager is told to stop.

@@ -95,6 +95,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(endpoints::register, endpoints::list))
         .routes(routes!(endpoints::get, endpoints::delete))
         .routes(routes!(endpoints::status))
+        .routes(routes!(endpoints::revoke_key))
         .routes(routes!(tasks::submit, listing::list))
         .routes(routes!(tasks::get))
         .routes(routes!(explain::explain))

@@ -24,6 +24,7 @@ pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> 
             let added = add_endpoint(conn, endpoint, *user_no, [name, description, public_key], *now)?;
             Ok(Changed::Endpoint(added))
         }
+        Change::RevokeKey { endpoint, user_no } => revoke_key(conn, endpoint, *user_no),
         Change::AddToken { token, user_no, name, hash, now } => {
             conn.execute(
                 "INSERT INTO tokens (token, hash, user_no, name, created) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -42,6 +43,36 @@ pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> 
             conn.execute("UPDATE meta SET value = value WHERE key = 'epoch'", [])?;
             Ok(Changed::Done)
         }
+    }
+}
+
+/// Before a key that is let in no longer: it stays, so that it is not registered again.
+pub(super) const REVOKED: &str = "revoked ";
+
+/// Marks the key; one that is marked already stays so.
+fn revoke_key(conn: &Connection, endpoint: &EndpointId, user_no: i64) -> Result<Changed, Error> {
+    let sql = "UPDATE endpoints SET public_key = ?3 || public_key
+               WHERE endpoint = ?1 AND user_no = ?2 AND deleted = 0 AND substr(public_key, 1, 8) <> ?3
+               RETURNING substr(public_key, 9)";
+    let values = params![endpoint.as_bytes().as_slice(), user_no, REVOKED];
+    let key: Option<String> = conn.query_row(sql, values, |row| row.get(0)).optional()?;
+    Ok(key.map_or(Changed::Done, |public_key| Changed::KeyRevoked { endpoint: *endpoint, public_key }))
+}
+
+/// An endpoint whose key was revoked gets another.
+fn replace_key(
+    conn: &Connection,
+    endpoint: &EndpointId,
+    same: bool,
+    public_key: &str,
+) -> Result<Added, Error> {
+    if same {
+        return Ok(Added::Revoked);
+    }
+    let sql = "UPDATE OR IGNORE endpoints SET public_key = ?2 WHERE endpoint = ?1";
+    match conn.execute(sql, params![endpoint.as_bytes().as_slice(), public_key])? {
+        0 => Ok(Added::KeyTaken),
+        _ => Ok(Added::New { endpoint: *endpoint, public_key: public_key.to_owned() }),
     }
 }
 
@@ -99,6 +130,9 @@ fn add_endpoint(
         Some((owner, _, _)) if owner != user_no => return Ok(Added::IdTaken),
         Some((_, _, true)) => return Ok(Added::Deleted),
         Some((_, key, false)) if key == public_key => return Ok(Added::Same),
+        Some((_, key, false)) if key.starts_with(REVOKED) => {
+            return replace_key(conn, endpoint, key.ends_with(public_key), public_key);
+        }
         Some(_) => return Ok(Added::IdTaken),
         None => {}
     }

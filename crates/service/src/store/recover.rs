@@ -1,5 +1,6 @@
 //! What a service that starts finds: the next epoch, the endpoints, and every task that has not ended.
 
+use super::change::REVOKED;
 use super::{Error, SqliteStore, row_user};
 use bursa_core::hub::{KnownEndpoint, Recovered};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
@@ -17,7 +18,7 @@ pub(crate) struct Recovery {
     /// The life that begins: stored, before a port opens (F14).
     pub(crate) epoch: u32,
     pub(crate) endpoints: Vec<KnownEndpoint>,
-    /// The key of each endpoint, deleted ones too: they are told so (F37).
+    /// The key of each endpoint, deleted ones too: they are told so (F37). Revoked ones are not there.
     pub(crate) keys: Vec<(EndpointId, String)>,
     pub(crate) tasks: Vec<Recovered>,
 }
@@ -47,7 +48,10 @@ impl SqliteStore {
             let generation = row.get::<_, i64>(1)?.cast_unsigned();
             Ok((KnownEndpoint { endpoint, generation, deleted: row.get(2)? }, (endpoint, row.get(3)?)))
         })?;
-        Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
+        let (endpoints, mut keys): (_, Vec<(_, String)>) =
+            rows.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        keys.retain(|(_, key)| !key.starts_with(REVOKED));
+        Ok((endpoints, keys))
     }
 
     fn live_tasks(&self) -> Result<Vec<Recovered>, Error> {

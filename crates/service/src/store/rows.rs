@@ -58,6 +58,8 @@ pub(crate) enum Change {
         public_key: String,
         now: Wall,
     },
+    /// Lets an endpoint's key in no longer: it may be registered again with another.
+    RevokeKey { endpoint: EndpointId, user_no: i64 },
     /// Makes a token, known by its hash only.
     AddToken { token: [u8; 16], user_no: i64, name: String, hash: [u8; 32], now: Wall },
     /// Revokes a token.
@@ -75,6 +77,8 @@ pub(crate) enum Changed {
     NotFound,
     /// The token is gone; its hash.
     TokenGone([u8; 32]),
+    /// The endpoint's key is let in no longer: this one.
+    KeyRevoked { endpoint: EndpointId, public_key: String },
     /// An endpoint.
     Endpoint(Added),
 }
@@ -88,6 +92,8 @@ pub(crate) enum Added {
     Same,
     /// The id is taken: by another key or user.
     IdTaken,
+    /// This key was revoked.
+    Revoked,
     /// The id was deleted.
     Deleted,
     /// The key belongs to another endpoint.
