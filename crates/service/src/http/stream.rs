@@ -44,7 +44,7 @@ pub(crate) async fn open(
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|why| ApiError::bad("", format!("this route is a WebSocket: {why}")))?;
     app.handle.metrics.streams.fetch_add(1, Relaxed);
-    let span = tracing::info_span!("stream", request_id = %request.0);
+    let span = tracing::info_span!(parent: None, "stream", request_id = %request.0);
     Ok(upgrade
         .max_message_size(limits::REQUEST_BYTES)
         .max_frame_size(limits::REQUEST_BYTES)
