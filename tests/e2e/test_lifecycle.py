@@ -259,3 +259,38 @@ def test_one_manager_per_endpoint_also_on_a_shared_home(tmp_path: Path) -> None:
     with running(home, **patience) as stack:
         assert "waiting up to 1 s for a sign of life of process 12" in said()
         assert stack.client().run(len, [1]).result(30) == 1
+
+
+def test_a_child_that_keeps_dying_is_given_up_and_nothing_is_left(tmp_path: Path) -> None:
+    stack = start(tmp_path / "home", BURSA_WATCHDOG_DEATHS="2")
+    assert stack.client().run(len, []).result(30) == 0
+    below = descendants(stack.pid)
+    for _ in range(2):
+        (manager,) = wait_for(lambda: with_role(stack.pid, "manager"), 30, "a manager")
+        os.kill(manager, signal.SIGKILL)
+        wait_for(lambda gone=manager: gone not in with_role(stack.pid, "manager"), 30, "its end")
+    assert stack.process.wait(30) == 1
+    assert not alive(below)
+    said = (tmp_path / "home.stderr").read_text()
+    for part in ["the manager died 2 times within 60 s", "SIGKILL", "it said nothing", "local.manager.log"]:
+        assert part in said, said
+
+
+def test_a_detached_endpoint_is_started_once_and_stopped(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as stack:
+        other = {"BURSA_URL": stack.url, "BURSA_TOKEN": stack.token}
+        home = tmp_path / "lab"
+        assert run_cli(home, "endpoint", "new", "lab", **other).returncode == 0
+        first = run_cli(home, "--json", "endpoint", "start", "lab", "--detach", "--workers", "1")
+        pid = json.loads(first.stdout)["pid"]
+        try:
+            second = run_cli(home, "endpoint", "start", "lab", "--detach")
+            assert second.returncode == 75
+            assert f"process {pid} on node {socket.gethostname()}" in second.stderr, second.stderr
+            os.kill(pid, signal.SIGKILL)
+            third = run_cli(home, "--json", "endpoint", "start", "lab", "--detach", "--workers", "1")
+            assert third.returncode == 0, third.stderr
+        finally:
+            stopped = run_cli(home, "endpoint", "stop", "lab")
+        assert stopped.returncode == 0, stopped.stderr
+        assert f"(process {json.loads(third.stdout)['pid']} on node" in stopped.stdout

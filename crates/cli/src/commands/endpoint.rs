@@ -3,12 +3,12 @@
 use super::process;
 use crate::args::Endpoint;
 use crate::client::Client;
-use crate::exit::{Coded, FAILED, HELD};
+use crate::exit::{Coded, FAILED};
 use crate::output::{self, field};
 use crate::settings::Settings;
 use anyhow::Context;
 use bursa_endpoint::control::{self, Stopped};
-use bursa_endpoint::home::{self, EndpointDir, Owner, Registration};
+use bursa_endpoint::home::{self, EndpointDir, Registration};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -77,12 +77,8 @@ fn start_in_background(
     as_json: bool,
     endpoint: &crate::args::Process,
 ) -> anyhow::Result<()> {
-    let directory = home::load(settings.home(), &endpoint.name)?;
-    // One of another node may be gone: the manager looks.
-    if let Some(owner) = directory.owner()?.filter(Owner::is_here) {
-        let error = home::Error::Locked { name: endpoint.name.clone(), owner: Some(Box::new(owner)) };
-        return Err(Coded { code: HELD, text: error.to_string() }.into());
-    }
+    home::load(settings.home(), &endpoint.name)?;
+    process::make_way(settings, &endpoint.name, false)?;
     let command = process::endpoint_watchdog(settings, true, endpoint)?;
     let log = settings.home().join("logs").join(format!("{}.watchdog.log", endpoint.name));
     let ready: Value = serde_json::from_str(&control::start_in_background(command, &log)?)?;
