@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Stack, running, wait_for
+from conftest import Stack, run_cli, running, wait_for
 
 DISK = "128m"
 
@@ -81,3 +81,15 @@ def test_a_full_disk_refuses_new_work_loses_nothing_and_passes(disk: Path) -> No
         for first in range(0, len(accepted), 500):
             tasks = client.tasks(accepted[first : first + 500], wait=50)
             assert {task["state"] for task in tasks} <= {"failed", "success"}
+
+
+def test_a_damaged_database_is_told_once(tmp_path: Path) -> None:
+    service = tmp_path / "home/service"
+    service.mkdir(parents=True)
+    (service / "bursa.db").write_bytes(b"no database " * 1_000)
+    ended = run_cli(tmp_path / "home", "serve", "--http", "127.0.0.1:0")
+    assert ended.returncode == 1
+    assert ended.stderr.count("the file is not a database") == 1 and "bursa restore" in ended.stderr, (
+        ended.stderr
+    )
+    assert (service / "bursa.db").read_bytes() == b"no database " * 1_000

@@ -82,10 +82,10 @@ pub enum Error {
     #[error("the HTTP server failed: {0}")]
     Server(String),
     /// The forwarder cannot listen.
-    #[error("{0}")]
+    #[error(transparent)]
     Link(#[from] bursa_fabric::Error),
     /// The service's key cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     KeyFile(#[from] bursa_fabric::KeyFileError),
     /// A registered key is not a key.
     #[error("the stored key of endpoint {0} is not a key")]
@@ -95,8 +95,15 @@ pub enum Error {
     Refused(String),
     /// The store.
     #[error("{0}")]
-    Store(#[from] store::Error),
+    Store(store::Error),
     /// No random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(std::io::Error),
+}
+
+/// Not by `#[from]`: the store's sentence has its cause in it, and as a source it would be told again.
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
 }

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 pub(super) fn of_database(error: &Error) -> String {
     let (what, next) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => {
-            ("the disk of the database is full", "free some space, and the service goes on by itself")
+            ("the disk of the database is full", "free some space: a running service goes on by itself")
         }
         Some(ErrorCode::ReadOnly) => {
             ("the database cannot be written", "make its file, directory and disk writable")
@@ -38,12 +38,12 @@ pub(super) fn of_database(error: &Error) -> String {
 pub(super) fn of_file(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space, and the service goes on by itself"
+            "free some space: a running service goes on by itself"
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "make it readable and writable for the service's user, and the service goes on by itself"
+            "make it readable and writable for the service's user, and a running service goes on by itself"
         }
         ErrorKind::NotFound => "bring it back, or restore a backup with `bursa restore FILE`",
-        _ => "check the disk, and the service goes on by itself",
+        _ => "check the disk, and a running service goes on by itself",
     }
 }
