@@ -283,9 +283,18 @@ pub struct Failure {
     /// The worker was ended for its use of memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom: bool,
+    /// Most memory that the worker had, in KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_kb: Option<u64>,
+    /// How much it could have at most: the limit of its cgroup, or the memory of its node, in KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_kb: Option<u64>,
     /// The node on which it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Which execution of the task this was: the first is 1; 0 if none is known to have started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
 }
 
 impl Failure {
@@ -300,7 +309,10 @@ impl Failure {
             signal: None,
             exit: None,
             oom: false,
+            peak_rss_kb: None,
+            memory_limit_kb: None,
             host: None,
+            attempt: None,
         }
     }
 }
@@ -339,7 +351,7 @@ pub struct Ending {
     /// The serialized result, or the serialized exception of a user error; may be empty.
     pub payload: Bytes,
     /// Why it failed or who cancelled it; `None` for a success.
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
     /// Tail of what the function wrote to stdout and stderr.
     pub output: Bytes,
     /// Run time of the last execution in nanoseconds; zero if it never ran.

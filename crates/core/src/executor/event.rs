@@ -15,6 +15,8 @@ pub struct WorkerExit {
     pub oom: bool,
     /// Most memory it had, in KiB.
     pub maxrss_kb: u64,
+    /// How much it could have at most, in KiB, as far as that is known.
+    pub memory_limit_kb: Option<u64>,
 }
 
 /// What a worker says of a call that ended: the fields of its `done` frame (`docs/protocol.md` §4).

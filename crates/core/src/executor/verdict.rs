@@ -81,6 +81,8 @@ pub(super) fn died(exit: WorkerExit, begun: Begun, host: &str) -> Failure {
         signal: exit.signal,
         exit: exit.exit,
         oom: exit.oom,
+        peak_rss_kb: (exit.maxrss_kb > 0).then_some(exit.maxrss_kb),
+        memory_limit_kb: exit.memory_limit_kb,
         ..at(FailureCode::WorkerDied, host, message)
     }
 }
@@ -100,13 +102,14 @@ pub(super) fn stillborn(exit: WorkerExit, output: &[u8]) -> String {
 /// How it ended, and what a person can do about it.
 fn cause(exit: WorkerExit) -> (String, &'static str) {
     let peak = exit.maxrss_kb / 1024;
+    let of = exit.memory_limit_kb.map_or(String::new(), |limit| format!(" of {} MiB", limit / 1024));
     match (exit.oom, exit.signal, exit.exit) {
         (true, ..) => (
-            format!("was killed because memory ran out (it had used up to {peak} MiB)"),
+            format!("was killed because memory ran out (it had used up to {peak} MiB{of})"),
             "Use less memory per task, run fewer workers on the node, or ask for nodes with more memory.",
         ),
         (_, Some(9), _) => (
-            format!("was killed by SIGKILL (signal 9; it had used up to {peak} MiB)"),
+            format!("was killed by SIGKILL (signal 9; it had used up to {peak} MiB{of})"),
             "Usually the system killed it for its use of memory: look at the node's kernel log, or use less memory.",
         ),
         (_, Some(signal @ (4 | 6 | 7 | 8 | 11)), _) => (

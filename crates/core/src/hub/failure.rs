@@ -13,7 +13,7 @@ pub(super) fn ending(state: TaskState, failure: Failure, starts: u32, ended: Wal
     Ending {
         state,
         payload: Bytes::new(),
-        failure: Some(failure),
+        failure: Some(Box::new(failure)),
         output: Bytes::new(),
         run_ns: 0,
         starts,
@@ -28,7 +28,8 @@ pub(super) fn of_result(task: &Task, done: &Done, cause: Cause, host: &str) -> F
         Outcome::Timeout => Some(timeout_text(task)),
         Outcome::Expired => Some(deadline_text()),
         Outcome::Error | Outcome::Success | Outcome::Returned | Outcome::Cancelled => {
-            Some("the function failed and its worker did not say how".to_owned())
+            let what = "the function failed and its worker did not say how";
+            Some(format!("{what}; look at its output, then submit the task again"))
         }
     };
     let mut failure = reported(done, host);
@@ -170,7 +171,10 @@ pub(super) fn deadline() -> Failure {
 }
 
 pub(super) fn cancelled() -> Failure {
-    Failure::new(FailureCode::Cancelled, "the task was cancelled by its user")
+    Failure::new(
+        FailureCode::Cancelled,
+        "the task was cancelled by its user; submit it again if its result is wanted after all",
+    )
 }
 
 pub(super) fn endpoint_deleted() -> Failure {

@@ -142,7 +142,8 @@ impl Hub {
             Verdict::Free => self.requeue(slot, true),
             Verdict::Charge(charges) => {
                 let host = &self.endpoints[endpoint as usize].host;
-                let loss = failure::not_held_loss(cause, host);
+                let mut loss = failure::not_held_loss(cause, host);
+                self.say_where(slot, &mut loss);
                 self.tasks[slot].last_loss = Some(Box::new(loss));
                 self.charge(slot, charges, None, cx);
             }

@@ -137,7 +137,8 @@ impl Hub {
             }
             Verdict::Charge(charges) => {
                 let host = &self.endpoints[endpoint as usize].host;
-                let loss = failure::of_loss(&done, cause, host);
+                let mut loss = failure::of_loss(&done, cause, host);
+                self.say_where(slot, &mut loss);
                 self.tasks[slot].last_loss = Some(Box::new(loss));
                 self.charge(slot, charges, Some(owed), cx);
             }
@@ -170,5 +171,6 @@ fn ended(done: Done, state: TaskState, failure: Option<Failure>, starts: u32, en
     if output.len() > limits::OUTPUT_BYTES {
         output = output.split_off(output.len() - limits::OUTPUT_BYTES);
     }
+    let failure = failure.map(Box::new);
     Ending { state, payload, failure, output, run_ns: done.run_ns, starts, ended }
 }

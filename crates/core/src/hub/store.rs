@@ -148,12 +148,25 @@ impl Hub {
     }
 
     /// Begins to write the end of a live task.
-    pub(super) fn end(&mut self, slot: Slot, ending: Ending, owed: Option<Owed>, cx: &mut Cx<'_>) {
+    pub(super) fn end(&mut self, slot: Slot, mut ending: Ending, owed: Option<Owed>, cx: &mut Cx<'_>) {
+        if let Some(failure) = &mut ending.failure {
+            self.say_where(slot, failure);
+        }
         let (task, user) = (self.tasks[slot].id, self.tasks[slot].user);
         self.leave_waiting(slot);
         self.tasks[slot].phase = Phase::Ending;
         let token = self.write(Write::End { slot, task, user, ending, owed }, cx);
         self.tasks[slot].token = token;
+    }
+
+    /// Which execution of which node a failure speaks of.
+    pub(super) fn say_where(&self, slot: Slot, failure: &mut Failure) {
+        let task = &self.tasks[slot];
+        failure.attempt = Some(task.starts);
+        let host = &self.endpoints[task.endpoint as usize].host;
+        if failure.host.is_none() && task.was_sent() && !host.is_empty() {
+            failure.host = Some(host.clone());
+        }
     }
 
     pub(super) fn end_with(&mut self, slot: Slot, state: TaskState, failure: Failure, cx: &mut Cx<'_>) {

@@ -148,6 +148,11 @@ impl Task {
         self.lease.is_some_and(|lease| lease.begun)
     }
 
+    /// Whether it was at its endpoint, as far as this service life knows.
+    pub(super) const fn was_sent(&self) -> bool {
+        self.made > 0 || self.attempt.0 > 0
+    }
+
     /// Drops arguments that are too large to wait in memory; the store has them.
     pub(super) fn drop_large_args(&mut self) {
         if self.args.len() > limits::HELD_BYTES {

@@ -154,7 +154,7 @@ impl World {
         self.trace(|| format!("X{} w{} ends, signal {signal:?}", pid.0, id.0));
         let (begun, waiting) = worker.contents();
         self.check.died(&begun, &waiting);
-        let exit = WorkerExit { signal, exit, oom: false, maxrss_kb: 1_000 };
+        let exit = WorkerExit { signal, exit, maxrss_kb: 1_000, ..WorkerExit::default() };
         let event = Event::WorkerExited { worker: id, exit, output: Bytes::new() };
         self.post(pid, Note::Executor(event));
     }

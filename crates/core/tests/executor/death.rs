@@ -12,8 +12,8 @@ fn the_head_died_and_the_sentence_says_how() {
         (signalled(9), "was killed by SIGKILL (signal 9; it had used up to 300 MiB)"),
         (signalled(15), "was ended by SIGTERM (signal 15)"),
         (
-            WorkerExit { oom: true, ..signalled(9) },
-            "was killed because memory ran out (it had used up to 300 MiB)",
+            WorkerExit { oom: true, memory_limit_kb: Some(320 * 1024), ..signalled(9) },
+            "was killed because memory ran out (it had used up to 300 MiB of 320 MiB)",
         ),
         (WorkerExit { exit: Some(3), ..WorkerExit::default() }, "left with exit code 3"),
         (WorkerExit::default(), "went away"),
@@ -31,6 +31,8 @@ fn the_head_died_and_the_sentence_says_how() {
             (Outcome::Died, Begun::Yes, FailureCode::WorkerDied)
         );
         assert_eq!((failure.signal, failure.exit, failure.oom), (exit.signal, exit.exit, exit.oom));
+        let memory = (failure.peak_rss_kb.unwrap_or_default(), failure.memory_limit_kb);
+        assert_eq!(memory, (exit.maxrss_kb, exit.memory_limit_kb));
         let sentence = format!("The worker process {how} on host 'node1' while it ran this task. ");
         assert!(failure.message.starts_with(&sentence), "{}", failure.message);
         assert_eq!(result.output.bytes(), b"last words");

@@ -5,6 +5,7 @@
 mod cancel;
 mod credit;
 mod explain;
+mod failures;
 mod fuzzed;
 mod holdings;
 mod hostile;

@@ -114,7 +114,7 @@ fn a_user_error_is_terminal_unless_retries_were_asked_for() {
         rig.say(&mut peer, vec![item]);
     }
     rig.settle();
-    failure.host = Some("host1".into());
+    (failure.host, failure.attempt) = (Some("host1".into()), Some(1));
     assert_eq!(rig.store.failure(1), failure);
     assert_eq!(&rig.store.rows[&task(1)].ending.as_ref().unwrap().payload[..], b"result", "the exception");
     assert_eq!(rig.store.rows[&task(2)].charges, (0, 0, 1));

@@ -78,7 +78,10 @@ fn failure() -> Failure {
         signal: Some(11),
         exit: Some(1),
         oom: true,
+        peak_rss_kb: Some(307_200),
+        memory_limit_kb: Some(262_144),
         host: Some("node1".into()),
+        attempt: Some(2),
         ..Failure::new(FailureCode::WorkerDied, "The worker process crashed.")
     }
 }

@@ -51,6 +51,11 @@ impl Oom {
         risen || self.limit_kb.is_some_and(|limit| maxrss_kb >= limit / 100 * NEAR_PERCENT)
     }
 
+    /// Most memory that all workers of this node can have: the limit of their cgroup, or the node's memory.
+    pub(super) const fn limit_kb(&self) -> Option<u64> {
+        self.limit_kb
+    }
+
     /// What happened before now explains nothing that comes.
     pub(super) fn look(&mut self) {
         self.seen = self.count();

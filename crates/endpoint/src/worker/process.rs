@@ -278,6 +278,7 @@ pub(super) const fn exit_of(status: i32, maxrss_kb: u64) -> WorkerExit {
         exit: if libc::WIFEXITED(status) { Some(libc::WEXITSTATUS(status)) } else { None },
         oom: false,
         maxrss_kb,
+        memory_limit_kb: None,
     }
 }
 

@@ -358,8 +358,14 @@ pub(crate) struct TaskFailure {
     exit: Option<i32>,
     /// The worker was ended for its use of memory.
     oom: Option<bool>,
+    /// Most memory that the worker had, in KiB.
+    peak_rss_kb: Option<u64>,
+    /// How much it could have at most, in KiB.
+    memory_limit_kb: Option<u64>,
     /// The node on which it ran.
     host: Option<String>,
+    /// Which execution of the task this was: the first is 1; 0 if none is known to have started.
+    attempt: Option<u32>,
 }
 
 /// Tasks, in the order of the request or newest first.

@@ -70,7 +70,7 @@ impl<'c, 'b> Ends<'c, 'b> {
             0..=limits::INLINE_BYTES => None,
             _ => Some(self.payloads.put(&ending.payload)?),
         };
-        let failure = ending.failure.as_ref().map(pack).transpose()?;
+        let failure = ending.failure.as_deref().map(pack).transpose()?;
         let own = ending.payload.len() + ending.output.len() + failure.as_ref().map_or(0, Vec::len);
         user.total += own as u64 + args.cast_unsigned();
         tracing::debug!(%task, state = ?ending.state, "ended");

@@ -170,7 +170,10 @@ impl Pool {
         process.listen(&mut self.scratch, &self.poller);
         let mut exit = process.exit.unwrap_or_default();
         let killed_by_others = exit.signal == Some(libc::SIGKILL) && !process.killed;
-        exit.oom = killed_by_others && self.oom.explains(exit.maxrss_kb);
+        if killed_by_others {
+            exit.oom = self.oom.explains(exit.maxrss_kb);
+            exit.memory_limit_kb = self.oom.limit_kb();
+        }
         let worker = WorkerId(id);
         let event = if process.is_ready {
             Event::WorkerExited { worker, exit, output: process.last_output() }
