@@ -154,6 +154,11 @@ pub const HUB_BACKOFF_MS: (u64, u64) = (100, 5_000);
 pub const MANAGER_BACKOFF_MS: (u64, u64) = (50, 1_000);
 /// First and longest back-off between two requests to a provider whose blocks end at their start.
 pub const BLOCK_BACKOFF_MS: (u64, u64) = (100, 10_000);
+/// An executor that was lost by its silence and does not return is ended after this: long enough for a node that swaps
+/// or a network that is mended, short enough that a stuck process does not keep a node for ever.
+pub const SILENT_MS: u64 = 60_000;
+/// One that returns when its place is taken may finish what it runs for so long.
+pub const SURPLUS_MS: u64 = 3_600_000;
 /// First and longest back-off of an executor whose workers cannot be started.
 pub const SPAWN_BACKOFF_MS: (u64, u64) = (100, 10_000);
 /// Workers, or blocks, that fail at their start in a row before their endpoint is degraded: a few seconds of trying, so

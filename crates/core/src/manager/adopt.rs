@@ -66,15 +66,15 @@ impl Adoption {
         }
     }
 
-    /// Closes the window when nobody is missing or its time is over. True when it closed now.
-    pub(super) fn step(&mut self, now: Mono) -> bool {
+    /// Closes the window when nobody is missing or its time is over. When it closed now: who did not come.
+    pub(super) fn step(&mut self, now: Mono) -> Option<BTreeSet<ExecutorId>> {
         if !self.open || (!self.missing.is_empty() && now < self.ends) {
-            return false;
+            return None;
         }
         self.open = false;
         self.accounted &= self.missing.is_empty();
-        self.given_up.append(&mut self.missing);
-        true
+        self.given_up.extend(&self.missing);
+        Some(std::mem::take(&mut self.missing))
     }
 
     pub(super) fn next_deadline(&self) -> Option<Mono> {

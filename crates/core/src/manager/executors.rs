@@ -228,7 +228,9 @@ impl Manager {
             if opening {
                 self.session_over(now, executor, Some(ResetReason::Stalled), out);
             } else {
-                self.lose(now, executor, "it was silent for too long", out);
+                let why = format!("nothing was heard of it for {} s", threshold_ms / 1_000);
+                self.lose(now, executor, &why, out);
+                self.fell_silent(now, executor);
             }
         }
     }

@@ -127,6 +127,7 @@ impl Manager {
         });
         self.adoption.registered(&executor);
         self.blocks.heard(&executor);
+        self.spoke_again(executor);
         self.hints.touch();
         self.capacity_changed = true;
         self.settle_holdings(executor, held);

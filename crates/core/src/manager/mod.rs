@@ -14,6 +14,7 @@ mod from_executor;
 mod from_hub;
 pub mod route;
 mod scale;
+mod silent;
 mod stop;
 mod uplink;
 
@@ -64,6 +65,7 @@ pub struct Manager {
     executors: BTreeMap<ExecutorId, executors::Exec>,
     bodies: bodies::Bodies,
     blocks: scale::Blocks,
+    silent: silent::Silent,
     adoption: adopt::Adoption,
     hints: adopt::Hints,
     pace: capacity::Pace,
@@ -90,6 +92,7 @@ impl Manager {
             executors: BTreeMap::new(),
             bodies: bodies::Bodies::default(),
             blocks: scale::Blocks::new(),
+            silent: silent::Silent::default(),
             adoption: adopt::Adoption::new(&config.hints, now.mono.after(config.adopt_ms)),
             hints: adopt::Hints::new(&config.hints),
             pace: capacity::Pace::default(),
@@ -125,6 +128,7 @@ impl Manager {
             Event::Launched { block } => self.blocks.launched(now, block),
             Event::ExecutorGone { executor, why } => {
                 self.adoption.gone(&executor);
+                self.silent.gone(&executor);
                 if self.blocks.gone(now, &executor, &why) {
                     let text = "no more blocks are asked for but a probe now and then";
                     out.push(Action::Log { text: format!("this endpoint is degraded: {text}") });
@@ -150,12 +154,14 @@ impl Manager {
             let threshold_ms = self.config.threshold_ms;
             self.executors.values_mut().for_each(|exec| exec.forgive(now, threshold_ms));
             self.adoption.extend(now.after(threshold_ms));
+            self.silent.extend(now.after(threshold_ms));
         }
     }
 
     fn tick(&mut self, now: Mono, out: &mut Vec<Action>) {
         self.uplink.tick(now, &mut self.rng, out);
         self.watch_executors(now, out);
+        self.end_silent(now, out);
         for end in self.book.expire(now) {
             self.uplink.say(end);
         }
@@ -167,7 +173,10 @@ impl Manager {
             return;
         }
         let now = now.mono;
-        if self.adoption.step(now) || (self.uplink.complete_known() && self.adoption.known()) {
+        if let Some(missing) = self.adoption.step(now) {
+            missing.into_iter().for_each(|executor| self.fell_silent(now, executor));
+            self.hints.touch();
+        } else if self.uplink.complete_known() && self.adoption.known() {
             self.hints.touch();
         }
         self.scale(now, out);
@@ -188,19 +197,33 @@ impl Manager {
         self.stop_end(now, out);
     }
 
-    /// Executors that are here or may still come: they may hold attempts, and count as blocks.
+    /// Executors that are here or may still come: they may hold attempts.
     fn expected(&self) -> BTreeSet<ExecutorId> {
         let here = self.executors.keys().chain(self.blocks.executors());
-        here.chain(self.adoption.missing()).copied().collect()
+        here.chain(self.adoption.missing()).chain(self.silent.executors()).copied().collect()
+    }
+
+    /// Of these, those that count as blocks.
+    fn serving(&self) -> BTreeSet<ExecutorId> {
+        let here = self.executors.keys().chain(self.blocks.executors()).chain(self.adoption.missing());
+        here.filter(|executor| !self.silent.is_surplus(executor)).copied().collect()
+    }
+
+    /// Blocks that are missing now.
+    fn missing(&self) -> usize {
+        let target = self.config.blocks as usize;
+        if self.stop.is_some() || self.silent.is_full(target) {
+            return 0;
+        }
+        target.saturating_sub(self.serving().len())
     }
 
     /// Asks the provider for what is missing.
     fn scale(&mut self, now: Mono, out: &mut Vec<Action>) {
-        let target = self.config.blocks as usize;
-        if self.stop.is_some() || now < self.blocks.next_launch() || self.executors.len() >= target {
+        if now < self.blocks.next_launch() {
             return;
         }
-        let missing = target.saturating_sub(self.expected().len());
+        let missing = self.missing();
         if self.blocks.launch(now, missing, &mut self.rng, out) {
             self.hints.touch();
         }
@@ -254,11 +277,12 @@ impl Manager {
         due.extend(self.adoption.next_deadline());
         due.extend(self.book.next_expiry());
         due.extend(self.stop.as_ref().map(stop::Stop::next_deadline));
-        let short = self.executors.len() < self.config.blocks as usize && self.stop.is_none();
-        due.extend(Some(self.blocks.next_launch()).filter(|at| short && *at > handled));
+        due.extend(Some(self.blocks.next_launch()).filter(|at| *at > handled && self.missing() > 0));
+        due.extend(self.silent.next_deadline().filter(|_| self.uplink.is_up()));
         // Often enough that a long gap can only mean that we slept (F34).
         due.push(handled.after(self.uplink.awake_ms()));
-        if !self.executors.is_empty() || self.adoption.is_open() {
+        let awaited = self.adoption.is_open() || self.silent.next_deadline().is_some();
+        if !self.executors.is_empty() || awaited {
             due.push(handled.after(threshold_ms / 3));
         }
         due.into_iter().min()

@@ -81,6 +81,11 @@ impl Blocks {
         }
     }
 
+    /// It is not waited for any more.
+    pub(super) fn forget(&mut self, executor: &ExecutorId) {
+        self.blocks.remove(executor);
+    }
+
     /// It ended: the next one waits longer each time, until one lives. True if that was the failure too many.
     pub(super) fn gone(&mut self, now: Mono, executor: &ExecutorId, why: &str) -> bool {
         let Some(block) = self.blocks.remove(executor) else { return false };

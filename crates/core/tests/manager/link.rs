@@ -206,6 +206,9 @@ fn f8_the_window_ends_by_time_or_death_and_is_not_accounted() {
     assert_eq!(*executors, vec![x(1), *executor]);
     let new = *executor;
     rig.pass(10, true, &[]);
+    assert!(!rig.actions.contains(&Action::SaveHints { executors: vec![new] }), "it may live, and is ended");
+    rig.pass(limits::SILENT_MS, true, &[]);
+    assert!(rig.actions.contains(&Action::Kill { executor: x(1) }), "{:?}", rig.actions);
     assert_eq!(rig.actions.last(), Some(&Action::SaveHints { executors: vec![new] }));
     let mut rig = Rig::up(adopting(1));
     rig.event(Event::ExecutorGone { executor: x(1), why: "dead".into() });

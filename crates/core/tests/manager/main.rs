@@ -7,6 +7,7 @@ mod link;
 mod rig;
 mod route;
 mod rules;
+mod silent;
 mod stop;
 mod stress;
 #[path = "../fuzz/tape.rs"]
