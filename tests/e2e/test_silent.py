@@ -21,7 +21,7 @@ def once_slow(path: str) -> int:
 
 def test_a_stopped_executor_is_replaced_and_its_call_runs_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    timers = {"BURSA_EXECUTOR_HEARTBEAT_MS": "300", "BURSA_EXECUTOR_THRESHOLD_MS": "1000"}
+    timers = {"BURSA_ENDPOINT_HEARTBEAT_MS": "300", "BURSA_ENDPOINT_THRESHOLD_MS": "1000"}
     with running(tmp_path / "home", **timers) as stack:
         client = stack.client()
         future = client.run(once_slow, str(log))
