@@ -120,7 +120,13 @@ impl Rig {
             7 => {
                 self.workers.remove(&worker);
                 let signal = tape.pick(&[None, Some(9), Some(15), Some(255)]);
-                let exit = WorkerExit { signal, exit: None, oom: tape.one_in(4), maxrss_kb: tape.wild() };
+                let exit = WorkerExit {
+                    signal,
+                    exit: None,
+                    oom: tape.one_in(4),
+                    maxrss_kb: tape.wild(),
+                    ..WorkerExit::default()
+                };
                 self.event(Event::WorkerExited { worker, exit, output: Bytes::new() });
             }
             _ => {

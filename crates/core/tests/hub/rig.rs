@@ -143,7 +143,7 @@ impl Store {
     }
 
     pub(crate) fn failure(&self, n: u32) -> Failure {
-        self.rows[&task(n)].ending.as_ref().unwrap().failure.clone().unwrap()
+        self.rows[&task(n)].ending.as_ref().unwrap().failure.clone().map(|failure| *failure).unwrap()
     }
 }
 

@@ -83,7 +83,7 @@ fn accept(tasks: Vec<TaskSpec>) -> Op {
 }
 
 fn end(n: u64, state: TaskState, payload: &[u8]) -> Op {
-    let failure = (state == TaskState::Failed).then(|| Failure::new(FailureCode::UserError, "no"));
+    let failure = (state == TaskState::Failed).then(|| Box::new(Failure::new(FailureCode::UserError, "no")));
     let (payload, output) = (Bytes::copy_from_slice(payload), Bytes::from_static(b"hi"));
     let ending = Ending { state, payload, failure, output, run_ns: 9, starts: 1, ended: Wall(2_000) };
     Op::End { task: task(n), user: UserId::from_bytes([1; 16]), ending }
