@@ -1,0 +1,68 @@
+"""Calls that do not want to end, and calls that end their worker each time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import bursa
+import pytest
+from conftest import Stack, wait_for
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+
+
+def stubborn(pids: str) -> None:
+    """Ignores SIGTERM, as its child does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen([sys.executable, "-c", STUBBORN])
+    Path(f"{pids}.new").write_text(f"{os.getpid()} {child.pid}")
+    Path(f"{pids}.new").rename(pids)
+    time.sleep(600)
+
+
+def poison(log: str) -> None:
+    with open(log, "a") as file:
+        file.write("started\n")
+    print("about to drink", flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_a_call_that_ignores_sigterm_ends_with_its_children(stack: Stack, tmp_path: Path, how: str) -> None:
+    client, pids = stack.client(), tmp_path / "pids"
+    future = client.submit(stubborn, [str(pids)], timeout=2.0 if how == "timeout" else None)
+    wait_for(pids.exists, 30, "the start")
+    processes = [int(pid) for pid in pids.read_text().split()]
+    if how == "cancel":
+        client.cancel(future.task_id)
+    with pytest.raises(bursa.TaskFailed) as caught:
+        future.result(30)
+    assert caught.value.code == ("cancelled" if how == "cancel" else "timeout")
+    wait_for(lambda: not any(map(lives, processes)), 30, "the end of its processes")
+    assert client.run(abs, -1).result(30) == 1
+
+
+def test_a_poison_task_ends_after_its_retries_with_cause_and_last_output(
+    stack: Stack, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    future = stack.client().run(poison, str(log))
+    with pytest.raises(bursa.TaskFailed) as caught:
+        future.result(60)
+    failure = caught.value.failure
+    assert (caught.value.code, failure["signal"], failure["attempt"]) == ("worker-died", 11, 3)
+    assert log.read_text().count("started") == 3
+    assert "about to drink" in caught.value.output
+    assert failure["host"] and failure["peak_rss_kb"] > 0 and "SIGSEGV" in failure["message"]
