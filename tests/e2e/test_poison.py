@@ -17,10 +17,11 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 def stubborn(pids: str) -> None:
-    """Ignores SIGTERM, as its child does."""
+    """Ignores SIGTERM, as its children do, of which one leaves its session."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    child = subprocess.Popen([sys.executable, "-c", STUBBORN])
-    Path(f"{pids}.new").write_text(f"{os.getpid()} {child.pid}")
+    command = [sys.executable, "-c", STUBBORN]
+    children = [subprocess.Popen(command), subprocess.Popen(command, start_new_session=True)]
+    Path(f"{pids}.new").write_text(" ".join(str(pid) for pid in [os.getpid(), *(c.pid for c in children)]))
     Path(f"{pids}.new").rename(pids)
     time.sleep(600)
 

@@ -88,12 +88,17 @@ fn all() -> impl Iterator<Item = (i32, Stat)> {
 
 /// All processes below this one, zombies left out.
 pub(crate) fn descendants() -> Vec<i32> {
+    below(i32::try_from(std::process::id()).unwrap_or(0))
+}
+
+/// All processes below `ancestor`, zombies left out.
+pub(crate) fn below(ancestor: i32) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for (pid, stat) in all() {
         children.entry(stat.parent).or_default().push(pid);
     }
     let mut found = Vec::new();
-    let mut look = vec![i32::try_from(std::process::id()).unwrap_or(0)];
+    let mut look = vec![ancestor];
     while let Some(parent) = look.pop() {
         for pid in children.remove(&parent).unwrap_or_default() {
             found.push(pid);

@@ -4,7 +4,7 @@ use super::frames::{self, FromWorker, Garbage};
 use super::output::{self, Ring, Tail};
 use super::poll::{Poller, Token};
 use super::zygote::set_nonblocking;
-use crate::proc;
+use crate::proc::{self, Identity};
 use bursa_core::executor::WorkerExit;
 use bursa_core::limits;
 use bytes::{Bytes, BytesMut};
@@ -55,6 +55,8 @@ pub(super) struct Process {
     pub(super) is_closed: bool,
     pub(super) exit: Option<WorkerExit>,
     pub(super) killed: bool,
+    /// What descended from it when its call was to stop, also in sessions of their own: it ends with it.
+    kin: Vec<Identity>,
     /// Sent before its process was known.
     early: Option<Signal>,
     /// Why we ended it, if we had to.
@@ -95,6 +97,7 @@ impl Process {
             is_closed: false,
             exit: None,
             killed: false,
+            kin: Vec::new(),
             early: None,
             fault: None,
             deadline: None,
@@ -225,10 +228,21 @@ impl Process {
     /// Signals its process group; as soon as it has one.
     pub(super) fn signal(&mut self, signal: Signal) {
         match self.pid {
-            Some(pid) if self.exit.is_none() => proc::signal_group(pid, signal),
+            Some(pid) if self.exit.is_none() => {
+                if signal == Signal::SIGTERM {
+                    // Now: one whose parent ends first is nobody's child any more.
+                    self.kin = proc::below(pid).into_iter().filter_map(Identity::of).collect();
+                }
+                proc::signal_group(pid, signal);
+                self.signal_kin(signal);
+            }
             Some(_) => {}
             None => self.early = Some(signal),
         }
+    }
+
+    fn signal_kin(&self, signal: Signal) {
+        self.kin.iter().filter(|kin| kin.is_alive()).for_each(|kin| proc::signal(kin.pid, signal));
     }
 
     /// The zygote says which process it is.
@@ -249,6 +263,7 @@ impl Process {
     pub(super) fn exited(&mut self, exit: WorkerExit) {
         if let Some(pid) = self.pid {
             proc::signal_group(pid, Signal::SIGKILL);
+            self.signal_kin(Signal::SIGKILL);
         }
         self.exit = Some(exit);
     }
