@@ -302,7 +302,7 @@ async fn interpreters_that_do_not_start_are_named_in_one_sentence() {
     bench.pool.spawn(WorkerId(2));
     for _ in 0..2 {
         let why = bench.failed().await;
-        assert!(why.contains("(exit code 1): No module named bursa; check"), "{why}");
+        assert!(why.contains("(exit code 1): first line\nNo module named bursa; check"), "{why}");
     }
     let start = Instant::now();
     bench.pool.spawn(W);
