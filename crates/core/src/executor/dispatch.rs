@@ -57,23 +57,19 @@ impl Executor {
 
     /// One lane: idle workers first, then new workers, then the pipes of busy ones.
     fn fill(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
-        let Some(lane) = self.lanes.get(key) else { return };
-        if lane.waiting.is_empty() {
+        if self.lanes.get(key).is_none_or(|lane| lane.waiting.is_empty()) {
             return;
         }
-        let workers = lane.workers.clone();
-        for id in &workers {
-            if self.pool.get(*id).is_some_and(Worker::is_idle) {
-                self.give(now, *id, out);
+        for id in self.pool.of(key, Worker::is_idle) {
+            if !self.give(now, id, out) {
+                break;
             }
         }
         self.spawn(now, key, out);
         // Breadth first: one more call for each worker, until none has room.
-        let mut progress = true;
-        while std::mem::take(&mut progress) {
-            for id in &workers {
-                progress |= self.prefetch(now, *id, out);
-            }
+        let mut roomy = self.pool.of(key, |worker| worker.takes_more(now));
+        while !roomy.is_empty() {
+            roomy.retain(|id| self.prefetch(now, *id, out));
         }
     }
 

@@ -88,15 +88,18 @@ impl Worker {
         self.phase == Phase::Ready && self.pipe.is_empty()
     }
 
+    /// Whether a call that is quick enough may come into its pipe.
+    pub(super) fn takes_more(&self, now: Mono) -> bool {
+        self.phase == Phase::Ready
+            && self.pipe.back().is_none_or(|last| last.expected.quick && last.fate.is_none())
+            && self.pipe.len() < limits::WORKER_DEPTH
+            && (self.pipe.is_empty() || now.since(self.since) <= QUICK_NS / 1_000_000)
+    }
+
     /// Whether one more call fits: at once, or behind quick ones within the pipe's time.
     pub(super) fn has_room(&self, now: Mono, expected: Expectation) -> bool {
-        let Some(last) = self.pipe.back() else { return self.phase == Phase::Ready };
-        self.phase == Phase::Ready
-            && last.expected.quick
-            && last.fate.is_none()
-            && self.pipe.len() < limits::WORKER_DEPTH
-            && self.load_ns + expected.cost_ns <= limits::WORKER_PIPE_NS
-            && now.since(self.since) <= QUICK_NS / 1_000_000
+        self.takes_more(now)
+            && (self.pipe.is_empty() || self.load_ns + expected.cost_ns <= limits::WORKER_PIPE_NS)
     }
 
     /// Appends a call.
@@ -178,6 +181,12 @@ impl Pool {
 
     pub(super) fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
         self.workers.get_mut(&id)
+    }
+
+    /// The workers of a lane that `pick` picks, oldest first.
+    pub(super) fn of(&self, lane: LaneKey, pick: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
+        let mine = |(_, worker): &(&WorkerId, &Worker)| worker.lane == lane && pick(worker);
+        self.workers.iter().filter(mine).map(|(id, _)| *id).collect()
     }
 
     /// Workers that have work or no future.
