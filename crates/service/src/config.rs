@@ -72,9 +72,26 @@ key!(
     "tasks of one user that have not ended, beyond which he is told to submit again later"
 );
 
+key!(
+    FAIL_WHEN_OFFLINE,
+    "fail_when_offline_ms",
+    "BURSA_FAIL_WHEN_OFFLINE_MS",
+    "0",
+    "an endpoint that is offline for this long fails its tasks with endpoint-offline; 0: they wait for it until their deadlines"
+);
+
 /// Every key of the section `service`.
-pub const KEYS: &[Key] =
-    &[HTTP, ZMQ, PUBLIC_ZMQ, HEARTBEAT, THRESHOLD, RETENTION, RESULTS_PER_USER, TASKS_PER_USER];
+pub const KEYS: &[Key] = &[
+    HTTP,
+    ZMQ,
+    PUBLIC_ZMQ,
+    HEARTBEAT,
+    THRESHOLD,
+    RETENTION,
+    RESULTS_PER_USER,
+    TASKS_PER_USER,
+    FAIL_WHEN_OFFLINE,
+];
 
 /// The values, with types, and where the service lives.
 #[derive(Debug, Clone)]
@@ -97,6 +114,8 @@ pub struct Config {
     pub results_per_user: u64,
     /// Live tasks of one user beyond which nothing new of his is taken.
     pub tasks_per_user: usize,
+    /// How long the tasks of an endpoint that is offline wait for it; `None`: until their deadlines.
+    pub fail_when_offline_ms: Option<u64>,
 }
 
 impl Config {
@@ -123,6 +142,7 @@ impl Config {
         let retention_ms = days(values, &RETENTION)?;
         let results_per_user = positive(values, &RESULTS_PER_USER)?;
         let tasks_per_user = usize::try_from(positive(values, &TASKS_PER_USER)?).unwrap_or(usize::MAX);
+        let fail_when_offline_ms = Some(values.parse(&FAIL_WHEN_OFFLINE)?).filter(|ms| *ms > 0);
         let home = home.to_owned();
         Ok(Self {
             home,
@@ -134,6 +154,7 @@ impl Config {
             retention_ms,
             results_per_user,
             tasks_per_user,
+            fail_when_offline_ms,
         })
     }
 }

@@ -105,6 +105,7 @@ fn assemble(
         threshold_ms: config.threshold_ms,
         grace_ms: limits::GRACE_MS,
         tasks_per_user: config.tasks_per_user,
+        fail_when_offline_ms: config.fail_when_offline_ms,
     };
     let retention = Retention { keep_ms: config.retention_ms, per_user: config.results_per_user };
     let endpoints =

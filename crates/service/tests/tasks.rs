@@ -57,6 +57,20 @@ fn a_call_ends_and_is_waited_for() {
 }
 
 #[test]
+fn an_endpoint_that_stays_away_fails_its_tasks_where_that_is_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = bursa_service::Config { fail_when_offline_ms: Some(200), ..support::config(dir.path()) };
+    let service = support::try_start(config).unwrap();
+    let (function, endpoint) = (service.function(), register(&service, "lab"));
+    let w = World { _dir: dir, service, function, endpoint };
+    assert_eq!(w.submit(&[w.task(1, b"p")]).status, 200);
+    let ended = w.service.get(&format!("/api/v1/tasks/{}?wait=10", id(1))).json();
+    assert_eq!((&ended["state"], &ended["failure"]["code"]), (&json!("failed"), &json!("endpoint-offline")));
+    let explained = w.service.get(&format!("/api/v1/tasks/{}/explain", id(1))).json();
+    assert!(explained["message"].as_str().unwrap().contains("start the endpoint"), "{explained}");
+}
+
+#[test]
 fn a_failed_call_tells_why() {
     let w = world();
     let manager = w.manager(Behave::Fail);

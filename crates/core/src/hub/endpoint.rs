@@ -142,7 +142,8 @@ pub(super) struct Endpoint {
     pub(super) dirty: bool,
     /// Answers to strays that may still be given, and when that number was true.
     resets: (u64, Mono),
-    since: Option<Wall>,
+    /// When it went on- or offline.
+    pub(super) since: Option<Wall>,
     pub(super) host: String,
     pub(super) software: String,
     pub(super) python: String,
@@ -254,6 +255,11 @@ impl Endpoint {
     /// Any task that can be ended for the endpoint's deletion.
     pub(super) fn any_waiting(&self) -> Option<Slot> {
         [&self.parked, &self.queue, &self.loading].into_iter().find_map(List::front)
+    }
+
+    /// Every list of its tasks.
+    pub(super) const fn lists(&self) -> [&List<WORK>; 4] {
+        [&self.parked, &self.queue, &self.loading, &self.held]
     }
 
     pub(super) const fn waiting(&self) -> usize {

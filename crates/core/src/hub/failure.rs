@@ -184,6 +184,21 @@ pub(super) fn endpoint_deleted() -> Failure {
     )
 }
 
+/// Its endpoint stayed away for too long.
+pub(super) fn endpoint_offline(away_ms: Option<u64>) -> Failure {
+    let away = away_ms.map_or_else(
+        || "has not connected since the service started".to_owned(),
+        |ms| format!("has been offline for {} s", seconds(ms)),
+    );
+    Failure::new(
+        FailureCode::EndpointOffline,
+        format!(
+            "the endpoint of this task {away}, and its service lets no task wait longer; start the endpoint, then \
+             submit the task again"
+        ),
+    )
+}
+
 pub(super) fn body_gone() -> Failure {
     Failure::new(
         FailureCode::LoadFailed,

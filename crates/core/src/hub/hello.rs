@@ -232,6 +232,7 @@ impl Hub {
         state.changed_at(cx.now.wall);
         let text = format!("online: {} on {}", state.software, state.host);
         cx.out.push(Action::Log { endpoint: state.id, text });
+        self.offline.came(endpoint);
         self.count(Counter::Sessions, 1);
         self.adopt(endpoint, &held);
         if complete {

@@ -168,6 +168,7 @@ impl Hub {
         let id = state.id;
         if link.live {
             state.changed_at(cx.now.wall);
+            self.offline.left(endpoint, cx.now.mono);
         }
         self.timers.remove(&(link.timer, endpoint));
         self.conns.remove(&link.conn);

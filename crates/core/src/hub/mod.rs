@@ -17,6 +17,7 @@ mod held;
 mod hello;
 mod lease;
 mod link;
+mod offline;
 mod queue;
 mod result;
 mod retry;
@@ -50,6 +51,8 @@ pub struct Config {
     pub grace_ms: u64,
     /// Live tasks of one user beyond which nothing new of his is taken.
     pub tasks_per_user: usize,
+    /// An endpoint that is offline for this long fails its tasks; `None`: they wait until their deadlines.
+    pub fail_when_offline_ms: Option<u64>,
 }
 
 /// What the hub knows of an endpoint, for its status page.
@@ -103,6 +106,7 @@ pub struct Hub {
     cancels: cancel::Cancels,
     bodies: body::Bodies,
     due: deadline::Due,
+    offline: offline::Offline,
     /// When each session's timers are looked at.
     timers: BTreeSet<(Mono, u32)>,
     trouble: store::Trouble,
@@ -127,6 +131,7 @@ impl Hub {
     #[must_use]
     pub fn new(config: Config, now: Now, endpoints: Vec<KnownEndpoint>, tasks: Vec<Recovered>) -> Self {
         let mut hub = Self {
+            offline: offline::Offline::new(config.fail_when_offline_ms),
             config,
             tasks: slab::Tasks::default(),
             endpoints: Vec::with_capacity(endpoints.len()),
@@ -146,7 +151,7 @@ impl Hub {
             last: now.mono,
         };
         for known in endpoints {
-            hub.add_endpoint(known.endpoint, known.generation, known.deleted);
+            hub.add_endpoint(known.endpoint, known.generation, known.deleted, now.mono);
         }
         // In slices from its end, so that what the hub has taken over is not in memory twice.
         let (mut tasks, mut slices) = (tasks, Vec::new());
@@ -167,7 +172,7 @@ impl Hub {
         match event {
             Event::Submit(submit) => self.on_submit(submit, cx),
             Event::Cancel { request, tasks } => self.on_cancel(request, tasks, cx),
-            Event::EndpointAdded { endpoint } => self.on_endpoint_added(endpoint),
+            Event::EndpointAdded { endpoint } => self.on_endpoint_added(endpoint, now.mono),
             Event::DeleteEndpoint { request, endpoint } => self.on_delete(request, endpoint, cx),
             Event::Stored { token, answer } => self.on_stored(token, answer, cx),
             Event::StoreFailed { token, why } => self.on_store_failed(token, why, cx),
@@ -183,6 +188,7 @@ impl Hub {
     fn on_tick(&mut self, cx: &mut Cx<'_>) {
         self.run_link_timers(cx);
         self.run_deadlines(cx);
+        self.run_offline(cx);
         self.repeat_writes(cx);
         self.run_deletions(cx);
     }
@@ -206,7 +212,10 @@ impl Hub {
     pub fn next_deadline(&self) -> Option<Mono> {
         let deletion = (!self.deleting.is_empty() && self.may_delete_more()).then_some(self.last);
         let timer = self.timers.first().map(|(at, _)| *at);
-        [deletion, timer, self.due.next(), self.trouble.again_at()].into_iter().flatten().min()
+        [deletion, timer, self.due.next(), self.offline.next(), self.trouble.again_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Where a live task stands; `None`: not live, ask the store.
@@ -250,14 +259,15 @@ impl Hub {
         }
     }
 
-    fn add_endpoint(&mut self, id: EndpointId, generation: u64, deleted: bool) -> u32 {
+    fn add_endpoint(&mut self, id: EndpointId, generation: u64, deleted: bool, now: Mono) -> u32 {
         let index = u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX);
         self.endpoints.push(endpoint::Endpoint::new(id, generation, deleted));
         self.by_id.insert(id, index);
+        self.offline.left(index, now);
         index
     }
 
-    fn on_endpoint_added(&mut self, id: EndpointId) {
+    fn on_endpoint_added(&mut self, id: EndpointId, now: Mono) {
         match self.by_id.get(&id) {
             Some(&index) => {
                 let endpoint = &mut self.endpoints[index as usize];
@@ -266,7 +276,7 @@ impl Hub {
                 }
             }
             None => {
-                self.add_endpoint(id, 0, false);
+                self.add_endpoint(id, 0, false, now);
             }
         }
     }

@@ -22,7 +22,7 @@ impl Hub {
         }
         let id = task.spec.endpoint;
         let known = self.by_id.get(&id).copied();
-        let endpoint = known.unwrap_or_else(|| self.add_endpoint(id, 0, false));
+        let endpoint = known.unwrap_or_else(|| self.add_endpoint(id, 0, false, now.mono));
         let slot = self.tasks.insert(Task::recovered(task, endpoint, now));
         self.due.add(&mut self.tasks, slot, now.mono);
         let state = &mut self.endpoints[endpoint as usize];
@@ -201,14 +201,16 @@ impl Hub {
         self.check_deletion(endpoint, cx);
     }
 
-    /// What an accepted or charged task may have missed while its write was under way: a cancel (F30) or its deadline
-    /// (F33).
+    /// What an accepted or charged task may have missed while its write was under way: a cancel (F30), its deadline (F33),
+    /// or the end of the patience with its endpoint.
     pub(super) fn after_queueing(&mut self, slot: Slot, cx: &mut Cx<'_>) {
         let (id, endpoint) = (self.tasks[slot].id, self.tasks[slot].endpoint);
         if self.cancels.waits_for(&id) {
             self.end_with(slot, TaskState::Cancelled, super::failure::cancelled(), cx);
         } else if self.tasks[slot].expired {
             self.end_with(slot, TaskState::Failed, super::failure::deadline(), cx);
+        } else if self.offline.is_over(endpoint, cx.now.mono) {
+            self.end_offline(slot, cx);
         }
         self.touch(endpoint);
     }

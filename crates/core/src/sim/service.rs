@@ -12,8 +12,14 @@ impl World {
         let pid = self.fresh_pid();
         let (epoch, endpoints, tasks) = self.store.open();
         let tasks_per_user = crate::limits::LIVE_TASKS;
-        let config =
-            Config { epoch, heartbeat_ms: 10_000, threshold_ms: 30_000, grace_ms: 2_000, tasks_per_user };
+        let config = Config {
+            epoch,
+            heartbeat_ms: 10_000,
+            threshold_ms: 30_000,
+            grace_ms: 2_000,
+            tasks_per_user,
+            fail_when_offline_ms: None,
+        };
         self.trace(|| format!("S{} starts, epoch {epoch}, {} live tasks", pid.0, tasks.len()));
         let hub = Hub::new(config, self.clock(), endpoints, tasks);
         self.check.new_service();

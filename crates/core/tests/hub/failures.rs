@@ -76,7 +76,12 @@ fn failure_of(code: FailureCode) -> Option<(Failure, u32)> {
             (rig.store.failure(1), 0)
         }
         FailureCode::Cancelled => (decided(|rig| rig.cancel(vec![task(1)])), 0),
-        FailureCode::EndpointOffline => return None,
+        FailureCode::EndpointOffline => {
+            let mut rig = crate::offline::impatient(Rig::new().store);
+            rig.submit(vec![fragile(1)]);
+            rig.pass(crate::offline::PATIENCE);
+            (rig.store.failure(1), 0)
+        }
         FailureCode::Unsatisfiable | FailureCode::DeserializeMismatch | FailureCode::PayloadTooLarge => {
             return None;
         }
@@ -89,7 +94,12 @@ fn every_failure_says_where_which_execution_and_what_to_do_next() {
         let Some((failure, executions)) = failure_of(code) else { continue };
         let text = &failure.message;
         assert_eq!((failure.code, failure.attempt), (code, Some(executions)), "{text}");
-        let stayed = [FailureCode::EndpointDeleted, FailureCode::LoadFailed, FailureCode::Cancelled];
+        let stayed = [
+            FailureCode::EndpointDeleted,
+            FailureCode::EndpointOffline,
+            FailureCode::LoadFailed,
+            FailureCode::Cancelled,
+        ];
         let host = (!stayed.contains(&code)).then_some("host1");
         assert_eq!(failure.host.as_deref(), host, "{code:?}: {text}");
         let (what, next) = text.split_once("; ").unwrap_or_else(|| panic!("{code:?} has no advice: {text}"));

@@ -56,6 +56,7 @@ pub(crate) fn config(epoch: u32) -> Config {
         threshold_ms: 30_000,
         grace_ms: 2_000,
         tasks_per_user: TASKS_PER_USER,
+        fail_when_offline_ms: None,
     }
 }
 
@@ -177,6 +178,10 @@ impl Rig {
 
     /// A service that starts on what is stored.
     pub(crate) fn start(epoch: u32, store: Store, mono: u64) -> Self {
+        Self::start_with(config(epoch), store, mono)
+    }
+
+    pub(crate) fn start_with(config: Config, store: Store, mono: u64) -> Self {
         let known = |(endpoint, generation): (&EndpointId, &u64)| KnownEndpoint {
             endpoint: *endpoint,
             generation: *generation,
@@ -184,7 +189,8 @@ impl Rig {
         };
         let endpoints = store.generations.iter().map(known).collect();
         let now = Now { mono: Mono(mono), wall: Wall(WALL + mono) };
-        let hub = Hub::new(config(epoch), now, endpoints, store.live());
+        let epoch = config.epoch;
+        let hub = Hub::new(config, now, endpoints, store.live());
         Self {
             hub,
             store,

@@ -61,6 +61,7 @@ pub fn config(home: &Path) -> Config {
         retention_ms: 14 * 24 * 3_600_000,
         results_per_user: 10 << 30,
         tasks_per_user: 2_000_000,
+        fail_when_offline_ms: None,
     }
 }
 
