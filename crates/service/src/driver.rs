@@ -101,6 +101,10 @@ impl Driver {
                 break;
             }
         }
+        if !open {
+            // Heartbeats wait behind the results that nobody takes now: before any silence is judged.
+            self.hub.handle(now, Event::Deaf, &mut self.out);
+        }
         if self.hub.next_deadline().is_some_and(|at| at <= now.mono) {
             self.hub.handle(now, Event::Tick, &mut self.out);
         }

@@ -110,6 +110,8 @@ pub enum Event {
         /// Which.
         endpoint: EndpointId,
     },
+    /// Messages of peers were left waiting until now: their silence says nothing (F34).
+    Deaf,
     /// A deadline of [`next_deadline`](super::Hub::next_deadline) may have come.
     Tick,
 }

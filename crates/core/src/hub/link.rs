@@ -194,9 +194,14 @@ impl Hub {
         let gap = now.since(self.last);
         self.last = self.last.max(now);
         if gap > self.config.threshold_ms / 2 {
-            for link in self.endpoints.iter_mut().filter_map(|endpoint| endpoint.link.as_deref_mut()) {
-                link.session.forgive(now);
-            }
+            self.forgive_all(now);
+        }
+    }
+
+    /// Each peer gets a fresh threshold: it was this process that did not listen (F34).
+    pub(super) fn forgive_all(&mut self, now: Mono) {
+        for link in self.endpoints.iter_mut().filter_map(|endpoint| endpoint.link.as_deref_mut()) {
+            link.session.forgive(now);
         }
     }
 

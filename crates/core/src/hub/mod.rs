@@ -181,6 +181,7 @@ impl Hub {
             Event::Message { conn, endpoint, message } => self.on_message(conn, endpoint, message, cx),
             Event::Unreachable { conn } => self.on_unreachable(conn, cx),
             Event::Revoked { endpoint } => self.on_revoked(endpoint, cx),
+            Event::Deaf => self.forgive_all(now.mono),
             Event::Tick => self.on_tick(cx),
         }
     }

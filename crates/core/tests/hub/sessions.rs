@@ -193,6 +193,22 @@ fn f34_a_silent_peer_is_gone_but_not_because_we_slept() {
 }
 
 #[test]
+fn f34_a_peer_that_was_not_listened_to_is_not_silent() {
+    let mut rig = Rig::new();
+    rig.connect(hello(1, 1, 1));
+    for _ in 0..20 {
+        rig.mono += 10_000;
+        rig.handle(Event::Deaf);
+        rig.handle(Event::Tick);
+        assert!(rig.hub.endpoint(&endpoint(1)).unwrap().online, "its heartbeats wait to be read");
+    }
+    rig.pass(29_000);
+    assert!(rig.hub.endpoint(&endpoint(1)).unwrap().online, "a fresh threshold");
+    rig.pass(2_000);
+    assert!(!rig.hub.endpoint(&endpoint(1)).unwrap().online, "now it was listened to");
+}
+
+#[test]
 fn heartbeats_of_the_peer_keep_the_session() {
     let mut rig = Rig::new();
     let mut peer = rig.connect(hello(1, 1, 1));
