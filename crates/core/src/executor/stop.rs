@@ -3,6 +3,7 @@
 use super::attempt::Entry;
 use super::event::{Action, Signal};
 use super::{Executor, Key, Place};
+use crate::limits;
 use crate::time::Mono;
 use crate::wire::Item;
 
@@ -42,15 +43,17 @@ impl Executor {
         }
     }
 
-    /// The process is told to stop: a drain without grace, and no long wait for acknowledgements. Twice: at once.
+    /// The process is told to stop, by a scheduler that takes its node, say: running calls are asked to end at once and
+    /// must within the grace; no long wait for acknowledgements. Twice: at once.
     pub(super) fn stop(&mut self, now: Mono, out: &mut Vec<Action>) {
         if self.drain.as_ref().is_some_and(|drain| drain.leave_at.is_some()) {
             return self.exit(now, "told to stop twice".to_owned(), out);
         }
-        self.drain(now, 0);
+        self.drain(now, limits::GRACE_MS);
         if let Some(drain) = &mut self.drain {
             drain.leave_at = Some(now.after(LINGER_MS));
         }
+        self.signal_busy(Signal::Term, out);
         self.tick_stop(now, out);
     }
 
@@ -58,7 +61,7 @@ impl Executor {
         if let Some(drain) = &mut self.drain {
             if drain.kill_at.is_some_and(|at| now >= at) {
                 drain.kill_at = None;
-                self.kill_busy(out);
+                self.signal_busy(Signal::Kill, out);
             }
             if self.drain.as_ref().and_then(|drain| drain.leave_at).is_some_and(|at| now >= at) {
                 return self.exit(now, "told to stop".to_owned(), out);
@@ -70,14 +73,14 @@ impl Executor {
         }
     }
 
-    /// The grace of a drain is over.
-    fn kill_busy(&mut self, out: &mut Vec<Action>) {
+    /// Running calls end: they are asked to, or their grace is over.
+    fn signal_busy(&mut self, signal: Signal, out: &mut Vec<Action>) {
         for (id, worker) in &mut self.pool.workers {
             if !worker.pipe.is_empty() {
                 worker.signalled = true;
                 worker.deadline = None;
                 worker.kill_at = None;
-                out.push(Action::Signal { worker: *id, signal: Signal::Kill });
+                out.push(Action::Signal { worker: *id, signal });
             }
         }
     }

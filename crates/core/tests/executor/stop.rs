@@ -3,11 +3,16 @@
 use crate::rig::{Rig, run, signalled};
 use bursa_core::executor::{Action, Event, Signal};
 use bursa_core::id::WorkerId;
+use bursa_core::limits;
 use bursa_core::task::{Begun, FailureCode, Outcome};
 use bursa_core::wire::{Capacity, Item};
 
 fn kill(worker: u32) -> Action {
     Action::Signal { worker: WorkerId(worker), signal: Signal::Kill }
+}
+
+fn term(worker: u32) -> Action {
+    Action::Signal { worker: WorkerId(worker), signal: Signal::Term }
 }
 
 fn exits(actions: &[Action]) -> bool {
@@ -70,11 +75,12 @@ fn stop_ends_all_and_waits_for_acknowledgements_a_short_while() {
     assert_eq!(rig.assign([1, 2]), [run(1, 1, true)]);
     rig.started(1, 1);
     rig.took();
-    assert_eq!(rig.event(Event::Stop), [kill(1)]);
+    assert_eq!(rig.event(Event::Stop), [term(1)]);
     assert_eq!(rig.results(), [(2, Outcome::Returned, Begun::No, None)]);
+    assert_eq!(rig.pass(limits::GRACE_MS), [kill(1)], "it did not listen");
     assert_eq!(rig.exited(1, signalled(9)), []);
     assert_eq!(rig.results(), [(1, Outcome::Lost, Begun::Yes, Some(FailureCode::WalltimeExceeded))]);
-    assert!(exits(&rig.pass(3_000)), "nobody acknowledged");
+    assert!(exits(&rig.pass(1_000)), "nobody acknowledged");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The pool's surface towards the executor's driver: what it is asked for. What it reports is in `pool/report.rs`.
 
+mod remains;
 mod report;
 mod start;
 
@@ -68,6 +69,8 @@ pub struct Pool {
     dirty: BTreeSet<u32>,
     /// When to look at which worker; may hold outdated entries.
     deadlines: BTreeSet<(Instant, u32)>,
+    /// What dead workers left, and when it is killed; `None`: it was.
+    remains: BTreeMap<i32, Option<Instant>>,
     /// Made outside `pump`.
     ready: VecDeque<Event>,
     scratch: Vec<u8>,
@@ -97,6 +100,7 @@ impl Pool {
             backlog: VecDeque::new(),
             dirty: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            remains: BTreeMap::new(),
             ready: VecDeque::new(),
             scratch: vec![0; SCRATCH],
             oom: Oom::new(),
@@ -141,7 +145,7 @@ impl Pool {
     pub fn signal(&mut self, worker: WorkerId, signal: Signal) {
         let Some(process) = self.workers.get_mut(&worker.0) else { return };
         match signal {
-            Signal::Term => process.signal(Unix::SIGTERM),
+            Signal::Term => process.terminate(),
             Signal::Kill => process.kill(),
         }
     }
@@ -203,12 +207,14 @@ impl Pool {
             _ => None,
         };
         let worker = self.deadlines.first().map(|(at, _)| *at);
-        [zygote, worker].into_iter().flatten().min()
+        let remains = self.remains.values().copied().flatten().min();
+        [zygote, worker, remains].into_iter().flatten().min()
     }
 
     /// Acts on what has taken too long.
     pub fn tick(&mut self) {
         let now = Instant::now();
+        self.end_remains(now);
         match &self.zygote {
             State::Running(zygote, Some(deadline)) if *deadline <= now => {
                 proc::signal(zygote.pid, Unix::SIGKILL);
@@ -246,6 +252,7 @@ impl Pool {
                 proc::signal(pid, Unix::SIGKILL);
             }
         }
+        proc::end_descendants();
         if let Err(error) = std::fs::remove_dir_all(&self.setup.work)
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -4,7 +4,7 @@ use super::frames::{self, FromWorker, Garbage};
 use super::output::{self, Ring, Tail};
 use super::poll::{Poller, Token};
 use super::zygote::set_nonblocking;
-use crate::proc::{self, Identity};
+use crate::proc;
 use bursa_core::executor::WorkerExit;
 use bursa_core::limits;
 use bytes::{Bytes, BytesMut};
@@ -55,8 +55,8 @@ pub(super) struct Process {
     pub(super) is_closed: bool,
     pub(super) exit: Option<WorkerExit>,
     pub(super) killed: bool,
-    /// What descended from it when its call was to stop, also in sessions of their own: it ends with it.
-    kin: Vec<Identity>,
+    /// When it was sent SIGTERM.
+    terminated: Option<Instant>,
     /// Sent before its process was known.
     early: Option<Signal>,
     /// Why we ended it, if we had to.
@@ -97,7 +97,7 @@ impl Process {
             is_closed: false,
             exit: None,
             killed: false,
-            kin: Vec::new(),
+            terminated: None,
             early: None,
             fault: None,
             deadline: None,
@@ -225,24 +225,31 @@ impl Process {
         }
     }
 
+    /// Asks it to end, and all that descends from it.
+    pub(super) fn terminate(&mut self) {
+        self.terminated = Some(Instant::now());
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Since when they have their grace, if they have one.
+    pub(super) fn terminated(&self) -> Option<Instant> {
+        self.terminated.filter(|_| !self.killed)
+    }
+
     /// Signals its process group; as soon as it has one.
-    pub(super) fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
         match self.pid {
             Some(pid) if self.exit.is_none() => {
-                if signal == Signal::SIGTERM {
-                    // Now: one whose parent ends first is nobody's child any more.
-                    self.kin = proc::below(pid).into_iter().filter_map(Identity::of).collect();
-                }
                 proc::signal_group(pid, signal);
-                self.signal_kin(signal);
+                if signal == Signal::SIGTERM {
+                    // Also what left its group; SIGKILL is for when all of it was adopted.
+                    let kin = proc::below(pid).into_iter();
+                    kin.filter(|kin| !proc::is_in_group(*kin, pid)).for_each(|kin| proc::signal(kin, signal));
+                }
             }
             Some(_) => {}
             None => self.early = Some(signal),
         }
-    }
-
-    fn signal_kin(&self, signal: Signal) {
-        self.kin.iter().filter(|kin| kin.is_alive()).for_each(|kin| proc::signal(kin.pid, signal));
     }
 
     /// The zygote says which process it is.
@@ -259,12 +266,8 @@ impl Process {
         self.signal(Signal::SIGKILL);
     }
 
-    /// Its process has ended: what is left of its group ends too.
+    /// Its process has ended.
     pub(super) fn exited(&mut self, exit: WorkerExit) {
-        if let Some(pid) = self.pid {
-            proc::signal_group(pid, Signal::SIGKILL);
-            self.signal_kin(Signal::SIGKILL);
-        }
         self.exit = Some(exit);
     }
 

@@ -18,6 +18,7 @@ from .loop import Worker
 from .output import Capture, Tail
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,12 +29,19 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def keep_descendants() -> None:
+    """What a call starts stays below this process, whatever it forks: it is found and ended with this worker,
+    and nothing of another worker is taken for it."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def become_worker(descriptors: List[int], cwd: str, parent: int) -> None:
     """Runs the worker and never returns. `descriptors`: socket, pipe for fd 1 and 2, memfd."""
     status = 1
     try:
         os.setpgid(0, 0)
         die_with_parent(parent)
+        keep_descendants()
         _reset_signals()
         sock, capture = _adopt(descriptors)
         os.chdir(cwd)

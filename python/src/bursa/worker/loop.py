@@ -14,6 +14,7 @@ from . import frames
 from .calls import Functions, Runner
 from .frames import FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, SUCCESS, Inbox
 from .output import Capture
+from .remains import bury
 
 QUIET_NS = 1_000_000
 """Finished calls are sent when this long has passed since the last send, though more calls wait."""
@@ -56,6 +57,7 @@ class Worker:
             self._look()
             while not calls and not self._stopping:
                 self._flush()
+                bury()
                 self._take(self._inbox.read())
                 self._now = perf_counter_ns()
         if not calls:

@@ -148,6 +148,8 @@ impl Pool {
                 Some(Reported::Exited { exited, status, maxrss_kb, .. }) => {
                     if let Some(process) = self.workers.get_mut(&exited) {
                         process.exited(exit_of(status, maxrss_kb));
+                        let terminated = process.terminated();
+                        self.left_by(terminated);
                         self.settle(exited);
                     }
                 }

@@ -156,6 +156,7 @@ impl Pool {
             self.hear_zygote();
             return self.zygote_gone(exit);
         }
+        self.left_by_remains(pid);
         let Some((id, process)) = self.workers.iter_mut().find(|(_, process)| process.pid == Some(pid))
         else {
             return;
