@@ -6,6 +6,7 @@ import statistics
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 from faults import Fault
@@ -58,20 +59,27 @@ class Recovery:
                 return at - fault.over
         return None
 
-    def running(self, fault: Fault) -> float | None:
-        """Seconds by which the calls that ran when it came were late at most, counted from its end."""
+    def running(self, fault: Fault, following: float) -> float | None:
+        """Seconds by which the calls that ran when it came were late at most, counted from its end.
+
+        Those that the `following` fault met too were as late as they were then: the rest is for its account.
+        """
         runs = self.runs[: bisect_right(self.runs, (fault.at, 0.0, 0.0))]
-        late = [end - max(fault.over, planned) for _, end, planned in runs if end > fault.at]
+        late = [min(end, following) - max(fault.over, planned) for _, end, planned in runs if end > fault.at]
         return max(0.0, *late) if late else None
 
 
 def rows(faults: list[Fault], recovery: Recovery) -> Iterator[tuple[str, int, int, list[float], list[float]]]:
     """Kind, how often, how often alone, and the figures of the latter."""
     times = Counter(fault.kind for fault in faults)
+    starts = [*sorted(fault.at for fault in faults), inf]
     for kind in sorted(times):
         alone = [fault for fault in faults if fault.kind == kind and fault.alone]
         new = [seconds for fault in alone if (seconds := recovery.new(fault)) is not None]
-        ran = [seconds for fault in alone if (seconds := recovery.running(fault)) is not None]
+        met = ((fault, starts[bisect_right(starts, fault.at)]) for fault in alone)
+        ran = [
+            seconds for fault, following in met if (seconds := recovery.running(fault, following)) is not None
+        ]
         yield kind, times[kind], len(alone), new, [] if "client" in kind else ran
 
 
