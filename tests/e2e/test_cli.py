@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import bursa
-from conftest import ROOT, Stack, run_cli
+from conftest import BINARY, ROOT, Stack, environment, run_cli
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
@@ -146,3 +148,15 @@ def test_a_revoked_key_is_replaced_in_its_own_home(stack: Stack) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert run_cli(stack.home, "endpoint", "revoke", NOBODY).returncode == 3
     assert run_cli(stack.home, "endpoint", "delete", "spare").returncode == 0
+
+
+def test_nobody_who_reads_is_no_crash(stack: Stack) -> None:
+    env = environment(stack.home)
+    for command in (["config", "show"], ["task", "list"], ["version"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as out:
+            ended = subprocess.run(
+                [str(BINARY), *command], stdout=out, stderr=subprocess.PIPE, env=env, timeout=30
+            )
+        assert (ended.returncode, ended.stderr) == (0, b""), command

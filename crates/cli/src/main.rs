@@ -1,13 +1,13 @@
 //! The `bursa` command: service, endpoint and client in one binary.
 //!
 //! Parses, dispatches, prints, and turns the outcome into an exit code. Everything else is in the crates below.
-#![expect(clippy::print_stdout, reason = "the one crate that talks to people")]
 
+#[macro_use]
+mod output;
 mod args;
 mod client;
 mod commands;
 mod exit;
-mod output;
 mod settings;
 
 use clap::Parser;

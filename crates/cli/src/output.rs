@@ -5,40 +5,52 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use std::io::Write as _;
 
+/// Prints a line. `println!` would panic where nobody reads any more, as after `| head`: the exit code says it too.
+macro_rules! say {
+    ($($arg:tt)*) => {
+        $crate::output::line(format_args!($($arg)*))
+    };
+}
+
+/// See `say!`.
+pub(crate) fn line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// Prints a JSON document on one line.
 pub(crate) fn print_json(value: &Value) {
-    println!("{value}");
+    say!("{value}");
 }
 
 /// Prints rows under headings; `nothing` where there are none.
 pub(crate) fn print_table(headings: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
     if rows.is_empty() {
-        println!("{nothing}");
+        say!("{nothing}");
         return;
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings.iter().copied());
     table.add_rows(rows);
-    println!("{}", table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"));
+    say!("{}", table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"));
 }
 
 /// Prints the fields of an object, one a line.
 pub(crate) fn print_fields(value: &Value) {
     let Value::Object(fields) = value else {
-        println!("{value}");
+        say!("{value}");
         return;
     };
     let width = fields.keys().map(String::len).max().unwrap_or(0);
     for (name, value) in fields {
         match value {
             Value::Object(inner) if !inner.is_empty() => {
-                println!("{name}:");
+                say!("{name}:");
                 for (name, value) in inner {
-                    println!("  {name}: {}", text(value).replace('\n', "\n    "));
+                    say!("  {name}: {}", text(value).replace('\n', "\n    "));
                 }
             }
-            value => println!("{name:width$}  {}", text(value)),
+            value => say!("{name:width$}  {}", text(value)),
         }
     }
 }

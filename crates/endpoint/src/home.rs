@@ -32,7 +32,7 @@ pub enum Error {
     )]
     Name(String),
     /// No such endpoint here.
-    #[error("there is no endpoint '{name}' in {home}: run `bursa endpoint register {name}` first, or give another --home", home = .home.display())]
+    #[error("there is no endpoint '{name}' in {home}: run `bursa endpoint new {name}` first, or give another --home", home = .home.display())]
     Missing {
         /// Its name.
         name: String,

@@ -4,6 +4,7 @@
 //! tokens of clients, the configuration and endpoints' keys are not the service's.
 
 use crate::Error;
+use crate::restore;
 use crate::store::{Error as StoreError, Paths, copy};
 use bursa_core::id::Hash;
 use std::ffi::OsString;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const DATABASE: &str = "bursa.db";
 /// The service's key in the tar.
 pub(crate) const KEY: &str = "curve.key";
+/// What the two must be, in the tar: a line for each, hash and name.
+pub(crate) const CHECKSUMS: &str = "checksums";
 /// The directory of payload files in the tar.
 pub(crate) const PAYLOADS: &str = "payloads";
 
@@ -42,6 +45,7 @@ pub fn backup(home: &Path, file: &Path) -> Result<Saved, Error> {
             "there is nothing to back up: {database} does not exist; choose the home with --home"
         )));
     }
+    may_be_written(&service, file)?;
     let (partial, snapshot) = (beside(file, ".partial"), beside(file, ".db.partial"));
     let saved = write(&paths, &service.join(KEY), &partial, &snapshot);
     let _ = fs::remove_file(&snapshot);
@@ -50,8 +54,36 @@ pub fn backup(home: &Path, file: &Path) -> Result<Saved, Error> {
         return saved;
     }
     fs::rename(&partial, file).map_err(StoreError::io("cannot write", file))?;
-    sync(file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    sync(directory(file))?;
     saved
+}
+
+/// A backup replaces an older one and nothing else: no device, no link, and nothing that the service has.
+fn may_be_written(service: &Path, file: &Path) -> Result<(), Error> {
+    let refused = |why: &str| {
+        Err(Error::Refused(format!(
+            "{} is not written: {why}; name a new file for the backup",
+            file.display()
+        )))
+    };
+    let parent = directory(file);
+    let parent = parent.canonicalize().map_err(StoreError::io("cannot write the backup into", parent))?;
+    if service.canonicalize().is_ok_and(|service| parent.starts_with(service)) {
+        return refused("it lies among the service's own files");
+    }
+    match fs::symlink_metadata(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::io("cannot look at", file)(error).into()),
+        Ok(there) if !there.is_file() => refused("it is there and no regular file"),
+        Ok(there) if there.len() > 0 && !restore::is_backup(file) => {
+            refused("it is there and no backup of Bursa")
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+fn directory(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {
@@ -80,6 +112,8 @@ fn write(paths: &Paths, key: &Path, partial: &Path, snapshot: &Path) -> Result<S
         append(&mut tar, &payload(Path::new(PAYLOADS), &hash), size, file).map_err(cannot())?;
         payload_files += 1;
     }
+    let sums = checksum(key, KEY)? + &checksum(snapshot, DATABASE)?;
+    append(&mut tar, Path::new(CHECKSUMS), sums.len() as u64, sums.as_bytes()).map_err(cannot())?;
     // The database comes last: a file that was cut off has none.
     for (name, path) in [(KEY, key), (DATABASE, snapshot)] {
         let file = File::open(path).map_err(StoreError::io("cannot read", path))?;
@@ -90,6 +124,13 @@ fn write(paths: &Paths, key: &Path, partial: &Path, snapshot: &Path) -> Result<S
     file.sync_all().map_err(cannot())?;
     let bytes = file.metadata().map_err(cannot())?.len();
     Ok(Saved { bytes, payload_files })
+}
+
+/// The line of a file in [`CHECKSUMS`].
+pub(crate) fn checksum(path: &Path, name: &str) -> Result<String, Error> {
+    let mut hasher = blake3::Hasher::new();
+    let read = File::open(path).and_then(|file| hasher.update_reader(file).map(|hasher| hasher.finalize()));
+    Ok(format!("{}  {name}\n", read.map_err(StoreError::io("cannot read", path))?))
 }
 
 fn append(tar: &mut tar::Builder<File>, name: &Path, size: u64, data: impl Read) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 //! All is unpacked and checked first. From then on a directory `restoring` says that the swap is under way: a service
 //! does not start beside it, and running the restore again completes it.
 
-use crate::backup::{DATABASE, KEY, PAYLOADS, payload, sync};
+use crate::backup::{CHECKSUMS, DATABASE, KEY, PAYLOADS, checksum, payload, sync};
 use crate::home::Home;
 use crate::store::{Error as StoreError, Paths, copy};
 use crate::{Error, clock};
@@ -50,7 +50,11 @@ pub fn restore(home: &Path, file: &Path, force: bool) -> Result<Restored, Error>
 }
 
 fn unpack(file: &Path, fresh: &Path) -> Result<usize, Error> {
-    let cannot = |error: std::io::Error| not_whole(file, &error.to_string());
+    // What the system refuses, such as a full disk, is not the backup's fault.
+    let cannot = |error: std::io::Error| match error.raw_os_error() {
+        Some(_) => StoreError::io("cannot unpack", file)(error).into(),
+        None => not_whole(file, &error.to_string()),
+    };
     let mut tar = tar::Archive::new(File::open(file).map_err(StoreError::io("cannot read", file))?);
     let mut payload_files = 0;
     let mut directories = vec![fresh.to_owned()];
@@ -76,10 +80,14 @@ fn unpack(file: &Path, fresh: &Path) -> Result<usize, Error> {
             return Err(not_whole(file, &format!("{} has other content than its name says", name.display())));
         }
     }
-    for name in [DATABASE, KEY] {
+    for name in [DATABASE, KEY, CHECKSUMS] {
         if !fresh.join(name).exists() {
             return Err(not_whole(file, &format!("it has no {name}")));
         }
+    }
+    let sums = fs::read_to_string(fresh.join(CHECKSUMS)).map_err(cannot)?;
+    if sums != checksum(&fresh.join(KEY), KEY)? + &checksum(&fresh.join(DATABASE), DATABASE)? {
+        return Err(not_whole(file, "its database or its key are not what they were when it was made"));
     }
     directories.sort_unstable();
     directories.dedup();
@@ -90,12 +98,20 @@ fn unpack(file: &Path, fresh: &Path) -> Result<usize, Error> {
 
 /// The content that a file of this name must have; `Some(None)`: any. `None`: a backup has no such file.
 fn expected(name: &Path) -> Option<Option<Hash>> {
-    if name == Path::new(DATABASE) || name == Path::new(KEY) {
+    if [DATABASE, KEY, CHECKSUMS].iter().any(|known| name == Path::new(known)) {
         return Some(None);
     }
     let Component::Normal(last) = name.components().next_back()? else { return None };
     let hash = Hash(*blake3::Hash::from_hex(last.as_encoded_bytes()).ok()?.as_bytes());
     (name == payload(Path::new(PAYLOADS), &hash)).then_some(Some(hash))
+}
+
+/// Whether `file` begins as a backup does.
+pub(crate) fn is_backup(file: &Path) -> bool {
+    let Ok(file) = File::open(file) else { return false };
+    let mut tar = tar::Archive::new(file);
+    let first = tar.entries().ok().and_then(|mut entries| entries.next()?.ok());
+    first.and_then(|entry| entry.path().ok().map(|name| expected(&name).is_some())).unwrap_or(false)
 }
 
 fn not_whole(file: &Path, why: &str) -> Error {

@@ -102,6 +102,40 @@ fn what_was_accepted_before_a_backup_ends_after_its_restore() {
 }
 
 #[test]
+fn a_backup_takes_the_place_of_an_older_one_and_of_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, file) = (dir.path().join("home"), dir.path().join("saved"));
+    let _service = start(&home);
+    let there = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (thesis, link) = (there("thesis.tex", "years of work"), dir.path().join("link"));
+    std::os::unix::fs::symlink(&thesis, &link).unwrap();
+    let own = home.join("service/bursa.db");
+    let before = fs::metadata(&own).unwrap().len();
+    for (target, why) in [
+        (&own, "among the service's own files"),
+        (&home.join("service/saved.tar"), "among the service's own files"),
+        (&home.join("../home/service/saved.tar"), "among the service's own files"),
+        (&thesis, "no backup of Bursa"),
+        (&link, "no regular file"),
+        (&dir.path().to_owned(), "no regular file"),
+        (&"/dev/full".into(), "no regular file"),
+        (&dir.path().join("nowhere/saved.tar"), "cannot write the backup into"),
+    ] {
+        let text = backup(&home, target).unwrap_err().to_string();
+        assert!(text.contains(why), "{}: {text}", target.display());
+    }
+    assert_eq!(fs::read(&thesis).unwrap(), b"years of work");
+    assert!(fs::metadata(&own).unwrap().len() >= before && !home.join("service/saved.tar").exists());
+    backup(&home, &file).unwrap();
+    backup(&home, &file).unwrap();
+    backup(&home, &there("empty", "")).unwrap();
+}
+
+#[test]
 fn a_file_that_is_no_whole_backup_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (home, file) = (dir.path().join("home"), dir.path().join("saved"));
@@ -119,7 +153,10 @@ fn a_file_that_is_no_whole_backup_changes_nothing() {
     let last = whole.len() - 8_192;
     let mut garbage = whole.clone();
     garbage[last - 40_000..last].fill(0xa5);
+    let mut changed = whole.clone();
+    changed[last - 30_000] ^= 1;
     for (what, bytes) in [
+        ("one other bit in the database", &changed[..]),
         ("cut in the first file", &whole[..5_000]),
         ("cut behind the payloads", &whole[..70_656]),
         ("cut in the database", &whole[..whole.len() - 20_000]),

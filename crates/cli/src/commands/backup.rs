@@ -15,8 +15,8 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Backup) -> anyho
         });
         output::print_json(&shown);
     } else {
-        println!("{file} holds the service of {}: {} bytes", settings.home().display(), saved.bytes);
-        println!("it holds secrets: keep it as you keep keys; `bursa restore {file}` brings it back");
+        say!("{file} holds the service of {}: {} bytes", settings.home().display(), saved.bytes);
+        say!("it holds secrets: keep it as you keep keys; `bursa restore {file}` brings it back");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,7 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Config) -> anyho
             .collect();
         output::print_json(&json!({"home": settings.home(), "keys": entries}));
     } else {
-        println!("home {}\n", settings.home().display());
+        say!("home {}\n", settings.home().display());
         let rows = shown.map(|(key, (value, source))| {
             vec![key.name.into(), value.into(), source.to_string(), key.env.into(), key.about.into()]
         });

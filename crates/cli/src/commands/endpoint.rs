@@ -67,7 +67,7 @@ fn new(settings: &Settings, as_json: bool, name: &str, description: &str) -> any
     if as_json {
         output::print_json(&json!({"endpoint_id": id, "name": name}));
     } else {
-        println!("endpoint {name} is {id}; start it with `bursa endpoint start {name}`");
+        say!("endpoint {name} is {id}; start it with `bursa endpoint start {name}`");
     }
     Ok(())
 }
@@ -85,7 +85,7 @@ fn start_in_background(
     if as_json {
         output::print_json(&ready);
     } else {
-        println!("endpoint {} runs in the background (process {})", endpoint.name, field(&ready, "pid"));
+        say!("endpoint {} runs in the background (process {})", endpoint.name, field(&ready, "pid"));
     }
     Ok(())
 }
@@ -94,9 +94,9 @@ fn stop(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<()> {
     let failed = |text: String| Err(Coded { code: FAILED, text }.into());
     match control::stop(&home::load(settings.home(), name)?)? {
         Stopped::Ended(_) if as_json => output::print_json(&json!({"stopped": name})),
-        Stopped::Ended(owner) => println!("endpoint {name} is stopped ({owner})"),
+        Stopped::Ended(owner) => say!("endpoint {name} is stopped ({owner})"),
         Stopped::WasNot if as_json => output::print_json(&json!({"stopped": name})),
-        Stopped::WasNot => println!("endpoint {name} does not run"),
+        Stopped::WasNot => say!("endpoint {name} does not run"),
         Stopped::PartOfUp { pid } => {
             return failed(format!("endpoint {name} is run by `bursa up`; stop that (kill {pid})"));
         }
@@ -121,7 +121,7 @@ fn delete(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<
     if as_json {
         output::print_json(&json!({"deleted": id}));
     } else {
-        println!("endpoint {endpoint} is deleted");
+        say!("endpoint {endpoint} is deleted");
     }
     Ok(())
 }
@@ -138,11 +138,9 @@ fn revoke(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<
     if as_json {
         output::print_json(&json!({"revoked": id, "new_key": directory.is_some()}));
     } else if directory.is_some() {
-        println!("the key of endpoint {endpoint} is revoked, and a new one registered: start it again");
+        say!("the key of endpoint {endpoint} is revoked, and a new one registered: start it again");
     } else {
-        println!(
-            "the key of endpoint {endpoint} is revoked: register it again with a new key in its own home"
-        );
+        say!("the key of endpoint {endpoint} is revoked: register it again with a new key in its own home");
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(super) fn run(settings: &Settings, json: bool, command: &Function) -> anyhow
             if json {
                 output::print_json(&serde_json::json!({"deleted": function}));
             } else {
-                println!("function {function} is deleted; tasks already accepted still run");
+                say!("function {function} is deleted; tasks already accepted still run");
             }
         }
     }

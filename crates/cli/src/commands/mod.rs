@@ -71,6 +71,6 @@ fn print_version(json: bool) {
     if json {
         output::print_json(&serde_json::json!({"version": version, "api": "v1"}));
     } else {
-        println!("bursa {version}");
+        say!("bursa {version}");
     }
 }

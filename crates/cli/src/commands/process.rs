@@ -195,7 +195,7 @@ pub(super) fn watch_endpoint(settings: &Settings, json: bool, process: &Process)
             Report::AllReady if json => {
                 output::print_json(&json!({"endpoint_id": id, "name": name, "pid": std::process::id()}));
             }
-            Report::AllReady => println!("endpoint {name} ({id}) is ready; Ctrl-C stops it"),
+            Report::AllReady => say!("endpoint {name} ({id}) is ready; Ctrl-C stops it"),
             trouble => tell_trouble(&trouble),
         }
         Ok(())
@@ -209,7 +209,7 @@ pub(super) fn service(settings: &Settings, json: bool, in_foreground: bool) -> a
     start_log(settings, (!in_foreground).then_some("service.log"))?;
     let ready = move |ready: bursa_service::Ready| {
         if in_foreground && !json {
-            println!("service is ready at {}; endpoints connect to {}", ready.url, ready.zmq);
+            say!("service is ready at {}; endpoints connect to {}", ready.url, ready.zmq);
         } else {
             let key = ready.service_key;
             output::print_json(&json!({"url": ready.url, "zmq": ready.zmq, "service_key": key}));

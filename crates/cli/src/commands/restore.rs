@@ -21,13 +21,9 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Restore) -> anyh
         });
         output::print_json(&shown);
     } else {
-        println!(
-            "{} is restored from {}; start it as before",
-            settings.home().display(),
-            command.file.display()
-        );
+        say!("{} is restored from {}; start it as before", settings.home().display(), command.file.display());
         if let Some(aside) = restored.aside {
-            println!("what was there is in {}; remove it when it is not needed", aside.display());
+            say!("what was there is in {}; remove it when it is not needed", aside.display());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -78,8 +78,8 @@ fn explain(as_json: bool, mut task: Value) {
     if as_json {
         return output::print_json(&task);
     }
-    println!("{}", field(&task, "message"));
-    println!("next: {}\n", field(&task, "next"));
+    say!("{}", field(&task, "message"));
+    say!("next: {}\n", field(&task, "next"));
     if let Value::Object(facts) = &mut task {
         facts.retain(|name, _| !["message", "next"].contains(&name.as_str()));
     }
@@ -91,6 +91,6 @@ fn cancelled(as_json: bool, answer: &Value) {
         return output::print_json(answer);
     }
     for task in answer["tasks"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        println!("{}  {}", field(task, "task_id"), field(task, "state"));
+        say!("{}  {}", field(task, "task_id"), field(task, "state"));
     }
 }

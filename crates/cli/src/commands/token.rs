@@ -15,14 +15,14 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Token) -> anyhow
     match command {
         Token::New { name } => {
             let made = client.post("/tokens", &json!({"name": name}))?;
-            if as_json { output::print_json(&made) } else { println!("{}", field(&made, "token")) }
+            if as_json { output::print_json(&made) } else { say!("{}", field(&made, "token")) }
         }
         Token::Revoke { id } => {
             client.delete(&format!("/tokens/{id}"))?;
             if as_json {
                 output::print_json(&json!({"revoked": id}));
             } else {
-                println!("token {id} is revoked");
+                say!("token {id} is revoked");
             }
         }
         Token::List | Token::Show => {
@@ -46,7 +46,7 @@ fn show(settings: &Settings, as_json: bool) -> anyhow::Result<ExitCode> {
     if as_json {
         output::print_json(&json!({"url": credentials.url, "token": credentials.token}));
     } else {
-        println!("{}", credentials.token);
+        say!("{}", credentials.token);
     }
     Ok(ExitCode::SUCCESS)
 }

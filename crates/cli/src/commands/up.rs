@@ -104,9 +104,9 @@ fn announce(settings: &Settings, json: bool, service: &Service) -> anyhow::Resul
             &json!({"url": service.url, "token": token, "endpoint_id": id, "home": home, "pid": pid}),
         );
     } else {
-        println!("service is ready at {}, endpoint {LOCAL} is {id}", service.url);
-        println!("SDK and CLI here find both by themselves; the token is in {home}/client.toml");
-        println!("Ctrl-C stops everything");
+        say!("service is ready at {}, endpoint {LOCAL} is {id}", service.url);
+        say!("SDK and CLI here find both by themselves; the token is in {home}/client.toml");
+        say!("Ctrl-C stops everything");
     }
     Ok(())
 }

@@ -53,8 +53,9 @@ impl Endpoint {
         let refuse = |reason, text: String| Judgement::Refuse(Refusal { reason, is_final: true, text });
         let Peer::Manager { endpoint, generation, manager } = hello.peer else { return Judgement::Protocol };
         if endpoint != self.id {
-            let text =
-                format!("this key does not belong to endpoint {endpoint}; register the endpoint again");
+            let text = format!(
+                "this key does not belong to endpoint {endpoint}; `bursa endpoint revoke NAME` in its home gives it a new one"
+            );
             return refuse(RefusedReason::Revoked, text);
         }
         if self.deleted {

@@ -184,7 +184,7 @@ impl Hub {
 
     pub(super) fn on_revoked(&mut self, id: EndpointId, cx: &mut Cx<'_>) {
         let Some(&endpoint) = self.by_id.get(&id) else { return };
-        let text = "the key of this endpoint was revoked; register the endpoint again".to_owned();
+        let text = "the key of this endpoint was revoked; `bursa endpoint revoke NAME` in its home gives it a new one".to_owned();
         let refusal = Refusal { reason: RefusedReason::Revoked, is_final: true, text };
         self.refuse_link(endpoint, refusal, cx);
     }

@@ -49,7 +49,10 @@ pub(crate) async fn register(
             return Err(taken(endpoint, "this id belongs to another key or user"));
         }
         Changed::Endpoint(Added::Revoked) => {
-            return Err(taken(endpoint, "this key was revoked; make a new one"));
+            let what = format!("the endpoint {endpoint} cannot be registered");
+            let next = "run `bursa endpoint revoke NAME` in the endpoint's home while the service runs (`bursa serve`): \
+                        that gives it a new key";
+            return Err(ApiError::conflict(what, "its key was revoked", next));
         }
         Changed::Endpoint(Added::Deleted) => return Err(taken(endpoint, "this endpoint was deleted")),
         Changed::Endpoint(Added::KeyTaken) => {
