@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 /// Why a text is not an id: names the kind that was expected and the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{given}' is no {kind} id: expected a UUID such as 0192f0c1-2345-7abc-8def-0123456789ab")]
+#[error("'{given}' is not the id of a {kind}: expected a UUID such as 0192f0c1-2345-7abc-8def-0123456789ab")]
 pub struct ParseIdError {
     /// The kind of id that was expected, in words.
     pub kind: &'static str,
@@ -189,6 +189,6 @@ mod tests {
     #[test]
     fn a_bad_id_names_the_kind_and_the_text() {
         let error = "nonsense".parse::<EndpointId>().unwrap_err().to_string();
-        assert!(error.starts_with("'nonsense' is no endpoint id"), "{error}");
+        assert!(error.starts_with("'nonsense' is not the id of a endpoint"), "{error}");
     }
 }

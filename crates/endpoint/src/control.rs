@@ -128,12 +128,15 @@ pub fn stop(endpoint: &EndpointDir) -> Result<Stopped, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
 
-    /// A process with these words in its command line, which ends when its stdin does.
+    /// A process with these words in its command line, which ends when its stdin does. It says that it runs: only then
+    /// its command line is there to be read.
     fn process(words: &[&str]) -> (std::process::Child, i32) {
         let mut command = Command::new("sh");
-        let child =
-            command.args(["-c", "read line", "bursa"]).args(words).stdin(Stdio::piped()).spawn().unwrap();
+        let command = command.args(["-c", "echo; read line", "bursa"]).args(words);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         (child, pid)
     }
