@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 
 import bursa
+from run import BINARY, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-BINARY = os.environ.get("BURSA_BIN", str(ROOT / "target/release/bursa"))
 TASKS = int(os.environ.get("BURSA_BENCH_TASKS", "1000000"))
 TARGET_MB = 600
 

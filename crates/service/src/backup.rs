@@ -126,11 +126,16 @@ fn write(paths: &Paths, key: &Path, partial: &Path, snapshot: &Path) -> Result<S
     Ok(Saved { bytes, payload_files })
 }
 
-/// The line of a file in [`CHECKSUMS`].
-pub(crate) fn checksum(path: &Path, name: &str) -> Result<String, Error> {
+/// The hash of a file's content, read in pieces.
+pub(crate) fn hash_of(path: &Path) -> Result<Hash, Error> {
     let mut hasher = blake3::Hasher::new();
     let read = File::open(path).and_then(|file| hasher.update_reader(file).map(|hasher| hasher.finalize()));
-    Ok(format!("{}  {name}\n", read.map_err(StoreError::io("cannot read", path))?))
+    Ok(Hash(*read.map_err(StoreError::io("cannot read", path))?.as_bytes()))
+}
+
+/// The line of a file in [`CHECKSUMS`].
+pub(crate) fn checksum(path: &Path, name: &str) -> Result<String, Error> {
+    Ok(format!("{}  {name}\n", hash_of(path)?))
 }
 
 fn append(tar: &mut tar::Builder<File>, name: &Path, size: u64, data: impl Read) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 //! All is unpacked and checked first. From then on a directory `restoring` says that the swap is under way: a service
 //! does not start beside it, and running the restore again completes it.
 
-use crate::backup::{CHECKSUMS, DATABASE, KEY, PAYLOADS, checksum, payload, sync};
+use crate::backup::{CHECKSUMS, DATABASE, KEY, PAYLOADS, checksum, hash_of, payload, sync};
 use crate::home::Home;
 use crate::store::{Error as StoreError, Paths, copy};
 use crate::{Error, clock};
@@ -75,7 +75,7 @@ fn unpack(file: &Path, fresh: &Path) -> Result<usize, Error> {
         std::io::copy(&mut entry, &mut written).map_err(cannot)?;
         written.sync_all().map_err(StoreError::io("cannot write", &path))?;
         if let Some(hash) = hash
-            && Hash::of(&fs::read(&path).map_err(StoreError::io("cannot read", &path))?) != hash
+            && hash_of(&path)? != hash
         {
             return Err(not_whole(file, &format!("{} has other content than its name says", name.display())));
         }

@@ -17,7 +17,7 @@ pub(crate) struct Names {
     pub(crate) peers: [Peer; 3],
 }
 
-const OUTCOMES: [Outcome; 9] = [
+pub(crate) const OUTCOMES: [Outcome; 9] = [
     Outcome::Success,
     Outcome::Error,
     Outcome::Died,

@@ -2,24 +2,13 @@
 //! still ends.
 
 use crate::rig::*;
+use crate::words::OUTCOMES;
 use bursa_core::hub::{Answer, Event, Token};
 use bursa_core::id::Hash;
 use bursa_core::rng::Rng;
-use bursa_core::task::{Begun, Outcome, TaskState};
+use bursa_core::task::{Begun, TaskState};
 use bursa_core::wire::{Attempt, Hello, Item, Message, ResetReason};
 use bytes::Bytes;
-
-const OUTCOMES: [Outcome; 9] = [
-    Outcome::Success,
-    Outcome::Error,
-    Outcome::Died,
-    Outcome::Timeout,
-    Outcome::Expired,
-    Outcome::Cancelled,
-    Outcome::Lost,
-    Outcome::Returned,
-    Outcome::Environment,
-];
 
 fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[usize::try_from(rng.below(from.len() as u64)).unwrap()]
@@ -125,19 +114,7 @@ fn anything_may_be_said_in_any_order() {
         rig.settle();
         sessions += rig.count(bursa_core::hub::Counter::Sessions);
         // An honest manager comes, holds nothing, and runs what is left.
-        let mut words = hello(9, 9, 1);
-        words.capacity = capacity(100);
-        let mut peer = rig.connect(words);
-        let mut left = assigns(&peer.extra);
-        for _ in 0..50 {
-            for assign in std::mem::take(&mut left) {
-                let mut ended = done(0, assign.attempt, Outcome::Success, Begun::Yes);
-                ended.task = assign.task;
-                rig.say(&mut peer, vec![Item::Result(Box::new(ended))]);
-            }
-            rig.settle();
-            left = assigns(&rig.hear(&mut peer));
-        }
+        rig.run_out(9, 50);
         assert!(rig.store.live().is_empty(), "seed {seed}: {:?}", rig.store.live().len());
         assert!(rig.store.rows.values().all(|row| row.writes == 1), "seed {seed}");
         let status = rig.hub.endpoint(&endpoint(1)).unwrap();

@@ -117,6 +117,12 @@ fn find(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError
     row.ok_or_else(|| ApiError::not_found("endpoint", id))
 }
 
+/// An endpoint that the user may change; where he may not it does not exist for him.
+fn find_to_change(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
+    let row = find(app, user, id)?;
+    if policy::may_change(user, row.user_no) { Ok(row) } else { Err(ApiError::not_found("endpoint", id)) }
+}
+
 async fn status_of(app: &App, id: EndpointId) -> Result<Option<EndpointStatus>, ApiError> {
     Ok(app.handle.endpoints(vec![id]).await?.pop().flatten())
 }
@@ -175,10 +181,7 @@ pub(crate) async fn revoke_key(
     State(app): State<App>,
     PathId(id): PathId<EndpointId>,
 ) -> Result<Response, ApiError> {
-    let row = find(&app, &user, &id)?;
-    if !policy::may_change(&user, row.user_no) {
-        return Err(ApiError::not_found("endpoint", id));
-    }
+    find_to_change(&app, &user, &id)?;
     changed(&app, Change::RevokeKey { endpoint: id, user_no: user.no }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -192,10 +195,7 @@ pub(crate) async fn delete(
     State(app): State<App>,
     PathId(id): PathId<EndpointId>,
 ) -> Result<Response, ApiError> {
-    let row = find(&app, &user, &id)?;
-    if !policy::may_change(&user, row.user_no) {
-        return Err(ApiError::not_found("endpoint", id));
-    }
+    find_to_change(&app, &user, &id)?;
     match app.handle.delete_endpoint(id).await? {
         Reply::Deleted => Ok(StatusCode::NO_CONTENT.into_response()),
         reply => Err(reply_error(reply)),
