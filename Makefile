@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim sim-scale fuzz e2e chaos bench backlog failures openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## Show this list
 demo: setup build ## Set everything up and watch it work
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) examples/demo.py
 
-test: setup lint unit build e2e ## The whole test ladder
+test: setup lint unit instructions build e2e ## The whole test ladder
 
 check: ## Fast feedback while editing
 	cargo check --workspace --all-targets
@@ -42,6 +42,13 @@ sim-scale: ## 131,072 simulated workers, 1,310,720 tasks: real time and memory
 
 fuzz: ## Every fuzz target for SECONDS=300; findings go into a __fuzz__/*/corpus
 	BOLERO_RANDOM_TEST_TIME_MS=$(or $(SECONDS),300)000 cargo test --workspace --locked --no-fail-fast fuzzed
+
+instructions: system ## What a task costs machines and codec, against bench/instructions.json; UPDATE=1 accepts
+	$(PYTHON) bench/instructions.py $(if $(UPDATE),--update)
+
+costs: ## The same in time on this machine, and the memory of 1,000,000 queued tasks
+	cargo bench --locked -p bursa-core --bench costs
+	cargo bench --locked -p bursa-core --bench costs -- queued
 
 e2e: setup build ## The real binary: real ZeroMQ, real workers, power cuts
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/e2e
