@@ -58,13 +58,13 @@ chaos: setup build ## A load while everything is killed, paused and cut, for MIN
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)
 
 bench: setup build ## Speed; writes bench/results/latest.json
-	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/run.py
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.run $(MEASURES)
 
 backlog: setup build ## Memory of 1,000,000 queued tasks
-	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/backlog.py
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.backlog
 
 failures: setup build ## How calls fare when a process fails; writes docs/images/failures.svg
-	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) bench/failures.py
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.failures
 
 openapi: ## Rewrite docs/openapi.json from the handlers
 	BURSA_REGENERATE=1 cargo test -p bursa-service --test openapi

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import bursa
-from run import BINARY, ROOT
+from bench.stack import BINARY, ROOT
 
 TASKS = int(os.environ.get("BURSA_BENCH_TASKS", "1000000"))
 TARGET_MB = 600

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bursa
-from failures_plot import picture
-from run import BINARY, ROOT, below
+from bench.failures_plot import picture
+from bench.processes import below
+from bench.stack import BINARY, ROOT
 
 RATE, CALL_S, FAULT_S, LOAD_S = 48, 0.1, 2.0, 8.0
 SETTINGS = {
