@@ -1,1 +1,1 @@
-"""Benchmarks: `make bench`, `make bench-peers`, `make bench-compare`, `make plots`; docs/benchmarks.md explains them."""
+"""Benchmarks, one measure a file: `python -m bench.NAME`; docs/benchmarks.md explains them."""

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import bursa
+
 from bench.stack import BINARY, ROOT
 
 TASKS = int(os.environ.get("BURSA_BENCH_TASKS", "1000000"))

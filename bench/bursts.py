@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import bursa
+
 from bench.row import Row, at_least, at_most, detail, spread, text
 from bench.stack import WORKERS, Stack, fresh
 
@@ -25,7 +26,7 @@ def same(x: object) -> object:
 
 
 def burst(submit: Callable[[Callable, int], object], count: int) -> float:
-    """Seconds for `count` no-ops, submitted one by one and all waited for; each must give its own number back."""
+    """Seconds for `count` no-ops, submitted one by one and all waited for; each must give its number back."""
     started = time.perf_counter()
     futures = [submit(same, number) for number in range(count)]
     results = [future.result() for future in futures]

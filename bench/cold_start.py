@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bursa
+
 from bench.row import Row, at_most, detail, spread, text
 from bench.stack import running, scratch
 

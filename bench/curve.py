@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import bursa
+
 from bench.bursts import burst
 from bench.row import Row, detail, text
 from bench.stack import WORKERS, Stack, fresh

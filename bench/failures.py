@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bursa
+
 from bench.failures_plot import picture
 from bench.processes import below
 from bench.stack import BINARY, ROOT

@@ -54,7 +54,7 @@ def busy_s() -> float:
 
 
 class Watch:
-    """Load, CPU seconds of this process and all below it, and CPU seconds of everybody else, while it is entered."""
+    """While it is entered: CPU seconds of this process and all below it, and of everybody else."""
 
     def __enter__(self) -> Watch:
         self._began = (time.perf_counter(), busy_s(), cpu_of(tree(os.getpid())))

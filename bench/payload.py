@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import bursa
+
 from bench.row import Row, at_least, at_most, detail, percentile, spread, text
 from bench.stack import Stack, fresh
 

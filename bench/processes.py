@@ -57,7 +57,7 @@ def cpu_of(pids: Iterable[int]) -> float:
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """`rss`: resident; `pss`: the same with each shared page split among those who share it; `most`: the highest rss."""
+    """`rss`: resident; `pss`: the same, a shared page split among its users; `most`: the highest rss."""
     try:
         rollup = fields_of(Path(f"/proc/{pid}/smaps_rollup"))
         status = fields_of(Path(f"/proc/{pid}/status"))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import bursa
+
 from bench.row import Row, at_least, detail, spread, text
 from bench.stack import WORKERS, Stack, fresh
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bursa
+
 from bench.processes import cpu_s, memory_mb, switches, tree, words
 
 ROOT = Path(__file__).resolve().parents[1]
