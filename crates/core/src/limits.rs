@@ -90,6 +90,11 @@ pub const HIGH_WATER: i32 = 4 * 64;
 pub const OUTBOX_ITEMS: usize = 4 * CREDIT_TASKS;
 /// Connections that an acceptor tells apart: twice the endpoints, so that every endpoint may be reconnecting.
 pub const CONNECTIONS: usize = 2 * ENDPOINTS;
+/// What nobody waits for waits this long for a message that leaves anyway (F39): longer than a quick call takes from end to
+/// end, shorter than anybody notices.
+pub const LINGER_MS: u64 = 10;
+/// So many items of it leave at once: a message is cheap by then.
+pub const LINGER_ITEMS: usize = 64;
 /// Strays answered per second by a manager: more would let a confused peer keep it busy (F2).
 pub const STRAY_RESETS: u32 = 100;
 /// Function hashes listed in a `Hello`.

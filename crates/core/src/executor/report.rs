@@ -85,7 +85,7 @@ impl Executor {
     }
 
     /// Says what is new since the last round.
-    pub(super) fn report(&mut self, _now: Mono) {
+    pub(super) fn report(&mut self, now: Mono) {
         if !self.uplink.is_up() {
             self.begun.clear();
             return;
@@ -97,7 +97,7 @@ impl Executor {
             self.uplink.asked.insert(hash);
             self.uplink.say(Item::WantFunction { hash });
         }
-        let talks = self.uplink.session.as_ref().is_some_and(|session| session.unsent() > 0);
+        let talks = self.uplink.session.as_ref().is_some_and(|session| session.leaves(now));
         if talks || self.capacity_news {
             self.report_capacity();
         }

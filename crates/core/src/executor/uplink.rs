@@ -165,7 +165,7 @@ impl Uplink {
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         match (self.link, &self.session) {
             (Link::Up, Some(session)) => {
-                self.silent_at().map(|at| at.min(session.ping_due(self.heartbeat_ms)))
+                self.silent_at().map(|at| at.min(session.flush_due(self.heartbeat_ms)))
             }
             _ => Some(self.until),
         }

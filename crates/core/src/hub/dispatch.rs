@@ -25,6 +25,9 @@ impl Hub {
             let conn = link.conn;
             link.session.flush(cx.now.mono, |message| cx.out.push(Action::Send { conn, message }));
             if !filled || link.session.unsent() > 0 {
+                if link.session.lingers_until().is_some_and(|at| at < link.timer) {
+                    self.set_timer(endpoint);
+                }
                 return;
             }
         }

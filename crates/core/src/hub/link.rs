@@ -206,10 +206,11 @@ impl Hub {
     }
 
     fn due(&self, link: &Link) -> Mono {
-        link.session.ping_due(self.config.heartbeat_ms).min(link.session.silent_at(self.config.threshold_ms))
+        link.session.flush_due(self.config.heartbeat_ms).min(link.session.silent_at(self.config.threshold_ms))
     }
 
-    /// Sets or moves the session's timer. It may fire early, never late: both its reasons only move away.
+    /// Sets or moves the session's timer. It may fire early, never late: its reasons only move away, but for what begins
+    /// to linger.
     pub(super) fn set_timer(&mut self, endpoint: u32) {
         let Some(link) = self.endpoints[endpoint as usize].link.as_deref() else { return };
         let (old, due) = (link.timer, self.due(link));
@@ -234,8 +235,10 @@ impl Hub {
                 self.end_link_saying(endpoint, Item::Reset { reason: ResetReason::Stalled }, &why, cx);
                 continue;
             }
+            let conn = link.conn;
+            link.session.flush(now, |message| cx.out.push(Action::Send { conn, message }));
             if link.session.ping_due(heartbeat_ms) <= now {
-                let (conn, message) = (link.conn, link.session.ping(now));
+                let message = link.session.ping(now);
                 cx.out.push(Action::Send { conn, message });
             }
             self.set_timer(endpoint);

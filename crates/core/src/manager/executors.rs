@@ -69,7 +69,7 @@ impl Exec {
     pub(super) fn next_deadline(&self, heartbeat_ms: u64, threshold_ms: u64) -> Mono {
         let due = self.due(threshold_ms);
         match &self.link {
-            Link::Up { session, .. } => due.min(session.ping_due(heartbeat_ms)),
+            Link::Up { session, .. } => due.min(session.flush_due(heartbeat_ms)),
             _ => due,
         }
     }

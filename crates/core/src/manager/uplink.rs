@@ -246,7 +246,7 @@ impl Uplink {
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         let due = self.due();
         match &self.state {
-            State::Up { session } => due.map(|at| at.min(session.ping_due(self.heartbeat_ms))),
+            State::Up { session } => due.map(|at| at.min(session.flush_due(self.heartbeat_ms))),
             _ => due,
         }
     }

@@ -377,6 +377,12 @@ impl Item {
         matches!(self, Self::Ping | Self::Reset { .. } | Self::Bye { .. })
     }
 
+    /// True for what nobody waits for: it may wait for company (F39).
+    #[must_use]
+    pub const fn may_linger(&self) -> bool {
+        matches!(self, Self::Ack { .. } | Self::Started { .. })
+    }
+
     /// About what it takes in a message, in bytes, all of its texts and lists included.
     #[must_use]
     pub fn weight(&self) -> usize {

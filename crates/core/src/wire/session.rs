@@ -53,6 +53,8 @@ pub struct Session {
     last_heard: Mono,
     last_sent: Mono,
     outbox: VecDeque<Item>,
+    /// When the outbox leaves; `None`: it is empty, or nothing in it is in a hurry and no flush has seen it.
+    leave_at: Option<Mono>,
     next_stream: u64,
     streams: BTreeMap<u64, Stream>,
 }
@@ -70,6 +72,7 @@ impl Session {
             last_heard: now,
             last_sent: now,
             outbox: VecDeque::new(),
+            leave_at: None,
             next_stream: 0,
             streams: BTreeMap::new(),
         }
@@ -179,8 +182,11 @@ impl Session {
         }
     }
 
-    /// Says `item`: it leaves with the next [`flush`](Self::flush) that the window allows.
+    /// Says `item`: it leaves with the next [`flush`](Self::flush) that the window allows, or lingers (F39).
     pub fn push(&mut self, mut item: Item) {
+        if !item.may_linger() {
+            self.leave_at = Some(Mono(0));
+        }
         if let Some(blob) = item.blob_mut()
             && blob.len() > limits::PART_BYTES
         {
@@ -204,15 +210,28 @@ impl Session {
     /// Sends what the window allows, in messages of at most [`limits::BATCH_ITEMS`] items and about
     /// [`limits::MESSAGE_BYTES`], and the `Ping` that F27 owes for half a window of unacknowledged messages.
     pub fn flush(&mut self, now: Mono, mut send: impl FnMut(Message)) {
-        while !self.outbox.is_empty() && self.in_flight() < limits::WINDOW {
-            let items = self.next_batch();
-            let seq = self.next_out;
-            self.next_out += 1;
-            send(self.message(now, seq, items));
+        if self.leaves(now) {
+            while !self.outbox.is_empty() && self.in_flight() < limits::WINDOW {
+                let items = self.next_batch();
+                let seq = self.next_out;
+                self.next_out += 1;
+                send(self.message(now, seq, items));
+            }
+            if self.outbox.is_empty() {
+                self.leave_at = None;
+            }
+        } else if !self.outbox.is_empty() {
+            self.leave_at.get_or_insert(now.after(limits::LINGER_MS));
         }
         if self.next_in - self.ack_sent >= limits::WINDOW / 2 {
             send(self.ping(now));
         }
+    }
+
+    /// Whether what was said leaves with a flush now: something is in a hurry, or has lingered long enough (F39).
+    #[must_use]
+    pub fn leaves(&self, now: Mono) -> bool {
+        self.leave_at.is_some_and(|at| at <= now) || self.outbox.len() >= limits::LINGER_ITEMS
     }
 
     fn next_batch(&mut self) -> Vec<Item> {
@@ -251,6 +270,19 @@ impl Session {
     #[must_use]
     pub const fn ping_due(&self, heartbeat_ms: u64) -> Mono {
         self.last_sent.after(heartbeat_ms)
+    }
+
+    /// When a flush is due if nothing else happens: for a `Ping`, or for what lingers.
+    #[must_use]
+    pub fn flush_due(&self, heartbeat_ms: u64) -> Mono {
+        let ping = self.ping_due(heartbeat_ms);
+        self.lingers_until().map_or(ping, |at| ping.min(at))
+    }
+
+    /// When what lingers must leave; never while the window is closed: the peer's next word opens it.
+    #[must_use]
+    pub fn lingers_until(&self) -> Option<Mono> {
+        self.leave_at.filter(|_| self.in_flight() < limits::WINDOW)
     }
 
     /// When the peer counts as silent if nothing more is heard.

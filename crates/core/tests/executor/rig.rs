@@ -2,6 +2,7 @@
 
 use bursa_core::executor::{Action, Config, Event, Executor, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{ExecutorId, Hash, TaskId, UserId, WorkerId};
+use bursa_core::limits;
 use bursa_core::task::{Begun, FailureCode, Outcome};
 use bursa_core::time::{Mono, Now, Wall};
 use bursa_core::wire::{Assign, Attempt, Blob, Capacity, Done, Hello, Item, Message, Session};
@@ -182,7 +183,9 @@ impl Rig {
         let session = self.session.as_mut().expect("a session");
         items.into_iter().for_each(|item| session.push(item));
         let mut messages = Vec::new();
+        // The second time nothing lingers.
         session.flush(now, |message| messages.push(message));
+        session.flush(now.after(limits::LINGER_MS), |message| messages.push(message));
         messages
     }
 

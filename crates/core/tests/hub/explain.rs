@@ -84,7 +84,7 @@ fn a_task_at_an_endpoint_that_is_away_or_degraded_or_settling() {
     assert_eq!(reason(&rig, 1), Reason::EndpointOffline { holds_it: true });
     assert!(explain(&rig, 1).status.since.is_some());
 
-    let mut after = Rig::start(2, rig.store, 1_000_000);
+    let mut after = Rig::start(2, rig.store, 900_000);
     let mut words = hello(2, 2, 1);
     words.complete = false;
     let _peer = after.connect(words);

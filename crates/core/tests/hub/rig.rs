@@ -5,6 +5,7 @@ use bursa_core::hub::{
     Token,
 };
 use bursa_core::id::{ConnId, EndpointId, FunctionId, GroupId, Hash, ManagerId, TaskId, UserId};
+use bursa_core::limits;
 use bursa_core::task::{Args, Begun, Ending, Failure, Outcome, TaskSpec, TaskState};
 use bursa_core::time::{Mono, Now, Wall};
 use bursa_core::wire::{
@@ -321,7 +322,9 @@ impl Rig {
             peer.session.push(item);
         }
         let mut messages = Vec::new();
+        // The second time nothing lingers.
         peer.session.flush(Mono(self.mono), |message| messages.push(message));
+        peer.session.flush(Mono(self.mono + limits::LINGER_MS), |message| messages.push(message));
         for message in messages {
             self.handle(Event::Message { conn: peer.conn, endpoint: peer.endpoint, message });
         }
@@ -332,8 +335,14 @@ impl Rig {
         self.handle(Event::Message { conn: peer.conn, endpoint: peer.endpoint, message });
     }
 
-    /// What a manager was told since it listened last.
+    /// What a manager was told since it listened last, what lingers too.
     pub(crate) fn hear(&mut self, peer: &mut Mgr) -> Vec<Item> {
+        let end = self.mono + limits::LINGER_MS;
+        if self.hub.next_deadline().is_some_and(|at| at.0 <= end) {
+            self.mono = end;
+            self.handle(Event::Tick);
+            self.flush();
+        }
         let messages = self.mail.remove(&peer.conn).unwrap_or_default();
         let now = Mono(self.mono);
         messages.into_iter().flat_map(|message| peer.session.receive(now, message).unwrap()).collect()

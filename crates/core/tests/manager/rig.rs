@@ -1,6 +1,7 @@
 //! A manager with a fake hub and fake executors around it: real sessions, no links in between.
 
 use bursa_core::id::{ConnId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId};
+use bursa_core::limits;
 use bursa_core::manager::{Action, Config, Event, Manager};
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::{Mono, Now, Wall};
@@ -246,7 +247,9 @@ impl Rig {
         let session = self.hub.as_mut().expect("a session");
         items.into_iter().for_each(|item| session.push(item));
         let mut messages = Vec::new();
+        // The second time nothing lingers.
         session.flush(now, |message| messages.push(message));
+        session.flush(now.after(limits::LINGER_MS), |message| messages.push(message));
         for message in messages {
             self.event(Event::FromHub { message });
         }
@@ -276,6 +279,7 @@ impl Rig {
         items.into_iter().for_each(|item| fake.session.push(item));
         let mut messages = Vec::new();
         fake.session.flush(now, |message| messages.push(message));
+        fake.session.flush(now.after(limits::LINGER_MS), |message| messages.push(message));
         for message in messages {
             self.event(Event::FromExecutor { conn, executor, message });
         }
@@ -285,7 +289,13 @@ impl Rig {
         self.event(Event::FromExecutor { conn, executor, message });
     }
 
+    /// What an executor was told, what lingers too.
     pub(crate) fn heard(&mut self, executor: ExecutorId) -> Vec<Item> {
+        let end = self.ms + limits::LINGER_MS;
+        if self.manager.next_deadline().is_some_and(|at| at.0 <= end) {
+            self.ms = end;
+            self.event(Event::Tick);
+        }
         std::mem::take(&mut self.executors.get_mut(&executor).expect("an executor").heard)
     }
 

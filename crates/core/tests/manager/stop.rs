@@ -38,8 +38,8 @@ fn f38_unstarted_is_handed_back_and_running_may_finish() {
     rig.executor_says(x(1), vec![done(1, 9, Outcome::Success, Begun::Yes)]);
     assert!(!exited(&rig));
     rig.hub_says(vec![ack(1, 9, Outcome::Success)]);
-    assert!(exited(&rig));
     let heard = rig.heard(x(1));
+    assert!(exited(&rig), "its last acknowledgement has left");
     assert!(heard.ends_with(&[ack(1, 9, Outcome::Success), Item::Bye { reason: "shutdown".into() }]));
 }
 

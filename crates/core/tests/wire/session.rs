@@ -4,6 +4,7 @@ use crate::samples::task;
 use bursa_core::id::Hash;
 use bursa_core::limits;
 use bursa_core::rng::Rng;
+use bursa_core::task::Outcome;
 use bursa_core::time::Mono;
 use bursa_core::wire::{
     Attempt, Blob, Envelope, Fault, Held, Holding, Item, Message, ResetReason, Session, Stage,
@@ -251,4 +252,54 @@ fn a_loss_is_seen_and_what_was_heard_before_is_a_prefix() {
         seen += usize::from(fault == Some(Fault::Gap));
     }
     assert!(seen > 90, "{seen}");
+}
+
+fn ack(n: u8) -> Item {
+    Item::Ack { task: task(n), attempt: Attempt(1), outcome: Outcome::Success }
+}
+
+fn flush_at(session: &mut Session, ms: u64) -> Vec<Vec<Item>> {
+    let mut messages = Vec::new();
+    session.flush(Mono(ms), |message| messages.push(message.items));
+    messages
+}
+
+#[test]
+fn f39_what_nobody_waits_for_leaves_with_what_is_in_a_hurry() {
+    let (mut a, _) = pair();
+    a.push(ack(1));
+    assert_eq!(flush_at(&mut a, 5), Vec::<Vec<Item>>::new());
+    a.push(drain(1));
+    assert_eq!(flush_at(&mut a, 6), [[ack(1), drain(1)]]);
+    assert_eq!(a.lingers_until(), None);
+}
+
+#[test]
+fn f39_it_leaves_alone_when_it_has_lingered_long_enough_or_is_much() {
+    let (mut a, _) = pair();
+    a.push(ack(1));
+    flush_at(&mut a, 5);
+    let until = 5 + limits::LINGER_MS;
+    assert_eq!((a.lingers_until(), a.flush_due(10_000)), (Some(Mono(until)), Mono(until)));
+    a.push(ack(2));
+    assert_eq!(flush_at(&mut a, until - 1), Vec::<Vec<Item>>::new(), "the first one's time counts");
+    assert_eq!(flush_at(&mut a, until), [[ack(1), ack(2)]]);
+    assert_eq!(a.flush_due(10_000), Mono(until + 10_000), "only the ping is due");
+    (0..limits::LINGER_ITEMS).for_each(|_| a.push(ack(3)));
+    assert_eq!(flush_at(&mut a, until).len(), 1);
+}
+
+#[test]
+fn f39_nothing_is_due_behind_a_closed_window() {
+    let (mut a, mut b) = pair();
+    for n in 0..limits::WINDOW {
+        let message = one(&mut a, drain(n));
+        b.receive(NOW, message).unwrap();
+    }
+    a.push(ack(1));
+    assert_eq!(flush_at(&mut a, 1), Vec::<Vec<Item>>::new());
+    assert_eq!(flush_at(&mut a, 1_000), Vec::<Vec<Item>>::new());
+    assert_eq!(a.lingers_until(), None, "no timer opens it");
+    a.receive(NOW, b.ping(NOW)).unwrap();
+    assert_eq!(flush_at(&mut a, 1_000), [[ack(1)]]);
 }
