@@ -17,7 +17,8 @@ from typing import Any, Callable, Iterator
 
 import msgpack
 
-from bursa import serialize
+from bursa.worker import frames
+from bursa.worker.calls import Functions, Runner
 
 TOKEN = "secret"
 ENDPOINT = "11111111-1111-7111-8111-111111111111"
@@ -29,6 +30,8 @@ class FakeService:
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.functions: dict[bytes, bytes] = {}
+        self._loaded = Functions()
+        self._runner = Runner(self._loaded)
         self.endpoints = [{"endpoint_id": ENDPOINT, "name": "local"}]
         self.tasks: dict[bytes, dict[str, Any]] = {}
         self.sequence = 0
@@ -55,13 +58,14 @@ class FakeService:
 
     def call(self, function: bytes, args: bytes) -> tuple[int, bytes, dict | None]:
         """(state, payload, failure) of one call, run here."""
-        try:
-            positional, named = serialize.loads(args)
-            return 0, serialize.dumps(serialize.loads(self.functions[function])(*positional, **named)), None
-        except Exception as error:
-            failure = {"code": "user-error", "message": str(error), "class": type(error).__name__}
-            failure["traceback"] = f"Traceback (remote)\n{type(error).__name__}: {error}\n"
-            return 1, serialize.dumps(error), failure
+        self._loaded.add(function, self.functions[function])
+        outcome, *_, sections = self._runner.run(function, bytearray(frames.RUN_HEAD.size) + args)
+        payload, name, message, traceback = sections
+        if outcome == frames.SUCCESS:
+            return 0, payload, None
+        code = "user-error" if outcome == frames.USER_ERROR else "load-failed"
+        failure = {"code": code, "message": message.decode(), "class": name.decode()}
+        return 1, payload, {**failure, "traceback": f"Traceback (remote)\n{traceback.decode()}"}
 
     def _accept(self) -> None:
         while True:

@@ -38,7 +38,7 @@ def submits(service: FakeService) -> list[dict]:
 def test_run_map_batch(client: bursa.Client, service: FakeService) -> None:
     offset = 3
     assert client.run(lambda x, y=0: x + y + offset, 1, y=2).result(10) == 6
-    assert client.map(len, ["", "a", "bb"]) == [0, 1, 2]
+    assert list(client.map(len, ["", "a", "bb"])) == [0, 1, 2]
     batch = client.batch(ENDPOINT)
     batch.add(len, "abc")
     batch.add(sum, [1, 2])
@@ -85,7 +85,7 @@ def test_results_may_come_before_accepted(client: bursa.Client, service: FakeSer
         return True
 
     service.on_submit = first
-    assert client.map(len, ["a"] * 50) == [1] * 50
+    assert list(client.map(len, ["a"] * 50)) == [1] * 50
 
 
 def test_submits_collect_while_one_is_unanswered(client: bursa.Client, service: FakeService) -> None:
@@ -113,7 +113,7 @@ def test_submits_collect_while_one_is_unanswered(client: bursa.Client, service: 
 
 def test_large_arguments_go_in_messages_of_their_own(client: bursa.Client, service: FakeService) -> None:
     data = [os.urandom(700_000) for _ in range(12)]
-    assert client.map(lambda d: d, data) == data
+    assert list(client.map(lambda d: d, data)) == data
     assert max(sum(len(c["args"]) for c in m["calls"]) for m in submits(service)) == 1
 
 
@@ -313,7 +313,7 @@ def test_the_decorator(client: bursa.Client) -> None:
     def fact(n: int) -> int:
         return 1 if n < 2 else n * fact(n - 1)
 
-    assert (fact(4), fact.local(4), fact.remote(5).result(10), fact.map([1, 2, 3])) == (
+    assert (fact(4), fact.local(4), fact.remote(5).result(10), list(fact.map([1, 2, 3]))) == (
         24,
         24,
         120,

@@ -16,6 +16,7 @@ _HOMES = {
     "Executor": "executor",
     "Function": "remote",
     "function": "remote",
+    "Results": "map",
     "TaskFuture": "future",
     "BursaError": "errors",
     "Conflict": "errors",
@@ -41,6 +42,7 @@ __all__ = [
     "Function",
     "Invalid",
     "NotFound",
+    "Results",
     "SerializationError",
     "TaskCancelled",
     "TaskFailed",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     )
     from .executor import Executor
     from .future import TaskFuture
+    from .map import Results
     from .remote import Function, function
 
 

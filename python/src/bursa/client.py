@@ -10,12 +10,14 @@ import uuid
 import weakref
 from typing import Any, Callable, Iterable, Union
 
+from .chunks import Inputs, Plan, fixed_size
 from .config import settings
 from .errors import Invalid, NotFound, TaskPending, TooLarge, Unavailable
 from .future import TaskFuture
 from .ids import new_id, to_raw, to_text
+from .map import Calls, Results
 from .outcome import CANCELLED, ENDED, of_task, value_of
-from .progress import with_progress
+from .progress import Bar
 from .registry import Registry, body_of, name_of
 from .rest import Rest, segment
 from .serialize import LIMIT, LOADERS, dumps_call
@@ -131,17 +133,29 @@ class Client:
         self,
         function: Callee,
         iterable: Iterable[Any],
-        *,
+        /,
+        *iterables: Iterable[Any],
+        chunk: int | str = "auto",
         endpoint_id: str | None = None,
+        retries: int | None = None,
+        retry_on_error: int | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        return_exceptions: bool = False,
         progress: bool | None = None,
-    ) -> list[Any]:
-        """`[function(item) for item in iterable]`, on an endpoint; the first failure in order is raised.
+    ) -> Results:
+        """`map(function, iterable, …)` on an endpoint: the results in order, while they are read.
 
-        `progress`: a bar; by default on a terminal and in a notebook.
+        Each task has a chunk of items: `chunk` of them, or by default what makes some milliseconds of work.
+        `timeout` bounds the run of one item; `retries`, `retry_on_error` and `deadline` are of chunks.
+        `return_exceptions`: give the exceptions of items as values. `progress`: a bar; by default on a
+        terminal and in a notebook. docs/map.md says what happens when items fail.
         """
-        route = self._route(function, endpoint_id)
-        futures = [self._send(route, dumps_call((item,), {})) for item in iterable]
-        return [future.result() for future in with_progress(futures, progress)]
+        given = (iterable, *iterables)
+        calls = Calls(self, function, endpoint_id, (retries, retry_on_error, deadline))
+        bar = Bar(given, progress)
+        plan = Plan(fixed_size(chunk), timeout)
+        return Results(calls, Inputs(given), plan, return_exceptions=return_exceptions, bar=bar)
 
     def batch(self, endpoint_id: str | None = None) -> Batch:
         """Collects calls and submits them together."""

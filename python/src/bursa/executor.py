@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-import time
 from typing import Any, Callable, Iterable, Iterator
 
+from .chunks import Inputs, Plan
 from .client import Client
 from .future import TaskFuture
+from .map import Calls, Results
 
 
 class Executor(concurrent.futures.Executor):
@@ -29,9 +30,7 @@ class Executor(concurrent.futures.Executor):
         if self._down:
             raise RuntimeError("cannot schedule new futures after shutdown")
         future = self._client.submit(fn, args, kwargs, endpoint_id=self._endpoint_id)
-        self._futures.append(future)
-        if len(self._futures) >= self._prune_at:
-            self._prune()
+        self._note(future)
         return future
 
     def map(  # type: ignore[override]
@@ -41,19 +40,22 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
     ) -> Iterator[Any]:
-        """Results in order. Submits at once; tasks left when the iterator ends early are cancelled."""
-        futures = [self.submit(fn, *args) for args in zip(*iterables)]
-        return self._results(futures, None if timeout is None else time.monotonic() + timeout)
+        """Results in order; each task has `chunksize` items. Submits all at once.
 
-    def _results(self, futures: list[TaskFuture], until: float | None) -> Iterator[Any]:
-        futures.reverse()
-        try:
-            while futures:
-                yield futures.pop().result(None if until is None else until - time.monotonic())
-        finally:
-            left = [future for future in futures if not future.done()]
-            if left:
-                self._client.cancel(*left)
+        Tasks left when the iterator ends early are cancelled.
+        """
+        if self._down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        calls = Calls(self._client, fn, self._endpoint_id, note=self._note)
+        plan = Plan(chunksize, None)
+        return _read(Results(calls, Inputs(iterables), plan, is_eager=True, timeout=timeout))
+
+    def _note(self, future: TaskFuture) -> None:
+        self._futures.append(future)
+        if len(self._futures) >= self._prune_at:
+            self._prune()
 
     def _prune(self) -> None:
         with self._lock:
@@ -71,3 +73,11 @@ class Executor(concurrent.futures.Executor):
             concurrent.futures.wait(live)
         if self._own:
             self._client.close()
+
+
+def _read(results: Results) -> Iterator[Any]:
+    """As of other executors: an exception, or nobody reading on, ends it; nobody reading at all does not."""
+    try:
+        yield from results
+    finally:
+        results.cancel()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple, Sized
 
 from .client import Client
-from .errors import BursaError
+from .errors import BursaError, Invalid
 from .future import TaskFuture
 from .ids import to_raw
+from .map import Results
 from .outcome import ENDED, of_task, value_of
 
 DEFAULT_WAIT = 60.0
@@ -81,6 +82,23 @@ class FuncXClient:
         """Call a function once for each item of the iterable `args[0]`; the tasks' ids in order."""
         (items,) = args
         return [self.run(item, endpoint_id=endpoint_id, function_id=function_id, **kwargs) for item in items]
+
+    def fmap(
+        self,
+        function_id: str,
+        iterator: Iterable[Any],
+        endpoint_id: str | None = None,
+        batch_size: int | None = None,
+        batch_count: int | None = None,
+    ) -> Results:
+        """Call a function for each item, many items to a task: `batch_size` in each, or `batch_count` tasks
+        for an iterable with a length, or what makes some milliseconds of work. The results in order."""
+        chunk: int | str = batch_size or "auto"
+        if batch_count:
+            if not isinstance(iterator, Sized):
+                raise Invalid("batch_count= needs an iterable with a length; pass a list, or batch_size=.")
+            chunk = max(1, -(-len(iterator) // batch_count))
+        return self.client.map(function_id, iterator, chunk=chunk, endpoint_id=endpoint_id)
 
     # Results
 

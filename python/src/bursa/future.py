@@ -129,6 +129,10 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
             yield from woken
         return self.result()
 
+    def outcome(self) -> Outcome | None:
+        """How it ended, not decoded; None while it has not, or when it is decoded."""
+        return self._outcome
+
     def _wait(self, timeout: float | None) -> None:
         condition = self._condition
         with condition:

@@ -27,7 +27,7 @@ def value_of(outcome: Outcome, raw: bytes, loads: Loads) -> Any:
         return _load_result(outcome, raw, loads)
     if isinstance(outcome, BursaError):
         raise outcome
-    raise _error(*outcome, to_text(raw), loads)
+    raise error_of(*outcome, to_text(raw), loads)
 
 
 def _load_result(payload: bytes, raw: bytes, loads: Loads) -> Any:
@@ -42,9 +42,8 @@ def _load_result(payload: bytes, raw: bytes, loads: Loads) -> Any:
         ) from error
 
 
-def _error(
-    payload: bytes, failure: dict[str, Any], output: bytes, task_id: str, loads: Loads
-) -> BaseException:
+def error_of(payload: bytes, failure: dict[str, Any], output: bytes, task_id: str, loads: Loads) -> Exception:
+    """The exception that a failure means, not raised."""
     text, code = output.decode("utf-8", "replace"), str(failure.get("code", "failed"))
     remote = failure.get("traceback")
     cause = RemoteTraceback(remote, task_id=task_id, output=text) if remote else None

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import Iterable, Sequence, TypeVar
-
-T = TypeVar("T")
+from typing import Any, Iterable, Sized
 
 
-def with_progress(items: Sequence[T], show: bool | None) -> Iterable[T]:
-    """`items`, with a bar that counts them as they are taken. None: on a terminal or in a notebook only."""
-    if show is None:
-        show = bool(items) and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    if not show:
-        return items
-    from tqdm.auto import tqdm  # slow to import, and rarely needed
+class Bar:
+    """Counts items as their results are read."""
 
-    return tqdm(items, unit="task")
+    def __init__(self, iterables: Iterable[Any], show: bool | None) -> None:
+        """For one item of each iterable. `show` None: on a terminal or in a notebook only."""
+        total = min((len(each) for each in iterables if isinstance(each, Sized)), default=None)
+        if show is None:
+            show = total != 0 and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        self._bar: Any = None
+        if show:
+            from tqdm.auto import tqdm  # slow to import, and rarely needed
+
+            self._bar = tqdm(total=total, unit="item")
+
+    def add(self, count: int) -> None:
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

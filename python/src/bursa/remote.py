@@ -8,6 +8,7 @@ from typing import Any, Callable, Generic, Iterable, TypeVar, overload
 from .client import Client
 from .config import Settings, settings
 from .future import TaskFuture
+from .map import Results
 from .serialize import identity
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,9 +48,10 @@ class Function(Generic[F]):
         """Run it on the endpoint; a future."""
         return self._ready().submit(self._callee(), args, kwargs, endpoint_id=self._endpoint_id)
 
-    def map(self, iterable: Iterable[Any], progress: bool | None = None) -> list[Any]:
-        """Run it for each item; the results in order."""
-        return self._ready().map(self._callee(), iterable, endpoint_id=self._endpoint_id, progress=progress)
+    def map(self, iterable: Iterable[Any], /, *iterables: Iterable[Any], **options: Any) -> Results:
+        """Run it for each item; the results in order. `options` as of `Client.map`."""
+        options.setdefault("endpoint_id", self._endpoint_id)
+        return self._ready().map(self._callee(), iterable, *iterables, **options)
 
     def _ready(self) -> Client:
         if self._client is None:

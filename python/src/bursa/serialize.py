@@ -2,6 +2,7 @@
 
     p 0 0          pickle protocol 5 of plain data (builtins, dates, decimals, numpy): any Python reads it
     c major minor  cloudpickle, code by value: only the same Python minor reads it
+    m 0 0          arguments of many calls: a payload follows, see `dumps_items`
 
 The header is read before anything is unpickled. Client and worker share this module, so it imports only the
 standard library, the vendored cloudpickle and `errors`.
@@ -24,6 +25,7 @@ from .local_code import carry_by_value
 
 PLAIN = b"p\0\0"
 CODE = b"c" + bytes(sys.version_info[:2])
+ITEMS = b"m\0\0"
 PROTOCOL = 5
 LIMIT = 64 << 20
 """The largest payload, in bytes; the service refuses more."""
@@ -140,6 +142,19 @@ def _blame(args: tuple[Any, ...], kwargs: dict[str, Any]) -> SerializationError 
                 "or make the object inside the function."
             )
     return None
+
+
+def dumps_items(columns: tuple[Any, ...], slice_ns: int) -> bytes:
+    """The arguments of one task that calls its function once for each item: item i has `column[i]` of each.
+
+    `slice_ns`: after so long (0: never) the worker leaves what it has not begun. Raises SerializationError.
+    """
+    return ITEMS + dumps((columns, slice_ns))
+
+
+def loads_items(payload: bytes | bytearray, at: int = 0) -> tuple[tuple[Any, ...], int]:
+    """What `dumps_items` was given."""
+    return loads(payload, at + len(ITEMS))
 
 
 def loads(payload: bytes | bytearray, at: int = 0) -> Any:

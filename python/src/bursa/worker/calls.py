@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from time import perf_counter_ns
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Iterator, Tuple
 
-from ..errors import DeserializeMismatch, SerializationError
-from ..serialize import LIMIT, dumps, loads
+from ..errors import DeserializeMismatch
+from ..serialize import ITEMS, LIMIT, dumps, loads, loads_items
 from . import frames, report
 from .frames import RUN_HEAD
+from .items import Ran, run_items, sections_of
 
 FUNCTIONS = 256
 """How many functions stay here; the least recently used goes, and is asked for again when needed."""
+
+_NO_TEXTS = (b"", b"", b"")
 
 Outcome = Tuple[int, int, Tuple[bytes, bytes, bytes, bytes]]
 """(outcome of the `done` frame, run_ns, sections as in `Report`)"""
@@ -56,16 +59,22 @@ class Runner:
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
         self._forked = False
+        self._inputs: Iterator[Any] = iter(())
         os.register_at_fork(after_in_child=self._note_fork)
 
     def _note_fork(self) -> None:
         self._forked = True
+        deque(self._inputs, 0)  # of many items a child leaves the rest to its parent
 
     def run(self, body_hash: bytes, frame: bytearray) -> Outcome:
         """Run the call of a `run` frame; its arguments begin at RUN_HEAD.size."""
         try:
             function = self._functions.get(body_hash)
-            args, kwargs = loads(frame, RUN_HEAD.size)
+            if frame.startswith(ITEMS, RUN_HEAD.size):
+                args, kwargs = (function, *loads_items(frame, RUN_HEAD.size)), {}
+                function = self._run_items
+            else:
+                args, kwargs = loads(frame, RUN_HEAD.size)
         except BaseException as error:  # import code of the user's modules runs here
             self._end_child(error)
             return _load_failed(error)
@@ -80,6 +89,13 @@ class Runner:
         if self._forked:
             self._end_child(None)
         return _result(value, took)
+
+    def _run_items(self, function: Callable[..., Any], columns: Tuple[Any, ...], slice_ns: int) -> Ran:
+        self._inputs = iter(columns[0])
+        try:
+            return run_items(function, self._inputs, columns, slice_ns, self._end_child)
+        finally:
+            self._inputs = iter(())
 
     def _end_child(self, error: BaseException | None) -> None:
         """Ends this process if the user's code forked it: the worker's socket belongs to the parent."""
@@ -113,21 +129,18 @@ def _load_failed(error: BaseException) -> Outcome:
 
 
 def _result(value: Any, took: int) -> Outcome:
+    outcome, texts = frames.SUCCESS, _NO_TEXTS
     try:
-        payload = dumps(value, carry=False)
-    except SerializationError as error:
-        cause = error.__cause__ or error
-        message = (
-            f"The function returned a {type(value).__name__}, which cannot be pickled ({cause}); "
-            "return plain data instead."
-        )
-        return frames.USER_ERROR, took, report.of_failure(cause, message)
-    except BaseException as error:  # the user's __reduce__ may do anything
-        return frames.USER_ERROR, took, report.of_exception(error)
+        if type(value) is Ran:
+            outcome, (payload, *texts) = sections_of(value)
+        else:
+            payload = dumps(value, carry=False)
+    except BaseException as error:
+        return frames.USER_ERROR, took, report.of_value(value, error)
     if len(payload) > LIMIT:
         message = (
             f"The result is {len(payload)} bytes, which is over the limit of {LIMIT}; "
             "return less, or write it to a file and return its path."
         )
         return frames.TOO_LARGE, took, (b"", b"", message.encode(), b"")
-    return frames.SUCCESS, took, (payload, b"", b"", b"")
+    return outcome, took, (payload, *texts)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import traceback
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..errors import SerializationError
 from ..serialize import dumps
 
 TRACEBACK_LIMIT = 128 << 10
@@ -34,6 +35,18 @@ def of_exception(error: BaseException) -> Report:
 def of_failure(error: BaseException, message: str) -> Report:
     """A failure that the worker explains itself; no exception object travels."""
     return Report(b"", _name(error), cut(message, MESSAGE_LIMIT), _traceback(error))
+
+
+def of_value(value: Any, error: BaseException) -> Report:
+    """A call whose result could not be pickled, which raised `error`."""
+    if not isinstance(error, SerializationError):  # the user's __reduce__ may do anything
+        return of_exception(error)
+    cause = error.__cause__ or error
+    message = (
+        f"The function returned a {type(value).__name__}, which cannot be pickled ({cause}); "
+        "return plain data instead."
+    )
+    return of_failure(cause, message)
 
 
 def cut(text: str, limit: int) -> bytes:
