@@ -363,7 +363,9 @@ def test_the_endpoints_slots_widen_the_window(client: bursa.Client, service: Fak
     results = client.map(abs, itertools.count())
     assert len(results._flying) == 400
     results.cancel()
-    assert len(client.map(abs, range(3))._flying) == 3
+    few = client.map(abs, range(3))
+    assert len(few._flying) == 3
+    few.cancel()
     assert sum(path.endswith("/status") for _, path, _ in service.requests) == 1
 
 
