@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench backlog failures openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +57,14 @@ e2e: setup build ## The real binary: real ZeroMQ, real workers, power cuts
 chaos: setup build ## A load while everything is killed, paused and cut, for MINUTES=2
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)
 
-bench: setup build ## Speed; writes bench/results/latest.json
+bench: setup build ## Speed of everything, or of MEASURES="bursts payload"; writes bench/results/latest.*
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.run $(MEASURES)
+
+bench-peers: setup build ## Other systems beside ours, or PEERS="ray parsl"; writes bench/results/peers.*
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.peers $(PEERS)
+
+bench-compare: setup ## Two commits beside each other: A=commit B=commit, PASSES=7
+	$(PY) -m bench.compare $(A) $(B)
 
 backlog: setup build ## Memory of 1,000,000 queued tasks
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.backlog

@@ -1,0 +1,127 @@
+"""Other systems beside ours, pass by pass: ours, the peer, ours, the peer, …
+
+python -m bench.peers [NAME …]     # all, or the named ones; writes bench/results/peers.json and peers.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench import machine
+from bench.peers.driver import Driver, Failed
+from bench.peers.environment import PLACE, Missing, python_of
+from bench.peers.table import markdown, summary
+from bench.stack import RESULTS
+
+OURS = "bursa"
+PEERS = {
+    "processpool": [""],
+    "pyzmq": [""],
+    "uvicorn": [""],
+    "ray": ["actors", "tasks"],
+    "globus": ["processpool", "tuned", "default"],
+    "parsl": ["raw", "tuned", "default"],
+    "celery": [""],
+    "dask": [""],
+    "hyperqueue": [""],
+    "funcx": [""],
+}
+"""Peer -> its variants."""
+BURSTS = {"hyperqueue": 4_000}
+"""Peer -> no-ops in a burst, where a short one would measure its client, which looks once a second."""
+PASSES = 3
+BUDGET_S = 14 * 60
+"""Of the whole run without installing. A slow peer gets fewer passes, and smaller bursts."""
+BURST, SHORT_S = 10_000, 0.001
+
+
+def one_pass(name: str, variant: str) -> dict[str, object]:
+    """Starts it, measures everything, ends it. What fails is said in the place of its figure."""
+    python = python_of(name)
+    PLACE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=PLACE) as place:
+        driver = Driver(name, variant, python, Path(place))
+        try:
+            return measured(driver, BURSTS.get(name))
+        finally:
+            driver.end()
+
+
+def measured(driver: Driver, burst: int | None) -> dict[str, object]:
+    found: dict[str, object] = {"started_s": driver.started_s}
+    warm = driver.ask("noop", n=200)["seconds"]
+    time.sleep(1)
+    found["idle"] = idle(driver)
+    rate = 200 / warm
+    count = burst or (BURST if rate * 4 > BURST else max(200, int(rate * 3) // 100 * 100))
+    short = max(200, min(2_000, int(rate * 2) // 100 * 100))
+    asked = {
+        "noop": {"n": count},
+        "one": {"seconds": 1.0, "n": 300},
+        "sleep": {"n": short, "seconds": SHORT_S},
+        "echo": {"seconds": 1.0, "n": 20},
+        "pipelined": {"n": 40},
+    }
+    for measure, given in asked.items():
+        try:
+            found[measure] = {**given, **driver.ask(measure, **given)}
+        except Failed as failure:
+            found[measure] = {"error": str(failure)}
+    return found
+
+
+def idle(driver: Driver) -> dict[str, float]:
+    """Memory and CPU of all its processes, its client among them, while nothing is asked."""
+    began, before = time.perf_counter(), driver.cpu_s()
+    time.sleep(1)
+    share = 100 * (driver.cpu_s() - before) / (time.perf_counter() - began)
+    return {**driver.memory_mb(), "cpu_percent": share}
+
+
+def beside(name: str, variant: str, until: float) -> dict[str, object]:
+    """Passes of ours and of the peer in turn, as many as there is time for."""
+    passes: list[dict[str, object]] = []
+    found: dict[str, object] = {"peer": name, "variant": variant, "passes": passes}
+    while len(passes) < PASSES and (not passes or time.perf_counter() < until):
+        try:
+            python_of(name)  # an installation is no part of a pass
+            with machine.Watch() as watch:
+                pair = {"ours": one_pass(OURS, ""), "peer": one_pass(name, variant)}
+        except (Missing, Failed) as failure:
+            found["error"] = str(failure)
+            break
+        passes.append({**pair, "meanwhile": watch.found})
+    return found
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(PEERS)
+    if unknown := set(names) - set(PEERS):
+        raise SystemExit(f"there is no peer {', '.join(sorted(unknown))}; the peers are {', '.join(PEERS)}")
+    chosen = [(name, variant) for name in names for variant in PEERS[name]]
+    for name in names:
+        try:
+            python_of(name)
+        except Missing as missing:
+            machine.progress(f"{name}: {missing}")
+    found: dict[str, object] = {"machine": machine.about(), "peers": []}
+    end = time.perf_counter() + BUDGET_S
+    for number, (name, variant) in enumerate(chosen):
+        now = time.perf_counter()
+        machine.progress(f"{name} {variant} …")
+        peer = beside(name, variant, now + (end - now) / (len(chosen) - number))
+        found["peers"].append({**peer, "summary": summary(peer["passes"])})
+        machine.progress(f"  {peer.get('error') or found['peers'][-1]['summary']}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "peers.json").write_text(json.dumps(found, indent=2) + "\n")
+    (RESULTS / "peers.md").write_text(markdown(found["peers"]))
+    print(markdown(found["peers"]))
+    print("written to bench/results/peers.json and peers.md")
+
+
+if __name__ == "__main__":
+    main()
