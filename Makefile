@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare backlog failures openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare plots backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,10 +66,14 @@ bench-peers: setup build ## Other systems beside ours, or PEERS="ray parsl"; wri
 bench-compare: setup ## Two commits beside each other: A=commit B=commit, PASSES=7
 	$(PY) -m bench.compare $(A) $(B)
 
+plots: $(VENV)/.plots ## Pictures in docs/images and tables in docs/performance.md, from bench/results
+	$(PY) -m bench.plots
+	$(PY) -m bench.report
+
 backlog: setup build ## Memory of 1,000,000 queued tasks
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.backlog
 
-failures: setup build ## How calls fare when a process fails; writes docs/images/failures.svg
+failures: $(VENV)/.plots build ## How calls fare when a process fails; writes docs/images/failures.svg
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.failures
 
 openapi: ## Rewrite docs/openapi.json from the handlers
@@ -87,6 +91,10 @@ $(VENV)/.done: python/pyproject.toml python/funcx-shim/pyproject.toml tests/requ
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9) and "Python >= 3.9 is needed, this is " + sys.version.split()[0] + "; say make PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt -e python -e python/funcx-shim
+	@touch $@
+
+$(VENV)/.plots: $(VENV)/.done bench/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	@touch $@
 
 wheels: setup ## Python wheels into dist/

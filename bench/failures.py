@@ -25,7 +25,7 @@ from pathlib import Path
 
 import bursa
 
-from bench.failures_plot import picture
+from bench import plots
 from bench.processes import below
 from bench.stack import BINARY, ROOT
 
@@ -47,7 +47,6 @@ CASES = {
     "executor frozen": ("executor", signal.SIGSTOP),
 }
 RESULTS = ROOT / "bench/results/failures.json"
-PICTURE = ROOT / "docs/images/failures.svg"
 
 
 @dataclass
@@ -173,14 +172,13 @@ def main() -> None:
         found[case]["failed"] = sum(figures(calls)["failed"] for calls in passes)
         print(f"{case:<18}" + "".join(f"{value:>14.3g}" for value in found[case].values()), flush=True)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    points = {
-        case: [(call.at, call.took) for call in calls if call.took is not None]
+    cases = {
+        case: {**found[case], "calls": [(call.at, call.took) for call in calls if call.took is not None]}
         for case, calls in shown.items()
     }
-    PICTURE.write_text(picture(points, FAULT_S, LOAD_S))
-    print(f"\nwritten to {RESULTS.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")
+    RESULTS.write_text(json.dumps({"fault_s": FAULT_S, "cases": cases}, indent=2) + "\n")
+    picture = plots.draw("failures")
+    print(f"\nwritten to {RESULTS.relative_to(ROOT)} and {picture.relative_to(ROOT)}")
 
 
 def figures_names() -> list[str]:

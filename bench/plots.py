@@ -1,0 +1,172 @@
+"""Pictures for docs/images from the JSON of earlier runs; what was not measured is not drawn.
+
+python -m bench.plots     # or: make plots
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report import saved
+from bench.stack import ROOT
+
+IMAGES = ROOT / "docs/images"
+STEPS = 100
+"""Points of a distribution."""
+OURS, THEIRS, FAULT = "#1f6fb4", "#999999", "#c0392b"
+plt.rcParams.update(
+    {
+        "svg.hashsalt": "bursa",  # the same figures give the same file
+        "svg.fonttype": "none",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#e4e4e4",
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+    }
+)
+
+
+def figures_of(measure: str) -> dict | None:
+    """What `make bench` found, if it measured this."""
+    found = ((saved("latest") or {}).get("measures") or {}).get(measure)
+    return found["figures"] if found else None
+
+
+def axes(width: float = 6.2, height: float = 3.2) -> tuple[Figure, Axes]:
+    return plt.subplots(figsize=(width, height))
+
+
+def throughput() -> Figure | None:
+    """Tasks per second by the size of a burst."""
+    found = figures_of("curve")
+    if found is None:
+        return None
+    figure, ax = axes()
+    ax.plot(found["tasks"], found["tasks_per_s"], "o-", color=OURS, label="Bursa, durable and encrypted")
+    ax.plot(
+        found["tasks"], found["process_pool_tasks_per_s"], "s--", color=THEIRS, label="ProcessPoolExecutor"
+    )
+    ax.set(xscale="log", yscale="log", xlabel="no-ops in the burst", ylabel="tasks per second")
+    ax.legend()
+    return figure
+
+
+def latency() -> Figure | None:
+    """The share of calls that took at most so long, one call at a time."""
+    lines = list(latencies())
+    if not lines:
+        return None
+    figure, ax = axes()
+    for name, times in lines:
+        ordered, share = sorted(times), [number / STEPS for number in range(STEPS + 1)]
+        shown = [ordered[min(len(ordered) - 1, int(part * len(ordered)))] for part in share]
+        emphasis = {"color": OURS, "linewidth": 2.2, "zorder": 3} if name == "bursa" else {"linewidth": 1.1}
+        ax.plot(shown, share, label=name, **emphasis)
+    ax.set(xscale="log", xlabel="milliseconds from call to result", ylabel="share of calls", ylim=(0, 1))
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def latencies():
+    """Name -> milliseconds of single calls: ours first, then each peer's."""
+    peers = (saved("peers") or {"peers": []})["peers"]
+    ours = [ms for peer in peers for both in peer["passes"] for ms in both["ours"]["one"].get("ms", [])]
+    if ours:
+        yield "bursa", ours
+    for peer in peers:
+        times = [ms for both in peer["passes"] for ms in both["peer"]["one"].get("ms", [])]
+        if times:
+            yield f"{peer['peer']} {peer['variant']}".strip(), times
+
+
+def peers() -> Figure | None:
+    """No-ops per second of every system that was measured."""
+    found = (saved("peers") or {"peers": []})["peers"]
+    having = [peer for peer in found if "noops_per_s" in peer["summary"]]
+    if not having:
+        return None
+    rates = {
+        f"{peer['peer']} {peer['variant']}".strip(): peer["summary"]["noops_per_s"]["peer"] for peer in having
+    }
+    rates["bursa"] = statistics.median(peer["summary"]["noops_per_s"]["ours"] for peer in having)
+    names = sorted(rates, key=rates.__getitem__)
+    figure, ax = axes(height=0.7 + 0.24 * len(names))
+    bars = ax.barh(
+        names, [rates[name] for name in names], color=[OURS if name == "bursa" else THEIRS for name in names]
+    )
+    ax.bar_label(bars, labels=[f"{rates[name]:,.0f}" for name in names], padding=3, fontsize=8)
+    ax.set(
+        xscale="log", xlabel="no-ops per second, one client, 2 workers", xlim=(10, 4 * max(rates.values()))
+    )
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+def failures() -> Figure | None:
+    """Latency of each call, by the moment at which it was submitted; a process fails meanwhile."""
+    found = saved("failures")
+    if found is None:
+        return None
+    figure, panels = plt.subplots(len(found["cases"]), figsize=(6.2, 1.5 * len(found["cases"])), sharex=True)
+    for ax, (name, case) in zip(panels, found["cases"].items()):
+        points(ax, case["calls"])
+        ax.axvline(found["fault_s"], color=FAULT, linestyle="--", linewidth=1)
+        ax.set_title(name, loc="left", fontsize=9, color=FAULT)
+        ax.set(ylim=(0, max(3.0, 1.05 * case["longest"])), ylabel="latency, s")
+    panels[-1].set_xlabel("second in which the call was submitted")
+    return figure
+
+
+def points(ax: Axes, places: list[tuple[float, float]]) -> None:
+    """One path of lines almost without length: a tenth of the bytes that markers take in a file."""
+    across = [value for x, _ in places for value in (x, x + 0.004, math.nan)]
+    up = [value for _, y in places for value in (y, y, math.nan)]
+    ax.plot(across, up, color=OURS, linewidth=3, solid_capstyle="round", alpha=0.7)
+
+
+PICTURES: dict[str, Callable[[], Figure | None]] = {
+    "throughput": throughput,
+    "latency": latency,
+    "peers": peers,
+    "failures": failures,
+}
+
+
+def draw(name: str) -> Path | None:
+    """Writes docs/images/NAME.svg; None when there are no figures for it."""
+    figure = PICTURES[name]()
+    if figure is None:
+        return None
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    path = IMAGES / f"{name}.svg"
+    text = io.StringIO()
+    figure.savefig(text, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    path.write_text(re.sub(r"(\.\d\d)\d+", r"\1", text.getvalue()))  # hundredths of a point are enough
+    return path
+
+
+def main() -> None:
+    for name in PICTURES:
+        path = draw(name)
+        print(f"written to {path.relative_to(ROOT)}" if path else f"{name}: not measured yet")
+
+
+if __name__ == "__main__":
+    main()
