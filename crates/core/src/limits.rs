@@ -63,6 +63,15 @@ pub const CACHED_OWNERS: usize = 100_000;
 /// Tokens whose user is kept in memory; a full cache is emptied.
 pub const CACHED_TOKENS: usize = 10_000;
 
+/// What an entry of the memo counts beside its result: its row and index entries, so that tiny results have a bound too.
+pub const MEMO_ENTRY_BYTES: u64 = 256;
+/// A memoized result's last use is written when it is known to be this old: a hit costs no write of its own.
+pub const MEMO_USED_MS: i64 = 3_600_000;
+/// Bytes of memoized results that one submit takes into rows; beyond them its tasks run.
+pub const MEMO_HIT_BYTES: usize = BATCH_BYTES;
+/// Memoized results that one write removes when a user clears his: a few milliseconds.
+pub const MEMO_CLEAR_ROWS: usize = 1_024;
+
 /// Events a driver handles before it performs the actions: one commit and one message per peer per round.
 pub const ROUND_EVENTS: usize = 1_024;
 /// Items in one message between processes.

@@ -35,6 +35,8 @@ pub struct TaskSpec {
     pub deadline: Wall,
     /// When it was submitted.
     pub submitted: Wall,
+    /// The result of an equal call may be its own, and its own may be that of later ones.
+    pub memoize: bool,
 }
 
 /// Serialized arguments: in memory, or in the store only (F35's sibling for arguments: large ones are read when sent).

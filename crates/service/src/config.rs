@@ -65,6 +65,20 @@ key!(
     "bytes of ended tasks kept for one user; beyond them the oldest ended are removed first"
 );
 key!(
+    MEMO_TTL,
+    "memo_ttl_days",
+    "BURSA_MEMO_TTL_DAYS",
+    "30",
+    "days for which a memoized result is given to equal calls; fractions are possible"
+);
+key!(
+    MEMO_PER_USER,
+    "memo_per_user",
+    "BURSA_MEMO_PER_USER",
+    "1073741824",
+    "bytes of memoized results kept for one user; beyond them those that were not used for longest are removed first"
+);
+key!(
     TASKS_PER_USER,
     "tasks_per_user",
     "BURSA_TASKS_PER_USER",
@@ -89,6 +103,8 @@ pub const KEYS: &[Key] = &[
     THRESHOLD,
     RETENTION,
     RESULTS_PER_USER,
+    MEMO_TTL,
+    MEMO_PER_USER,
     TASKS_PER_USER,
     FAIL_WHEN_OFFLINE,
 ];
@@ -112,6 +128,10 @@ pub struct Config {
     pub retention_ms: u64,
     /// Bytes of ended tasks kept for one user.
     pub results_per_user: u64,
+    /// How long a memoized result is given to equal calls.
+    pub memo_ttl_ms: u64,
+    /// Bytes of memoized results kept for one user.
+    pub memo_per_user: u64,
     /// Live tasks of one user beyond which nothing new of his is taken.
     pub tasks_per_user: usize,
     /// How long the tasks of an endpoint that is offline wait for it; `None`: until their deadlines.
@@ -141,6 +161,8 @@ impl Config {
         }
         let retention_ms = days(values, &RETENTION)?;
         let results_per_user = positive(values, &RESULTS_PER_USER)?;
+        let memo_ttl_ms = days(values, &MEMO_TTL)?;
+        let memo_per_user = positive(values, &MEMO_PER_USER)?;
         let tasks_per_user = usize::try_from(positive(values, &TASKS_PER_USER)?).unwrap_or(usize::MAX);
         let fail_when_offline_ms = Some(values.parse(&FAIL_WHEN_OFFLINE)?).filter(|ms| *ms > 0);
         let home = home.to_owned();
@@ -153,6 +175,8 @@ impl Config {
             threshold_ms,
             retention_ms,
             results_per_user,
+            memo_ttl_ms,
+            memo_per_user,
             tasks_per_user,
             fail_when_offline_ms,
         })

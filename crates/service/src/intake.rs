@@ -65,6 +65,7 @@ mod tests {
             timeout_ms: None,
             deadline: Wall(0),
             submitted: Wall(0),
+            memoize: false,
         };
         vec![spec; tasks]
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 const BOUNDS_US: [u64; 12] =
     [100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 100_000, 500_000, 2_000_000];
 /// The hub's counters, with their names here.
-const HUB: [(Counter, &str, &str); 10] = [
+const HUB: [(Counter, &str, &str); 11] = [
     (Counter::Accepted, "tasks_accepted", "Tasks accepted"),
     (
         Counter::Refused,
@@ -18,6 +18,7 @@ const HUB: [(Counter, &str, &str); 10] = [
         "Submits told to come again: as many tasks live, or wait for the store, as may",
     ),
     (Counter::Succeeded, "tasks_succeeded", "Tasks ended in success"),
+    (Counter::MemoHits, "memo_hits", "Tasks that had a memoized result"),
     (Counter::Failed, "tasks_failed", "Tasks ended in failure"),
     (Counter::Cancelled, "tasks_cancelled", "Tasks cancelled"),
     (Counter::Dispatched, "attempts_dispatched", "Attempts sent to endpoints"),

@@ -9,7 +9,7 @@ use crate::handle::{About, Callable, Handle};
 use crate::home::Home;
 use crate::load::Loads;
 use crate::metrics::Metrics;
-use crate::store::{Paths, Reader, Recovery, Retention, SqliteStore, Writer};
+use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
 use crate::{Config, Error, Pings, Ready, bootstrap, http};
 use bursa_core::hub::{self, Hub};
 use bursa_core::limits;
@@ -41,7 +41,8 @@ pub async fn run(
     let home = Home::open(&config.home)?;
     let metrics = Arc::new(Metrics::default());
     let paths = Paths::below(&home.service);
-    let mut store = SqliteStore::open(&paths, Arc::clone(&metrics))?;
+    let memo = MemoLimits { keep_ms: config.memo_ttl_ms, per_user: config.memo_per_user };
+    let mut store = SqliteStore::open(&paths, memo, Arc::clone(&metrics))?;
     let recovery = store.recover()?;
     tracing::info!(
         epoch = recovery.epoch,

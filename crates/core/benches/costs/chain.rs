@@ -210,7 +210,7 @@ impl Chain {
             match action {
                 hub::Action::Store { token, op } => {
                     let answer = match op {
-                        Op::Accept { .. } => Answer::Accepted { known: Vec::new() },
+                        Op::Accept { .. } => Answer::Accepted { known: Vec::new(), hits: Vec::new() },
                         Op::End { .. } => {
                             self.ended += 1;
                             Answer::Ended { sequence: self.ended }
@@ -351,5 +351,6 @@ fn spec(n: u64, now: u64) -> TaskSpec {
         timeout_ms: None,
         deadline: Wall(1_000_000 + 14 * DAY_MS),
         submitted: Wall(1_000_000 + now),
+        memoize: false,
     }
 }

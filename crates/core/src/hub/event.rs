@@ -148,12 +148,14 @@ pub enum Op {
         /// User exceptions.
         errors: u32,
     },
-    /// Remember the highest generation seen (F5).
+    /// Remember the highest generation seen (F5), and what its manager says of its workers.
     Generation {
         /// Of this endpoint.
         endpoint: EndpointId,
         /// The generation.
         generation: u64,
+        /// The workers' Python: results of another one are not those of equal calls.
+        python: String,
     },
     /// Mark the endpoint deleted.
     DeleteEndpoint {
@@ -165,10 +167,12 @@ pub enum Op {
 /// What the store says of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Accepted. `known` were there already with the same bytes (live or ended): they are not to be queued again.
+    /// Accepted. What is named here is not to be queued.
     Accepted {
-        /// The tasks that are not new.
+        /// The tasks that are not new: they were there already with the same bytes, live or ended.
         known: Vec<TaskId>,
+        /// New tasks whose result was memoized: they ended in the same write, with success.
+        hits: Vec<TaskId>,
     },
     /// Not accepted, none of them: this task id exists with other bytes, or its group is someone else's.
     Conflict {
@@ -252,6 +256,8 @@ pub enum Counter {
     Refused,
     /// Tasks ended in success.
     Succeeded,
+    /// Those of them that had a memoized result and were never sent.
+    MemoHits,
     /// Tasks ended in failure.
     Failed,
     /// Tasks cancelled.

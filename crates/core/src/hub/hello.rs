@@ -113,6 +113,7 @@ impl Hub {
         match state.judge(hello) {
             Judgement::Accept { seen, proto } => {
                 let peer = hello.peer;
+                let python = hello.python.clone();
                 self.replace_link(endpoint, seen, conn, cx);
                 let link = Link::new(conn, Session::new(sid, cx.now.mono), peer, seen, proto);
                 let state = &mut self.endpoints[endpoint as usize];
@@ -120,7 +121,7 @@ impl Hub {
                 state.link = Some(Box::new(link));
                 self.conns.insert(conn, endpoint);
                 self.set_timer(endpoint);
-                self.store_generation(endpoint, seen.generation, cx);
+                self.store_generation(endpoint, seen.generation, python, cx);
                 self.on_session_message(endpoint, message, cx);
             }
             Judgement::Refuse(reason) => {
@@ -174,11 +175,11 @@ impl Hub {
     }
 
     /// The highest generation is on disk before `Welcome` (F5).
-    fn store_generation(&mut self, endpoint: u32, generation: u64, cx: &mut Cx<'_>) {
+    fn store_generation(&mut self, endpoint: u32, generation: u64, python: String, cx: &mut Cx<'_>) {
         let state = &mut self.endpoints[endpoint as usize];
         if generation > state.asked_generation {
             state.asked_generation = generation;
-            self.write(Write::Generation { endpoint, generation }, cx);
+            self.write(Write::Generation { endpoint, generation, python }, cx);
         }
     }
 

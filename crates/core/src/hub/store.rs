@@ -57,8 +57,8 @@ impl Hub {
             return self.on_refused(token, write, why, cx);
         }
         match write {
-            Write::Accept { request, tasks, created, aside } => {
-                self.on_accepted(token, (request, tasks, created, aside), answer, cx);
+            Write::Accept { request, user, tasks, created, aside } => {
+                self.on_accepted(token, user, (request, tasks, created, aside), answer, cx);
             }
             Write::End { slot, ending, owed, .. } => {
                 // A token names one write of one record: if it is not the record's, that one is not waiting for it.
@@ -76,7 +76,7 @@ impl Hub {
                 }
             }
             Write::Ask { task, .. } => self.on_asked(task, &answer, cx),
-            Write::Generation { endpoint, generation } => {
+            Write::Generation { endpoint, generation, .. } => {
                 let state = &mut self.endpoints[endpoint as usize];
                 state.generation = state.generation.max(generation);
                 self.try_welcome(endpoint, cx);

@@ -66,7 +66,7 @@ impl Hub {
                 Some(_) => {}
             }
         }
-        let token = self.writes.add(Write::Accept { request, tasks: tasks.len(), created, aside });
+        let token = self.writes.add(Write::Accept { request, user, tasks: tasks.len(), created, aside });
         cx.out.push(Action::Store { token, op: Op::Accept { user, group, tasks } });
     }
 
@@ -102,16 +102,18 @@ impl Hub {
     pub(super) fn on_accepted(
         &mut self,
         token: Token,
+        user: UserId,
         accept: (RequestId, usize, Vec<Slot>, Vec<Task>),
         answer: Answer,
         cx: &mut Cx<'_>,
     ) {
         let (request, tasks, created, aside) = accept;
         let reply = match answer {
-            Answer::Accepted { known } => {
-                let known: BTreeSet<TaskId> = known.into_iter().collect();
+            Answer::Accepted { mut known, hits } => {
                 self.count(Counter::Accepted, tasks.saturating_sub(known.len()) as u64);
-                self.keep_accepted(token, created, aside, &known, cx);
+                self.tell_hits(user, hits.len() as u64);
+                known.extend(hits);
+                self.keep_accepted(token, created, aside, &known.into_iter().collect(), cx);
                 Reply::Accepted
             }
             Answer::Conflict { task } => {
@@ -133,6 +135,16 @@ impl Hub {
         cx.out.push(Action::Reply { request, reply });
     }
 
+    /// Tasks that ended as they were accepted: their results were memoized, and are on disk as their own.
+    fn tell_hits(&mut self, user: UserId, hits: u64) {
+        if hits > 0 {
+            self.count(Counter::Succeeded, hits);
+            self.count(Counter::MemoHits, hits);
+            self.bells.insert(user);
+        }
+    }
+
+    /// `known` had been accepted before, or have ended: they are not queued.
     fn keep_accepted(
         &mut self,
         token: Token,

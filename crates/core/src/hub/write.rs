@@ -20,6 +20,7 @@ pub(super) enum Write {
     /// Tasks are being accepted.
     Accept {
         request: RequestId,
+        user: UserId,
         /// How many tasks it names.
         tasks: usize,
         /// Records made for it.
@@ -34,7 +35,7 @@ pub(super) enum Write {
     /// A cancel of a task that is not live here: the store knows how it ended.
     Ask { task: TaskId, ending: Ending },
     /// The highest generation seen.
-    Generation { endpoint: u32, generation: u64 },
+    Generation { endpoint: u32, generation: u64, python: String },
     /// The mark of a deleted endpoint.
     Delete { endpoint: u32 },
 }
@@ -107,8 +108,8 @@ impl Write {
                 maybes: charges.maybes,
                 errors: charges.errors,
             },
-            Self::Generation { endpoint: index, generation } => {
-                Op::Generation { endpoint: endpoint(*index), generation: *generation }
+            Self::Generation { endpoint: index, generation, python } => {
+                Op::Generation { endpoint: endpoint(*index), generation: *generation, python: python.clone() }
             }
             Self::Delete { endpoint: index } => Op::DeleteEndpoint { endpoint: endpoint(*index) },
         })

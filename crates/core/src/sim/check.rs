@@ -5,6 +5,7 @@
 
 use super::link::Net;
 use super::node::{ExecutorProc, ManagerProc};
+use super::store::is_hit;
 use super::{Endpoint, Record, Store, Us};
 use crate::hub::{self, Hub, Op, Token};
 use crate::id::{ConnId, TaskId, UserId};
@@ -201,6 +202,9 @@ impl Check {
         if let hub::Event::Stored { token, answer: hub::Answer::Ended { .. } } = event {
             self.bells.extend(self.ends.remove(token));
         }
+        if let hub::Event::Stored { answer: hub::Answer::Accepted { hits, .. }, .. } = event {
+            self.bells.extend(hits.iter().filter_map(|hit| Some(store.record(hit)?.spec.user)));
+        }
         let hub::Event::Message { conn, message, .. } = event else { return };
         let know = |heard: &mut Heard, list: &[Holding]| {
             heard.known.extend(list.iter().map(|held| (held.task, held.attempt)));
@@ -287,8 +291,13 @@ impl Check {
                 self.expect_of("I10", &assign.task, top.is_none_or(|top| top < assign.attempt), |name| {
                     format!("{name} is sent as {:?} after {top:?}", assign.attempt)
                 });
-                self.expect_of("I2", &assign.task, store.record(&assign.task).is_some(), |name| {
+                let record = store.record(&assign.task);
+                self.expect_of("I2", &assign.task, record.is_some(), |name| {
                     format!("{name} is sent and not on disk")
+                });
+                let ending = record.and_then(|record| record.ending.as_ref());
+                self.expect_of("I1", &assign.task, ending.is_none_or(|end| !is_hit(end)), |name| {
+                    format!("{name} is sent, and it has a memoized result")
                 });
             }
             Item::Ack { task, attempt, outcome } => {

@@ -2,7 +2,7 @@
 
 use super::World;
 use super::shape::{Act, Call, FAR_MS};
-use super::store::Record;
+use super::store::{Record, is_hit};
 use crate::task::{Ending, FailureCode, TaskState};
 
 impl World {
@@ -25,7 +25,7 @@ impl World {
             let Some(ending) = &record.ending else { continue };
             let call = Call::of(&task, self.shape.calls);
             let explained = match ending.state {
-                TaskState::Success => call.act == Act::Return,
+                TaskState::Success => call.act == Act::Return || is_hit(ending),
                 TaskState::Cancelled => asked,
                 _ => self.is_explained(&call, record, ending, happened),
             };

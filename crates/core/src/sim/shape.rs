@@ -38,7 +38,8 @@ pub enum Calls {
     Short,
     /// All succeed after one second.
     Second,
-    /// Mostly short, some of seconds, some fail, time out, expire, kill their worker, or have large arguments.
+    /// Mostly short, some of seconds, some fail, time out, expire, kill their worker, have large arguments or a memoized
+    /// result.
     Mixed,
 }
 

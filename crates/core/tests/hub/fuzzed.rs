@@ -64,7 +64,7 @@ fn stored(rig: &mut Rig, tape: &mut Tape<'_>) {
                 1 => Answer::Unknown,
                 2 => Answer::AlreadyEnded { state: TaskState::Failed },
                 3 => Answer::Ended { sequence: 1 },
-                _ => Answer::Accepted { known: vec![task(tape.below(12))] },
+                _ => Answer::Accepted { known: vec![task(tape.below(12))], hits: vec![task(tape.below(12))] },
             };
             rig.handle(Event::Stored { token: Token(1 << 40 | tape.wild()), answer });
         }

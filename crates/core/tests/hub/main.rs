@@ -9,6 +9,7 @@ mod failures;
 mod fuzzed;
 mod holdings;
 mod hostile;
+mod memo;
 mod offline;
 mod restart;
 mod results;

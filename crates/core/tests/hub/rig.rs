@@ -47,6 +47,7 @@ pub(crate) fn spec(n: u32) -> TaskSpec {
         timeout_ms: None,
         deadline: Wall(WALL + 1_000_000),
         submitted: Wall(WALL),
+        memoize: false,
     }
 }
 
@@ -77,6 +78,8 @@ pub(crate) struct Store {
     pub(crate) generations: BTreeMap<EndpointId, u64>,
     pub(crate) deleted: Vec<EndpointId>,
     pub(crate) bodies: BTreeMap<Hash, Bytes>,
+    /// What a task that may have an earlier result gets, if there is one.
+    pub(crate) memoized: Option<Ending>,
     sequence: u64,
 }
 
@@ -102,7 +105,7 @@ impl Store {
                 row.charges = (losses, maybes, errors);
                 Answer::Done
             }
-            Op::Generation { endpoint, generation } => {
+            Op::Generation { endpoint, generation, .. } => {
                 self.generations.insert(endpoint, generation);
                 Answer::Done
             }
@@ -122,11 +125,16 @@ impl Store {
                 None => {}
             }
         }
+        let mut hits = Vec::new();
         for spec in tasks {
-            let row = Row { spec, charges: (0, 0, 0), ending: None, writes: 0 };
-            self.rows.entry(row.spec.task).or_insert(row);
+            if self.rows.contains_key(&spec.task) {
+                continue;
+            }
+            let ending = self.memoized.clone().filter(|_| spec.memoize);
+            hits.extend(ending.is_some().then_some(spec.task));
+            self.rows.insert(spec.task, Row { spec, charges: (0, 0, 0), ending, writes: 0 });
         }
-        Answer::Accepted { known }
+        Answer::Accepted { known, hits }
     }
 
     pub(crate) fn live(&self) -> Vec<Recovered> {

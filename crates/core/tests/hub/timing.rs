@@ -43,7 +43,7 @@ impl Bench {
             match action {
                 Action::Store { token, op } => {
                     let answer = match op {
-                        Op::Accept { .. } => Answer::Accepted { known: Vec::new() },
+                        Op::Accept { .. } => Answer::Accepted { known: Vec::new(), hits: Vec::new() },
                         Op::End { .. } => Answer::Ended { sequence: 1 },
                         _ => Answer::Done,
                     };

@@ -7,9 +7,8 @@ use super::extract::{Params, PathId, User};
 use super::functions::check_text;
 use super::types::{Endpoint, EndpointMade, EndpointState, Endpoints, NewEndpoint};
 use super::value::{Text, Time};
-use super::{changed, page, reply_error};
-use crate::store::EndpointRow;
-use crate::store::{Added, Change, Changed};
+use super::{changed, memo, page, reply_error};
+use crate::store::{Added, Change, Changed, EndpointRow, MemoFilter};
 use crate::{clock, policy};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -112,7 +111,7 @@ pub(crate) async fn list(
     Ok(format.ok(&Endpoints { endpoints, next }))
 }
 
-fn find(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
+pub(super) fn find(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
     let row = app.handle.reader.endpoint(id)?.filter(|row| policy::may_see(user, row.user_no));
     row.ok_or_else(|| ApiError::not_found("endpoint", id))
 }
@@ -186,7 +185,8 @@ pub(crate) async fn revoke_key(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Deletes an endpoint: its live tasks end as `endpoint-deleted` first, its manager is told to stop.
+/// Deletes an endpoint: its live tasks end as `endpoint-deleted` first, its manager is told to stop, and memoized results
+/// of it are forgotten.
 #[utoipa::path(delete, path = "/api/v1/endpoints/{id}", tag = "endpoints",
     params(("id" = String, Path, format = "uuid")),
     responses((status = 204), (status = "default", body = ErrorBody)))]
@@ -197,7 +197,10 @@ pub(crate) async fn delete(
 ) -> Result<Response, ApiError> {
     find_to_change(&app, &user, &id)?;
     match app.handle.delete_endpoint(id).await? {
-        Reply::Deleted => Ok(StatusCode::NO_CONTENT.into_response()),
+        Reply::Deleted => {
+            memo::forget(&app, &user, MemoFilter { function: None, endpoint: Some(id) }).await?;
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
         reply => Err(reply_error(reply)),
     }
 }

@@ -6,9 +6,8 @@ use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, PathId, User};
 use super::types::{Function, Functions, NewFunction, Registered};
 use super::value::{Text, Time};
-use super::{changed, page};
-use crate::store::FunctionRow;
-use crate::store::{Change, Changed};
+use super::{changed, memo, page};
+use crate::store::{Change, Changed, FunctionRow, MemoFilter};
 use crate::{clock, policy};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -88,7 +87,7 @@ fn shown(row: FunctionRow) -> Function {
     }
 }
 
-fn find(app: &App, user: &User, id: &FunctionId) -> Result<FunctionRow, ApiError> {
+pub(super) fn find(app: &App, user: &User, id: &FunctionId) -> Result<FunctionRow, ApiError> {
     let row = app.handle.reader.function(id)?.filter(|row| policy::may_see(user, row.user_no));
     row.ok_or_else(|| ApiError::not_found("function", id))
 }
@@ -125,7 +124,7 @@ pub(crate) async fn body(
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
-/// Deletes a function. Tasks already accepted keep its body.
+/// Deletes a function. Tasks already accepted keep its body; memoized results go with the last function of that body.
 #[utoipa::path(delete, path = "/api/v1/functions/{id}", tag = "functions",
     params(("id" = String, Path, format = "uuid")),
     responses((status = 204), (status = "default", body = ErrorBody)))]
@@ -134,8 +133,12 @@ pub(crate) async fn delete(
     State(app): State<App>,
     PathId(id): PathId<FunctionId>,
 ) -> Result<Response, ApiError> {
-    match changed(&app, Change::DeleteFunction { function: id, user_no: user.no }).await? {
-        Changed::NotFound => Err(ApiError::not_found("function", id)),
-        _ => Ok(StatusCode::NO_CONTENT.into_response()),
+    let hash = find(&app, &user, &id)?.hash;
+    if changed(&app, Change::DeleteFunction { function: id, user_no: user.no }).await? == Changed::NotFound {
+        return Err(ApiError::not_found("function", id));
     }
+    if !app.handle.reader.has_body(user.no, &hash)? {
+        memo::forget(&app, &user, MemoFilter { function: Some(hash), endpoint: None }).await?;
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

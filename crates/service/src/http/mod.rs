@@ -14,6 +14,7 @@ mod functions;
 mod fuzzed;
 mod listen;
 mod listing;
+mod memo;
 mod page;
 mod push;
 mod stream;
@@ -102,6 +103,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tasks::get_many))
         .routes(routes!(listing::cancel))
         .routes(routes!(stream::open))
+        .routes(routes!(memo::show, memo::clear))
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))
 }

@@ -6,7 +6,7 @@ use super::extract::User;
 use super::stream_types::{Indexed, ServerMessage};
 use super::submit::reply_error;
 use super::tasks::find_payload;
-use crate::store::{ResultRow, Slice, SliceLimits};
+use crate::store::{Memoized, ResultRow, Slice, SliceLimits};
 use axum::extract::ws::{Message, WebSocket};
 use bursa_core::hub::Reply;
 use bursa_core::id::{GroupId, TaskId};
@@ -254,7 +254,7 @@ impl<'a> Pusher<'a> {
     async fn results(&mut self, cursor: u64, rows: Vec<ResultRow>) -> Result<(), Ended> {
         let (mut tasks, mut states) = (Vec::with_capacity(rows.len() * 16), Vec::with_capacity(rows.len()));
         let mut data = Vec::with_capacity(rows.len());
-        let mut extras = Vec::new();
+        let (mut extras, mut memo) = (Vec::new(), Vec::new());
         for (place, row) in (0_u32..).zip(rows) {
             let found = find_payload(self.app, row.payload).await?;
             // One lost file must not end the stream each time it is reached.
@@ -263,6 +263,11 @@ impl<'a> Pusher<'a> {
                 None => (TaskState::Failed, Some(result_gone(&row.task))),
             };
             tasks.extend_from_slice(row.task.as_bytes());
+            memo.push(match row.memo {
+                None => 0,
+                Some(Memoized::Stored) => 1,
+                Some(Memoized::Hit) => 2,
+            });
             states.push(match state {
                 TaskState::Success => 0,
                 TaskState::Cancelled => 2,
@@ -283,6 +288,7 @@ impl<'a> Pusher<'a> {
             payloads: data.iter().map(|data| serde_bytes::Bytes::new(data)).collect(),
             failures: Indexed(failures.collect()),
             outputs: Indexed(outputs.map(|(place, _, out)| (*place, serde_bytes::Bytes::new(out))).collect()),
+            memo: memo.iter().any(|memo| *memo > 0).then(|| serde_bytes::Bytes::new(&memo)),
         })
         .await
     }

@@ -176,6 +176,7 @@ fn specs(
             retry_on_error: call.retry_on_error,
             timeout: call.timeout,
             deadline: call.deadline,
+            memoize: call.memoize.unwrap_or_default(),
         };
         let target = batch.target(call.function, call.endpoint, options)?;
         let (ids, rest) = call.tasks.as_chunks::<16>();

@@ -35,6 +35,7 @@ pub(super) struct Call<'a> {
     pub(super) retry_on_error: Option<u32>,
     pub(super) timeout: Option<f64>,
     pub(super) deadline: Option<f64>,
+    pub(super) memoize: Option<bool>,
 }
 
 /// What the service says.
@@ -58,6 +59,9 @@ pub(super) enum ServerMessage<'a> {
         payloads: Vec<&'a Bytes>,
         failures: Indexed<'a, Failure>,
         outputs: Indexed<'a, Bytes>,
+        /// Absent where no result has a part in memoization.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        memo: Option<&'a Bytes>,
     },
 }
 
@@ -89,6 +93,7 @@ mod tests {
             payloads: vec![Bytes::new(b"x")],
             failures: Indexed(vec![(0, &failure)]),
             outputs: Indexed(vec![(0, Bytes::new(b"out"))]),
+            memo: None,
         };
         let packed = rmp_serde::to_vec_named(&message).unwrap();
         let mut expected = b"\x87\xa4type\xa7results\xa6cursor\x07\xa5tasks\xc4\x10".to_vec();

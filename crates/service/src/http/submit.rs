@@ -21,6 +21,7 @@ pub(super) struct Options {
     pub(super) retry_on_error: Option<u32>,
     pub(super) timeout: Option<f64>,
     pub(super) deadline: Option<f64>,
+    pub(super) memoize: bool,
 }
 
 /// A submit being put together.
@@ -44,6 +45,7 @@ pub(super) struct Target {
     retry_on_error: u32,
     timeout_ms: Option<u64>,
     deadline: Wall,
+    memoize: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -87,6 +89,7 @@ impl<'a> Batch<'a> {
             retry_on_error: retries("retry_on_error", options.retry_on_error, 0)?,
             timeout_ms: milliseconds("timeout", options.timeout, limits::DEADLINE_MS)?,
             deadline: Wall(self.now.0 + deadline.unwrap_or(limits::DEFAULT_DEADLINE_MS)),
+            memoize: options.memoize,
         })
     }
 
@@ -119,6 +122,7 @@ impl<'a> Batch<'a> {
             timeout_ms: target.timeout_ms,
             deadline: target.deadline,
             submitted: self.now,
+            memoize: target.memoize,
         });
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::submit::{Batch, Options, admit, check_group, reply_error};
 use super::types::{GetTasks, NewTasks, Submitted, Task, Tasks};
 use super::value::{Data, Text, Time};
 use crate::clock;
-use crate::store::{Content, EndRow, TaskRow};
+use crate::store::{Content, EndRow, Memoized, TaskRow};
 use axum::extract::State;
 use axum::response::Response;
 use bursa_core::hub::Reply;
@@ -45,6 +45,7 @@ pub(crate) async fn submit(
             retry_on_error: task.retry_on_error,
             timeout: task.timeout,
             deadline: task.deadline,
+            memoize: task.memoize.unwrap_or_default(),
         };
         let key = (task.function_id, task.endpoint_id, options);
         let target = match last {
@@ -215,18 +216,22 @@ pub(super) fn shown(row: &TaskRow, state: TaskState) -> Task {
         output: None,
         run_seconds: None,
         starts: None,
+        memo: None,
     }
 }
 
 async fn shown_whole(app: &App, row: TaskRow, state: TaskState) -> Result<Task, ApiError> {
     let mut task = shown(&row, state);
-    let Some(EndRow { ended, run_ns, starts, failure, output, payload }) = row.end else { return Ok(task) };
+    let Some(EndRow { ended, run_ns, starts, failure, output, payload, memo }) = row.end else {
+        return Ok(task);
+    };
     let payload = payload_bytes(app, payload).await?;
     task.ended_at = Some(Time(ended));
     task.run_seconds = (run_ns > 0).then(|| Duration::from_nanos(run_ns).as_secs_f64());
     task.starts = Some(starts);
     task.output = (!output.is_empty()).then_some(Data(output));
     task.failure = failure;
+    task.memo = memo.map(Memoized::as_str);
     match state {
         TaskState::Success => task.result = Some(Data(payload)),
         _ => task.exception = (!payload.is_empty()).then_some(Data(payload)),

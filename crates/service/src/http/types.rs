@@ -185,6 +185,8 @@ pub(crate) struct NewTask {
     pub(crate) timeout: Option<f64>,
     /// Seconds from submit after which the task ends whatever happens; default 14 days.
     pub(crate) deadline: Option<f64>,
+    /// The result of an equal call of yours may be this one's, and this one's that of later ones; default false.
+    pub(crate) memoize: Option<bool>,
 }
 
 /// Accepted: on disk.
@@ -274,6 +276,26 @@ pub(crate) struct Task {
     /// Executions that had started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) starts: Option<u32>,
+    /// `hit`: its result is that of an earlier call, and it was sent nowhere; `stored`: later calls may have its result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memo: Option<&'static str>,
+}
+
+/// What the user has of memoized results.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemoState {
+    /// How many.
+    pub(crate) entries: u64,
+    /// Bytes of them, and 256 for each.
+    pub(crate) bytes: u64,
+    /// Tasks that had one so far.
+    pub(crate) hits: u64,
+}
+
+/// Memoized results that were removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemoCleared {
+    pub(crate) removed: usize,
 }
 
 /// Why a task waits, or how it ended.

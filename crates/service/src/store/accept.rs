@@ -1,6 +1,8 @@
 //! Appending accepted tasks: all of a submit or none, and the same submit again is no news.
 
+use super::hit::Hits;
 use super::insert::{Binder, Inserts};
+use super::memo::{self, Memo};
 use super::payload::Payloads;
 use super::write::Counters;
 use super::{Error, row_id, row_user};
@@ -21,15 +23,18 @@ pub(super) struct Accepts<'c> {
 }
 
 const TASK: &str = "INSERT INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
-    timeout_ms, deadline, submitted) VALUES (?,?,?,?,?,?,?,?,?,?,?)";
+    timeout_ms, deadline, submitted, memo) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)";
 const ARGS: &str = "INSERT INTO args (id, size, data, file) VALUES (?,?,?,?)";
 
 /// A task with its id and, when they are large, the file of its arguments.
-struct Row<'t> {
+#[derive(Debug)]
+pub(super) struct Row<'t> {
     id: i64,
-    spec: &'t TaskSpec,
-    args: &'t Bytes,
+    pub(super) spec: &'t TaskSpec,
+    pub(super) args: &'t Bytes,
     file: Option<Hash>,
+    /// What names equal calls, if it takes part in memoization. Few do: they pay for its place.
+    key: Option<Box<memo::Key>>,
 }
 
 impl<'c> Accepts<'c> {
@@ -44,17 +49,20 @@ impl<'c> Accepts<'c> {
         user: &mut Counters,
         group: &GroupId,
         tasks: &[TaskSpec],
+        memo: &mut Memo<'_>,
     ) -> Result<Answer, Error> {
-        let Some(first_task) = tasks.first() else { return Ok(Answer::Accepted { known: Vec::new() }) };
+        let Some(first_task) = tasks.first() else {
+            return Ok(Answer::Accepted { known: Vec::new(), hits: Vec::new() });
+        };
         self.run("SAVEPOINT submit")?;
         if !self.own_group(user, group, first_task)? {
             self.run("RELEASE submit")?;
             return Ok(Answer::Conflict { task: first_task.task });
         }
         // Nearly always all are new. If not, look which are.
-        let (fresh, known) = match self.append(user, tasks.iter())? {
-            true => (tasks.len(), BTreeSet::new()),
-            false => {
+        let (fresh, known, hits) = match self.append(user, tasks.iter(), memo)? {
+            Some(hits) => (tasks.len(), BTreeSet::new(), hits),
+            None => {
                 let known = match self.known(user, tasks)? {
                     Ok(known) => known,
                     Err(task) => {
@@ -65,10 +73,10 @@ impl<'c> Accepts<'c> {
                 };
                 let fresh = tasks.iter().filter(|spec| !known.contains(&spec.task));
                 let count = fresh.clone().count();
-                if !self.append(user, fresh)? {
-                    return Err(Error::Damaged("a task that is not there cannot be added".to_owned()));
-                }
-                (count, known)
+                let hits = self
+                    .append(user, fresh, memo)?
+                    .ok_or_else(|| Error::Damaged("a task that is not there cannot be added".to_owned()))?;
+                (count, known, hits)
             }
         };
         user.tasks += fresh as u64;
@@ -78,7 +86,7 @@ impl<'c> Accepts<'c> {
             row_id(user.no, user.tasks),
         )?;
         self.run("RELEASE submit")?;
-        Ok(Answer::Accepted { known: known.into_iter().collect() })
+        Ok(Answer::Accepted { known: known.into_iter().collect(), hits })
     }
 
     fn run(&self, sql: &str) -> Result<(), Error> {
@@ -101,13 +109,16 @@ impl<'c> Accepts<'c> {
         Ok(owner.is_none_or(|owner| owner == user.no))
     }
 
-    /// Appends tasks that should be new; false, and nothing was done, when one of them was there.
+    /// Appends tasks that should be new; those that ended at once, since their results were memoized. `None`, and
+    /// nothing was done, when one of them was there.
     fn append<'t>(
         &mut self,
-        user: &Counters,
+        user: &mut Counters,
         tasks: impl Iterator<Item = &'t TaskSpec>,
-    ) -> Result<bool, Error> {
+        memo: &mut Memo<'_>,
+    ) -> Result<Option<Vec<TaskId>>, Error> {
         let mut rows = Vec::with_capacity(tasks.size_hint().0);
+        let mut hits = Hits::new(user);
         for (spec, n) in tasks.zip(user.tasks + 1..) {
             let Args::Here(args) = &spec.args else {
                 return Err(Error::Damaged(format!(
@@ -119,29 +130,37 @@ impl<'c> Accepts<'c> {
                 0..=limits::INLINE_BYTES => None,
                 _ => Some(self.payloads.put(args)?),
             };
-            rows.push(Row { id: row_id(user.no, n), spec, args, file });
+            let mut row = Row { id: row_id(user.no, n), spec, args, file, key: None };
+            if spec.memoize {
+                let key = memo::key(spec, &row.file.unwrap_or_else(|| Hash::of(args)));
+                row.key = Some(Box::new(key));
+                // Beyond this a task runs, whatever is known: what a submit writes has a bound.
+                if hits.bytes <= limits::MEMO_HIT_BYTES
+                    && let Some(hit) = memo.find(&key, spec)?
+                {
+                    hits.push(row, hit);
+                    continue;
+                }
+            }
+            rows.push(row);
         }
         self.run("SAVEPOINT append")?;
-        match self.tasks.insert(&rows, bind_task) {
+        match self.tasks.insert(&rows, bind_task).and_then(|()| hits.insert(self.conn, user)) {
             Ok(()) => {}
             Err(rusqlite::Error::SqliteFailure(why, _)) if why.code == ErrorCode::ConstraintViolation => {
                 self.run("ROLLBACK TO append")?;
                 self.run("RELEASE append")?;
-                return Ok(false);
+                return Ok(None);
             }
             Err(error) => return Err(error.into()),
         }
-        self.args.insert(&rows, |row, binder| {
-            binder.put(row.id)?;
-            binder.put(row.args.len().cast_signed())?;
-            binder.put(row.file.is_none().then_some(row.args.as_ref()))?;
-            binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))
-        })?;
+        self.args.insert(&rows, bind_args)?;
+        self.args.insert(&hits.rows, |hit, binder| bind_args(&hit.row, binder))?;
         self.run("RELEASE append")?;
-        for row in &rows {
+        for row in rows.iter().chain(hits.rows.iter().map(|hit| &hit.row)) {
             tracing::debug!(task = %row.spec.task, "accepted");
         }
-        Ok(true)
+        Ok(Some(hits.count(user, memo)))
     }
 
     /// The tasks that were there already, or one of them that has other bytes.
@@ -163,7 +182,7 @@ impl<'c> Accepts<'c> {
         let Args::Here(args) = &spec.args else { return Ok(Some(false)) };
         let mut find = self.conn.prepare_cached(
             "SELECT t.id, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error, t.timeout_ms,
-                    t.deadline - t.submitted, a.data, a.file
+                    t.deadline - t.submitted, a.data, a.file, t.memo IS NOT NULL
              FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1",
         )?;
         let same = find.query_row([spec.task.as_bytes().as_slice()], |row| {
@@ -181,6 +200,7 @@ impl<'c> Accepts<'c> {
                 && row.get::<_, u32>(6)? == spec.retry_on_error
                 && row.get::<_, Option<i64>>(7)? == spec.timeout_ms.map(u64::cast_signed)
                 && row.get::<_, i64>(8)? == spec.deadline.0.saturating_sub(spec.submitted.0).cast_signed()
+                && row.get::<_, bool>(11)? == spec.memoize
                 && same_args)
         });
         Ok(same.optional()?)
@@ -208,7 +228,14 @@ impl<'c> Accepts<'c> {
     }
 }
 
-fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
+fn bind_args(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
+    binder.put(row.id)?;
+    binder.put(row.args.len().cast_signed())?;
+    binder.put(row.file.is_none().then_some(row.args.as_ref()))?;
+    binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))
+}
+
+pub(super) fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
     let spec = row.spec;
     binder.put(row.id)?;
     binder.put(spec.task.as_bytes().as_slice())?;
@@ -220,5 +247,6 @@ fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()>
     binder.put(spec.retry_on_error)?;
     binder.put(spec.timeout_ms.map(u64::cast_signed))?;
     binder.put(spec.deadline.0.cast_signed())?;
-    binder.put(spec.submitted.0.cast_signed())
+    binder.put(spec.submitted.0.cast_signed())?;
+    binder.put(row.key.as_ref().map(|key| key.as_slice()))
 }

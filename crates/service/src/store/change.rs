@@ -1,6 +1,7 @@
 //! Changes of the registry: functions, endpoints, tokens.
 
 use super::Error;
+use super::memo::Memo;
 use super::payload::Payloads;
 use super::rows::{Added, Change, Changed};
 use bursa_core::id::{EndpointId, FunctionId, Hash};
@@ -8,7 +9,12 @@ use bursa_core::limits;
 use bursa_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> Result<Changed, Error> {
+pub(super) fn apply(
+    conn: &Connection,
+    payloads: &Payloads,
+    memo: &mut Memo<'_>,
+    change: &Change,
+) -> Result<Changed, Error> {
     match change {
         Change::AddFunction { function, user_no, name, description, python, hash, body, now } => {
             add_body(conn, payloads, hash, body)?;
@@ -26,10 +32,7 @@ pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> 
         }
         Change::RevokeKey { endpoint, user_no } => revoke_key(conn, endpoint, *user_no),
         Change::AddToken { token, user_no, name, hash, now } => {
-            conn.execute(
-                "INSERT INTO tokens (token, hash, user_no, name, created) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![token.as_slice(), hash.as_slice(), user_no, name, now.0.cast_signed()],
-            )?;
+            add_token(conn, token, *user_no, name, hash, *now)?;
             Ok(Changed::Done)
         }
         Change::DeleteToken { token, user_no } => {
@@ -38,12 +41,28 @@ pub(super) fn apply(conn: &Connection, payloads: &Payloads, change: &Change) -> 
                 conn.query_row(sql, params![token.as_slice(), user_no], |row| row.get(0)).optional()?;
             Ok(hash.map_or(Changed::NotFound, Changed::TokenGone))
         }
+        Change::ClearMemo { ids } => Ok(Changed::Removed(memo.clear(ids)?)),
         Change::Probe => {
             payloads.probe()?;
             conn.execute("UPDATE meta SET value = value WHERE key = 'epoch'", [])?;
             Ok(Changed::Done)
         }
     }
+}
+
+pub(super) fn add_token(
+    conn: &Connection,
+    token: &[u8; 16],
+    user_no: i64,
+    name: &str,
+    hash: &[u8; 32],
+    now: Wall,
+) -> Result<(), Error> {
+    conn.execute(
+        "INSERT INTO tokens (token, hash, user_no, name, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![token.as_slice(), hash.as_slice(), user_no, name, now.0.cast_signed()],
+    )?;
+    Ok(())
 }
 
 /// Before a key that is let in no longer: it stays, so that it is not registered again.

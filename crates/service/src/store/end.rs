@@ -1,7 +1,9 @@
 //! Terminal records: the first one wins and gets its user's next sequence number (F24).
 
 use super::insert::{Binder, Inserts};
+use super::memo::{self, Memo};
 use super::payload::Payloads;
+use super::rows::Memoized;
 use super::write::Users;
 use super::{Error, row_id, row_user};
 use bursa_core::hub::Answer;
@@ -21,8 +23,8 @@ pub(super) struct Ends<'c, 'b> {
 }
 
 const RESULT: &str =
-    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total)
-    VALUES (?,?,?,?,?,?,?,?,?,?,?,?)";
+    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total, memo)
+    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// A record to insert.
 struct Row<'b> {
@@ -33,6 +35,7 @@ struct Row<'b> {
     failure: Option<Vec<u8>>,
     file: Option<Hash>,
     total: i64,
+    memo: Option<Memoized>,
 }
 
 impl<'c, 'b> Ends<'c, 'b> {
@@ -40,7 +43,7 @@ impl<'c, 'b> Ends<'c, 'b> {
         Ok(Self {
             conn,
             payloads,
-            find: conn.prepare_cached("SELECT t.id, t.state, t.grp, a.size FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1")?,
+            find: conn.prepare_cached("SELECT t.id, t.state, t.grp, a.size, t.memo FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1")?,
             update: conn.prepare_cached("UPDATE tasks SET state = ?2, seq = ?3 WHERE id = ?1")?,
             insert: Inserts::new(conn, RESULT)?,
             decided: Vec::new(),
@@ -54,11 +57,18 @@ impl<'c, 'b> Ends<'c, 'b> {
         users: &mut Users,
         task: &TaskId,
         ending: &'b Ending,
+        memo: &mut Memo<'_>,
     ) -> Result<Answer, Error> {
-        let (id, state, group, args) = {
+        let (id, state, group, args, key) = {
             let mut rows = self.find.query([task.as_bytes().as_slice()])?;
             let Some(row) = rows.next()? else { return Ok(Answer::Unknown) };
-            (row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?)
+            (
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get::<_, i64>(3)?,
+                row.get::<_, Option<memo::Key>>(4)?,
+            )
         };
         if let Some(state) = state_of(state) {
             return Ok(Answer::AlreadyEnded { state });
@@ -69,6 +79,12 @@ impl<'c, 'b> Ends<'c, 'b> {
         let file = match ending.payload.len() {
             0..=limits::INLINE_BYTES => None,
             _ => Some(self.payloads.put(&ending.payload)?),
+        };
+        let memo = match key {
+            Some(key) if ending.state == TaskState::Success => {
+                memo.keep(id, &key, ending.ended, &ending.payload, file.as_ref())?.then_some(Memoized::Stored)
+            }
+            _ => None,
         };
         let failure = ending.failure.as_deref().map(pack).transpose()?;
         let own = ending.payload.len() + ending.output.len() + failure.as_ref().map_or(0, Vec::len);
@@ -82,6 +98,7 @@ impl<'c, 'b> Ends<'c, 'b> {
             failure,
             file,
             total: user.total.cast_signed(),
+            memo,
         });
         Ok(Answer::Ended { sequence: user.results })
     }
@@ -107,7 +124,8 @@ fn bind_result(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<(
     binder.put((!ending.output.is_empty()).then_some(ending.output.as_ref()))?;
     binder.put(row.file.is_none().then_some(ending.payload.as_ref()))?;
     binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))?;
-    binder.put(row.total)
+    binder.put(row.total)?;
+    binder.put(memo::code_of(row.memo))
 }
 
 fn pack(failure: &Failure) -> Result<Vec<u8>, Error> {

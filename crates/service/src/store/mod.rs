@@ -8,7 +8,9 @@ mod change;
 mod checkpoint;
 pub(crate) mod copy;
 mod end;
+mod hit;
 mod insert;
+mod memo;
 mod payload;
 mod read;
 mod read_tasks;
@@ -23,12 +25,13 @@ mod words;
 mod write;
 mod writer;
 
+pub(crate) use memo::MemoLimits;
 pub(crate) use read::Reader;
 pub(crate) use read_tasks::{Slice, SliceLimits};
 pub(crate) use recover::Recovery;
 pub(crate) use rows::{
-    Added, Change, Changed, Content, Done, EndRow, EndpointRow, FunctionRow, Page, ResultRow, TaskFilter,
-    TaskRow, UserRow, Write,
+    Added, Change, Changed, Content, Done, EndRow, EndpointRow, FunctionRow, MemoFilter, MemoSums, Memoized,
+    Page, ResultRow, TaskFilter, TaskRow, UserRow, Write,
 };
 
 pub(crate) use sweep::Retention;

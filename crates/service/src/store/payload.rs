@@ -45,6 +45,11 @@ impl Payloads {
         Ok(hash)
     }
 
+    /// Whether the file `hash` is there.
+    pub(super) fn has(&self, hash: &Hash) -> bool {
+        self.path(hash).exists()
+    }
+
     /// Removes the file `hash`, if it is there.
     pub(super) fn remove(&self, hash: &Hash) -> Result<(), Error> {
         let path = self.path(hash);

@@ -1,7 +1,7 @@
 //! Reading beside the writer: registry, payloads, results after a cursor.
 
 use super::payload::Payloads;
-use super::rows::{Content, EndpointRow, FunctionRow, Page, TokenRow, UserRow};
+use super::rows::{Content, EndpointRow, FunctionRow, MemoFilter, MemoSums, Page, TokenRow, UserRow};
 use super::{Error, Paths, schema};
 use bursa_core::id::{EndpointId, FunctionId, Hash, TaskId, UserId};
 use bursa_core::time::Wall;
@@ -110,6 +110,44 @@ impl Reader {
         let sql = "SELECT a.data, a.file FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1";
         let id = task.as_bytes().as_slice();
         Ok(self.lock().prepare_cached(sql)?.query_row([id], |row| content(row, 0, 1)).optional()?)
+    }
+
+    /// What a user has of memoized results.
+    pub(crate) fn memo_sums(&self, user_no: i64) -> Result<MemoSums, Error> {
+        let sql = "SELECT memo_entries, memo_bytes, memo_hits FROM users WHERE no = ?1";
+        let sums = self.lock().prepare_cached(sql)?.query_row([user_no], |row| {
+            let sum = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.cast_unsigned());
+            Ok(MemoSums { entries: sum(0)?, bytes: sum(1)?, hits: sum(2)? })
+        });
+        Ok(sums?)
+    }
+
+    /// Rows of a user's memoized results after the row `after`, in order, at most `most`.
+    pub(crate) fn memo_ids(
+        &self,
+        user_no: i64,
+        filter: &MemoFilter,
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<i64>, Error> {
+        let sql = "SELECT id FROM memo WHERE id > ?1 AND user_no = ?2 AND (?3 IS NULL OR hash = ?3)
+                   AND (?4 IS NULL OR endpoint = ?4) ORDER BY id LIMIT ?5";
+        let conn = self.lock();
+        let mut find = conn.prepare_cached(sql)?;
+        let function = filter.function.as_ref().map(|hash| hash.0.as_slice());
+        let endpoint = filter.endpoint.as_ref().map(|id| id.as_bytes().as_slice());
+        let rows = find
+            .query_map(params![after, user_no, function, endpoint, most.cast_signed()], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether a user has a function of this body that is not deleted.
+    pub(crate) fn has_body(&self, user_no: i64, hash: &Hash) -> Result<bool, Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM functions WHERE hash = ?1 AND user_no = ?2 AND deleted = 0)";
+        Ok(self
+            .lock()
+            .prepare_cached(sql)?
+            .query_row(params![hash.0.as_slice(), user_no], |row| row.get(0))?)
     }
 
     /// The content of a payload file, `None` if it is gone; blocks for as long as reading it takes.

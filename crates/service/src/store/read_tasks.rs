@@ -2,7 +2,7 @@
 
 use super::read::{Reader, before, bytes, content, limit, wall};
 use super::rows::{Content, EndRow, Page, ResultRow, TaskFilter, TaskRow};
-use super::{Error, end, row_id, row_n, row_user};
+use super::{Error, end, memo, row_id, row_n, row_user};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, TaskId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
@@ -27,7 +27,8 @@ pub(crate) struct SliceLimits {
 }
 
 const TASK: &str = "id, task, grp, function, endpoint, submitted, state, seq";
-const END: &str = "SELECT ended, run_ns, starts, failure, output, data, file FROM results WHERE id = ?1";
+const END: &str =
+    "SELECT ended, run_ns, starts, failure, output, data, file, memo FROM results WHERE id = ?1";
 
 impl Reader {
     /// A user's task with its end.
@@ -131,7 +132,7 @@ impl Reader {
     ) -> Result<Slice, Error> {
         let conn = self.lock();
         let mut find = conn.prepare_cached(
-            "SELECT id, grp, task, state, failure, output, data, file FROM results
+            "SELECT id, grp, task, state, failure, output, data, file, memo FROM results
              WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
         )?;
         let range = [row_id(user_no, cursor), row_id(user_no + 1, 0), limits.scanned.cast_signed() as i64];
@@ -195,6 +196,7 @@ fn end_row(row: &Row<'_>) -> rusqlite::Result<EndRow> {
         failure: failure(row, 3)?,
         output: bytes(row, 4)?,
         payload: content(row, 5, 6)?,
+        memo: memo::of_code(row.get(7)?),
     })
 }
 
@@ -205,6 +207,7 @@ fn result_row(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
         failure: failure(row, 4)?,
         output: bytes(row, 5)?,
         payload: content(row, 6, 7)?,
+        memo: memo::of_code(row.get(8)?),
     })
 }
 

@@ -62,7 +62,7 @@ impl SqliteStore {
         let mut find = self.conn.prepare(
             "SELECT t.id, t.task, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error,
                     t.timeout_ms, t.deadline, t.submitted, t.losses, t.maybes, t.errors, a.size,
-                    CASE WHEN a.size <= ?1 THEN a.data END
+                    CASE WHEN a.size <= ?1 THEN a.data END, t.memo IS NOT NULL
              FROM tasks t JOIN args a ON a.id = t.id WHERE t.state = 0",
         )?;
         let mut rows = find.query(params![limits::HELD_BYTES.cast_signed()])?;
@@ -111,6 +111,7 @@ fn recovered(row: &Row<'_>, user: UserId, hash: Hash) -> rusqlite::Result<Recove
         timeout_ms: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
         deadline: wall(9)?,
         submitted: wall(10)?,
+        memoize: row.get(16)?,
     };
     Ok(Recovered { spec, losses: row.get(11)?, maybes: row.get(12)?, errors: row.get(13)? })
 }

@@ -64,6 +64,8 @@ pub(crate) enum Change {
     AddToken { token: [u8; 16], user_no: i64, name: String, hash: [u8; 32], now: Wall },
     /// Revokes a token.
     DeleteToken { token: [u8; 16], user_no: i64 },
+    /// Removes memoized results of a user, named by their rows.
+    ClearMemo { ids: Vec<i64> },
     /// Writes nothing of interest: shows whether the store can write.
     Probe,
 }
@@ -81,6 +83,8 @@ pub(crate) enum Changed {
     KeyRevoked { endpoint: EndpointId, public_key: String },
     /// An endpoint.
     Endpoint(Added),
+    /// So many were removed.
+    Removed(usize),
 }
 
 /// What came of registering an endpoint.
@@ -185,6 +189,41 @@ pub(crate) struct EndRow {
     pub(crate) failure: Option<Failure>,
     pub(crate) output: Bytes,
     pub(crate) payload: Content,
+    pub(crate) memo: Option<Memoized>,
+}
+
+/// A task's part in memoization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memoized {
+    /// Later calls may have its result.
+    Stored,
+    /// Its result is that of an earlier call: it was sent nowhere.
+    Hit,
+}
+
+impl Memoized {
+    /// The word used in REST, SDK and CLI.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Hit => "hit",
+        }
+    }
+}
+
+/// Memoized results of a user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MemoSums {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) hits: u64,
+}
+
+/// Which memoized results are meant.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MemoFilter {
+    pub(crate) function: Option<Hash>,
+    pub(crate) endpoint: Option<EndpointId>,
 }
 
 /// One result as the stream pushes it.
@@ -195,6 +234,7 @@ pub(crate) struct ResultRow {
     pub(crate) payload: Content,
     pub(crate) failure: Option<Failure>,
     pub(crate) output: Bytes,
+    pub(crate) memo: Option<Memoized>,
 }
 
 /// Which tasks a listing shows.

@@ -7,11 +7,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The migrations, in order; the schema's number is `PRAGMA user_version`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_retention.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_init.sql"),
+    include_str!("migrations/0002_retention.sql"),
+    include_str!("migrations/0003_memo.sql"),
+];
 
 /// The newest schema.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.
@@ -102,7 +105,8 @@ fn tune(conn: &Connection) -> Result<(), Error> {
     )?;
     conn.query_row("PRAGMA wal_autocheckpoint=0", [], |_| Ok(()))?;
     conn.query_row("PRAGMA journal_size_limit=-1", [], |_| Ok(()))?;
-    conn.set_prepared_statement_cache_capacity(64);
+    // More than the writer has statements.
+    conn.set_prepared_statement_cache_capacity(96);
     Ok(())
 }
 
@@ -221,7 +225,7 @@ mod tests {
         drop(open_write(&paths).unwrap());
         Connection::open(&paths.database).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = open_write(&paths).unwrap_err().to_string();
-        assert!(error.contains("has schema 99, this bursa knows up to 2"), "{error}");
+        assert!(error.contains(&format!("has schema 99, this bursa knows up to {VERSION}")), "{error}");
     }
 
     #[test]

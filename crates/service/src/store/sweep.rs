@@ -4,6 +4,7 @@
 //! twice, so a stream's cursor stays right. Files are removed after the commit that forgets them; what a crash leaves
 //! between the two, a walk over the directories finds.
 
+use super::memo::Memo;
 use super::write::Users;
 use super::{Error, SqliteStore, row_id, row_n, row_user};
 use bursa_core::id::Hash;
@@ -33,12 +34,16 @@ pub(crate) struct Retention {
 pub(super) struct Sweep {
     user_no: i64,
     directory: u8,
+    /// Payload files of memoized results that went otherwise.
+    pub(super) freed: BTreeSet<Hash>,
 }
 
 /// What one step removes.
 #[derive(Debug, Default)]
 struct Step {
     rows: usize,
+    /// Memoized results.
+    entries: usize,
     files: BTreeSet<Hash>,
     groups: BTreeSet<[u8; 16]>,
     /// A whole round over the users is done.
@@ -47,7 +52,7 @@ struct Step {
 
 impl Step {
     fn is_full(&self) -> bool {
-        self.rows >= STEP_ROWS || self.files.len() >= STEP_FILES
+        self.rows + self.entries >= STEP_ROWS || self.files.len() >= STEP_FILES
     }
 }
 
@@ -70,6 +75,12 @@ impl SqliteStore {
     fn sweep_step(&mut self, retention: Retention, now: Wall) -> Result<bool, Error> {
         let horizon = now.0.saturating_sub(retention.keep_ms).cast_signed();
         let mut step = Step::default();
+        while step.files.len() < STEP_FILES
+            && let Some(hash) = self.sweep.freed.pop_first()
+        {
+            step.files.insert(hash);
+        }
+        let mut memo = Memo::new(&self.conn, &self.payloads, self.memo);
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         for _ in 0..STEP_LOOKS {
             let Some(user_no) = self.next_user()? else {
@@ -78,11 +89,15 @@ impl SqliteStore {
                 break;
             };
             remove_ended(&self.conn, user_no, horizon, retention.per_user.cast_signed(), &mut step)?;
+            let most = STEP_ROWS.saturating_sub(step.rows + step.entries);
+            step.entries += memo.trim(user_no, now, most)?;
             if step.is_full() {
                 break;
             }
             self.sweep.user_no = user_no;
         }
+        let (freed, _) = memo.finish()?;
+        step.files.extend(freed);
         remove_groups(&self.conn, &step.groups)?;
         if step.around {
             remove_functions(&self.conn, horizon, &mut step)?;
@@ -239,7 +254,7 @@ fn remove_functions(conn: &Connection, horizon: i64, step: &mut Step) -> Result<
 pub(super) fn is_needed(conn: &Connection, hash: &Hash) -> Result<bool, Error> {
     let mut find = conn.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM args WHERE file = ?1) OR EXISTS (SELECT 1 FROM results WHERE file = ?1)
-         OR EXISTS (SELECT 1 FROM bodies WHERE hash = ?1 AND data IS NULL)",
+         OR EXISTS (SELECT 1 FROM memo WHERE file = ?1) OR EXISTS (SELECT 1 FROM bodies WHERE hash = ?1 AND data IS NULL)",
     )?;
     Ok(find.query_row([hash.0.as_slice()], |row| row.get(0))?)
 }

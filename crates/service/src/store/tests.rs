@@ -9,6 +9,8 @@ use bursa_core::time::Wall;
 use bytes::Bytes;
 use std::sync::Arc;
 
+mod memo;
+
 struct World {
     _dir: tempfile::TempDir,
     paths: Paths,
@@ -17,12 +19,13 @@ struct World {
 }
 
 const GROUP: GroupId = GroupId::from_bytes([7; 16]);
+const MEMO: MemoLimits = MemoLimits { keep_ms: 60_000, per_user: 1 << 30 };
 const ALL: SliceLimits = SliceLimits { rows: 100, bytes: 1 << 20, scanned: 1000 };
 
 fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let paths = Paths::below(dir.path());
-    let mut store = SqliteStore::open(&paths, Arc::new(Metrics::default())).unwrap();
+    let mut store = SqliteStore::open(&paths, MEMO, Arc::new(Metrics::default())).unwrap();
     let user = store.create_user([1; 16], "owner", Wall(5)).unwrap();
     let change = Change::AddFunction {
         function: FunctionId::from_bytes([3; 16]),
@@ -69,6 +72,7 @@ fn spec(n: u64, args: &'static [u8]) -> TaskSpec {
         timeout_ms: Some(1000),
         deadline: Wall(1_000_000),
         submitted: Wall(1_000),
+        memoize: false,
     }
 }
 
@@ -100,7 +104,7 @@ fn asked(n: u64) -> Op {
 #[test]
 fn a_submit_is_all_or_nothing_and_the_same_again_is_known() {
     let mut w = world();
-    let known = |known| vec![Answer::Accepted { known }];
+    let known = |known| vec![Answer::Accepted { known, hits: vec![] }];
     assert_eq!(hub(&mut w.store, vec![accept(vec![spec(1, b"a"), spec(2, b"b")])]), known(vec![]));
     let later = TaskSpec { submitted: Wall(2_000), deadline: Wall(1_001_000), ..spec(1, b"a") };
     assert_eq!(hub(&mut w.store, vec![accept(vec![later, spec(3, b"c")])]), known(vec![task(1)]));
@@ -184,7 +188,7 @@ fn large_payloads_are_files_and_come_back() {
     assert_eq!(reader.load(end.payload).unwrap().as_ref(), LARGE);
     assert_eq!(
         hub(&mut w.store, vec![accept(vec![spec(1, &LARGE)])]),
-        [Answer::Accepted { known: vec![task(1)] }]
+        [Answer::Accepted { known: vec![task(1)], hits: vec![] }]
     );
 }
 
@@ -209,13 +213,13 @@ fn a_new_life_finds_the_live_tasks_and_a_higher_epoch() {
             accept(vec![spec(1, b"a"), spec(2, &LARGE), spec(3, b"c")]),
             end(1, TaskState::Success, b"one"),
             Op::Charge { task: task(3), losses: 1, maybes: 2, errors: 3 },
-            Op::Generation { endpoint, generation: 6 },
-            Op::Generation { endpoint, generation: 5 },
+            Op::Generation { endpoint, generation: 6, python: "3.12".into() },
+            Op::Generation { endpoint, generation: 5, python: "3.12".into() },
             Op::DeleteEndpoint { endpoint },
         ],
     );
     drop(w.store);
-    let mut store = SqliteStore::open(&w.paths, Arc::new(Metrics::default())).unwrap();
+    let mut store = SqliteStore::open(&w.paths, MEMO, Arc::new(Metrics::default())).unwrap();
     let found = store.recover().unwrap();
     assert_eq!(found.epoch, first + 1);
     assert_eq!((found.endpoints[0].generation, found.endpoints[0].deleted), (6, true));
@@ -236,7 +240,10 @@ fn a_failed_transaction_leaves_nothing_and_the_next_one_works() {
     let done = w.store.apply(batch);
     assert!(done.iter().all(|done| matches!(done, Done::Hub(_, Err(_)))), "{:?}", done[0]);
     w.store.conn.execute_batch("PRAGMA max_page_count = 1000000").unwrap();
-    assert_eq!(hub(&mut w.store, vec![accept(vec![spec(0, &FULL)])]), [Answer::Accepted { known: vec![] }]);
+    assert_eq!(
+        hub(&mut w.store, vec![accept(vec![spec(0, &FULL)])]),
+        [Answer::Accepted { known: vec![], hits: vec![] }]
+    );
     let reader = Reader::open(&w.paths).unwrap();
     assert!(reader.task(w.user.no, &task(1)).unwrap().is_none());
 }
@@ -261,7 +268,7 @@ fn a_write_that_can_never_succeed_holds_no_other_up() {
         panic!("{answers:?}")
     };
     assert!(why.contains("injected"), "{why}");
-    assert_eq!(*last, Answer::Accepted { known: vec![] });
+    assert_eq!(*last, Answer::Accepted { known: vec![], hits: vec![] });
     let reader = Reader::open(&w.paths).unwrap();
     assert_eq!(reader.live_of_group(w.user.no, &GROUP, 10).unwrap().unwrap(), [task(2), task(4), task(5)]);
     assert_eq!(hub(&mut w.store, vec![end(2, TaskState::Failed, b"")]), [Answer::Ended { sequence: 3 }]);
@@ -281,7 +288,7 @@ fn a_payload_file_that_cannot_be_written_holds_up_its_own_write_only() {
         "later it may succeed: {done:?}"
     );
     std::fs::remove_file(&blocked).unwrap();
-    assert_eq!(hub(&mut w.store, vec![ops[1].clone()]), [Answer::Accepted { known: vec![] }]);
+    assert_eq!(hub(&mut w.store, vec![ops[1].clone()]), [Answer::Accepted { known: vec![], hits: vec![] }]);
 }
 
 const KEEP: Retention = Retention { keep_ms: 1_000, per_user: u64::MAX >> 1 };
@@ -345,9 +352,9 @@ fn what_ended_goes_whole_when_its_time_is_over_and_numbers_go_on() {
     assert_eq!(first[1], Answer::Ended { sequence: 5 });
     w.store.sweep(KEEP, Wall(9_000));
     drop(w.store);
-    let mut store = SqliteStore::open(&w.paths, Arc::new(Metrics::default())).unwrap();
+    let mut store = SqliteStore::open(&w.paths, MEMO, Arc::new(Metrics::default())).unwrap();
     let next = hub(&mut store, vec![accept(vec![spec(1, b"again")]), end(1, TaskState::Success, b"one")]);
-    assert_eq!(next, [Answer::Accepted { known: vec![] }, Answer::Ended { sequence: 6 }]);
+    assert_eq!(next, [Answer::Accepted { known: vec![], hits: vec![] }, Answer::Ended { sequence: 6 }]);
     let slice = reader.results(w.user.no, 4, ALL, |_, _| true).unwrap();
     assert_eq!((slice.rows.len(), slice.cursor), (1, 6));
 }

@@ -1,6 +1,6 @@
 //! Users and their tokens, as the service needs them before it listens.
 
-use super::rows::{Change, UserRow};
+use super::rows::UserRow;
 use super::{Error, SqliteStore, change};
 use bursa_core::id::UserId;
 use bursa_core::time::Wall;
@@ -33,9 +33,7 @@ impl SqliteStore {
         hash: &[u8; 32],
         now: Wall,
     ) -> Result<(), Error> {
-        let change =
-            Change::AddToken { token: id, user_no: user.no, name: name.to_owned(), hash: *hash, now };
-        change::apply(&self.conn, &self.payloads, &change).map(|_| ())
+        change::add_token(&self.conn, &id, user.no, name, hash, now)
     }
 
     /// Whether a token with this hash is valid.

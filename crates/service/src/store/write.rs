@@ -2,6 +2,7 @@
 
 use super::accept::Accepts;
 use super::end::Ends;
+use super::memo::{Memo, MemoLimits};
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
 use super::sweep::Sweep;
@@ -10,9 +11,9 @@ use super::{Blame, Change, Error, Paths, change, checkpoint, row_id, row_n, sche
 use crate::metrics::Metrics;
 use crate::trouble::Part;
 use bursa_core::hub::{Answer, Op};
-use bursa_core::id::{EndpointId, TaskId, UserId};
+use bursa_core::id::{TaskId, UserId};
 use bursa_core::limits;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub(crate) struct SqliteStore {
     pub(super) payloads: Payloads,
     pub(super) users: Users,
     pub(super) sweep: Sweep,
+    pub(super) memo: MemoLimits,
+    /// Bytes that were written for hits since the last commit: their submits do not tell.
+    hit_bytes: usize,
     checkpointer: checkpoint::Checkpointer,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -99,11 +103,12 @@ impl SqliteStore {
     ///
     /// # Errors
     /// A newer schema, a failed migration, or a disk that cannot be written.
-    pub(crate) fn open(paths: &Paths, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub(crate) fn open(paths: &Paths, memo: MemoLimits, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let payloads = Payloads::open(&paths.payloads)?;
         let conn = schema::open_write(paths)?;
         let checkpointer = checkpoint::Checkpointer::start(&paths.database)?;
-        Ok(Self { conn, payloads, users: Users::default(), sweep: Sweep::default(), checkpointer, metrics })
+        let (users, sweep) = (Users::default(), Sweep::default());
+        Ok(Self { conn, payloads, users, sweep, memo, hit_bytes: 0, checkpointer, metrics })
     }
 
     /// Writes all of `batch` in one transaction: on disk when this returns, or none of it. If one write spoils it for
@@ -124,7 +129,8 @@ impl SqliteStore {
                     self.metrics.troubles.works(Part::Files);
                 }
                 self.metrics.committed(weight.rows, begun.elapsed());
-                self.checkpointer.wrote(&self.conn, weight.bytes, weight.rows > INLINE_ROWS);
+                let bytes = weight.bytes + std::mem::take(&mut self.hit_bytes);
+                self.checkpointer.wrote(&self.conn, bytes, weight.rows > INLINE_ROWS);
                 done
             }
             Err(error) => {
@@ -158,21 +164,25 @@ impl SqliteStore {
     }
 
     fn together(&mut self, batch: &[Write]) -> Result<Vec<Done>, Error> {
-        let Self { conn, payloads, users, .. } = self;
+        let Self { conn, payloads, users, memo, sweep, hit_bytes, .. } = self;
+        let mut memo = Memo::new(conn, payloads, *memo);
         let mut done = Vec::with_capacity(batch.len());
         let mut accepts = Accepts::new(conn, payloads)?;
         let mut ends = Ends::new(conn, payloads)?;
         for write in batch {
             done.push(match write {
                 Write::Hub(token, op) => {
-                    Done::Hub(*token, Ok(op_answer(op, conn, users, &mut accepts, &mut ends)?))
+                    Done::Hub(*token, Ok(op_answer(op, conn, users, &mut accepts, &mut ends, &mut memo)?))
                 }
                 Write::Registry(request, change) => {
-                    Done::Registry(*request, Ok(change::apply(conn, payloads, change)?))
+                    Done::Registry(*request, Ok(change::apply(conn, payloads, &mut memo, change)?))
                 }
             });
         }
         ends.finish()?;
+        let (freed, written) = memo.finish()?;
+        sweep.freed.extend(freed);
+        *hit_bytes += written;
         Ok(done)
     }
 
@@ -211,33 +221,35 @@ fn op_answer<'b>(
     users: &mut Users,
     accepts: &mut Accepts<'_>,
     ends: &mut Ends<'_, 'b>,
+    memo: &mut Memo<'_>,
 ) -> Result<Answer, Error> {
     match op {
         Op::Accept { user, group, tasks } => {
             let user = users.get(conn, user)?.ok_or_else(|| Error::Damaged(format!("no user {user}")))?;
-            accepts.accept(user, group, tasks)
+            accepts.accept(user, group, tasks, memo)
         }
-        Op::End { task, ending, .. } => ends.end(users, task, ending),
+        Op::End { task, ending, .. } => ends.end(users, task, ending, memo),
         Op::Charge { task, losses, maybes, errors } => charge(conn, task, [*losses, *maybes, *errors]),
-        Op::Generation { endpoint, generation } => {
-            let sql = "UPDATE endpoints SET generation = max(generation, ?2) WHERE endpoint = ?1";
-            set(conn, sql, endpoint, generation.cast_signed())
+        Op::Generation { endpoint, generation, python } => {
+            let sql = "UPDATE endpoints SET generation = max(generation, ?2),
+                       python = CASE WHEN ?2 >= generation THEN ?3 ELSE python END WHERE endpoint = ?1";
+            set(conn, sql, params![endpoint.as_bytes().as_slice(), generation.cast_signed(), python])
         }
         Op::DeleteEndpoint { endpoint } => {
-            set(conn, "UPDATE endpoints SET deleted = ?2 WHERE endpoint = ?1", endpoint, 1)
+            let sql = "UPDATE endpoints SET deleted = 1 WHERE endpoint = ?1";
+            set(conn, sql, params![endpoint.as_bytes().as_slice()])
         }
     }
 }
 
-fn set(conn: &Connection, sql: &str, endpoint: &EndpointId, value: i64) -> Result<Answer, Error> {
-    let changed =
-        conn.prepare_cached(sql)?.execute(rusqlite::params![endpoint.as_bytes().as_slice(), value])?;
+fn set(conn: &Connection, sql: &str, values: impl Params) -> Result<Answer, Error> {
+    let changed = conn.prepare_cached(sql)?.execute(values)?;
     Ok(if changed == 0 { Answer::Unknown } else { Answer::Done })
 }
 
 fn charge(conn: &Connection, task: &TaskId, [losses, maybes, errors]: [u32; 3]) -> Result<Answer, Error> {
     let sql = "UPDATE tasks SET losses = ?2, maybes = ?3, errors = ?4 WHERE task = ?1 AND state = 0";
-    let values = rusqlite::params![task.as_bytes().as_slice(), losses, maybes, errors];
+    let values = params![task.as_bytes().as_slice(), losses, maybes, errors];
     let changed = conn.prepare_cached(sql)?.execute(values)?;
     if changed > 0 {
         return Ok(Answer::Done);

@@ -60,6 +60,8 @@ pub fn config(home: &Path) -> Config {
         threshold_ms: 3_000,
         retention_ms: 14 * 24 * 3_600_000,
         results_per_user: 10 << 30,
+        memo_ttl_ms: 30 * 24 * 3_600_000,
+        memo_per_user: 1 << 30,
         tasks_per_user: 2_000_000,
         fail_when_offline_ms: None,
     }

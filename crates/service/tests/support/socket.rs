@@ -33,6 +33,7 @@ pub enum Said {
         payloads: Vec<serde_bytes::ByteBuf>,
         failures: BTreeMap<u32, serde_json::Value>,
         outputs: BTreeMap<u32, serde_bytes::ByteBuf>,
+        memo: Option<serde_bytes::ByteBuf>,
     },
 }
 

@@ -1,0 +1,90 @@
+//! Tasks that end as they are accepted, since their results were memoized: row and terminal record at once.
+
+use super::accept::{Row, bind_task};
+use super::insert::Inserts;
+use super::memo::{self, Hit, Memo};
+use super::rows::{Content, Memoized};
+use super::write::Counters;
+use super::{end, row_id};
+use bursa_core::id::TaskId;
+use bursa_core::task::TaskState;
+use rusqlite::{Connection, Result};
+
+const TASK: &str = "INSERT INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
+    timeout_ms, deadline, submitted, memo, state, seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+const RESULT: &str =
+    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, data, file, total, memo)
+    VALUES (?,?,?,?,?,?,?,?,?,?,?)";
+
+/// The tasks of a submit that have a result.
+#[derive(Debug)]
+pub(super) struct Hits<'t> {
+    pub(super) rows: Vec<HitRow<'t>>,
+    /// Bytes of their results that are in rows: a submit has a bound for them.
+    pub(super) bytes: usize,
+    results: u64,
+    total: u64,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct HitRow<'t> {
+    pub(super) row: Row<'t>,
+    payload: Content,
+    sequence: u64,
+    total: u64,
+}
+
+impl<'t> Hits<'t> {
+    pub(super) const fn new(user: &Counters) -> Self {
+        Self { rows: Vec::new(), bytes: 0, results: user.results, total: user.total }
+    }
+
+    pub(super) fn push(&mut self, row: Row<'t>, hit: Hit) {
+        self.results += 1;
+        self.total += hit.size + row.args.len() as u64;
+        self.bytes += hit.payload.here();
+        let (sequence, total) = (self.results, self.total);
+        self.rows.push(HitRow { row, payload: hit.payload, sequence, total });
+    }
+
+    /// Inserts tasks and records; their arguments are inserted with those of the others.
+    pub(super) fn insert(&self, conn: &Connection, user: &Counters) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let success = end::code_of(TaskState::Success);
+        Inserts::new(conn, TASK)?.insert(&self.rows, |hit, binder| {
+            bind_task(&hit.row, binder)?;
+            binder.put(success)?;
+            binder.put(hit.sequence.cast_signed())
+        })?;
+        Inserts::new(conn, RESULT)?.insert(&self.rows, |hit, binder| {
+            let spec = hit.row.spec;
+            let (data, file) = match &hit.payload {
+                Content::Here(bytes) => (Some(bytes.as_ref()), None),
+                Content::File(hash) => (None, Some(hash.0.as_slice())),
+            };
+            binder.put(row_id(user.no, hit.sequence))?;
+            binder.put(spec.task.as_bytes().as_slice())?;
+            binder.put(spec.group.as_bytes().as_slice())?;
+            binder.put(success)?;
+            binder.put(spec.submitted.0.cast_signed())?;
+            binder.put(0)?;
+            binder.put(0)?;
+            binder.put(data)?;
+            binder.put(file)?;
+            binder.put(hit.total.cast_signed())?;
+            binder.put(memo::code_of(Some(Memoized::Hit)))
+        })
+    }
+
+    /// They are in: the user's numbers go on from here. Their names.
+    pub(super) fn count(self, user: &mut Counters, memo: &mut Memo<'_>) -> Vec<TaskId> {
+        if !self.rows.is_empty() {
+            (user.results, user.total) = (self.results, self.total);
+            memo.hits(user.no, self.rows.len(), self.bytes);
+        }
+        self.rows.iter().map(|hit| hit.row.spec.task).collect()
+    }
+}
