@@ -72,6 +72,8 @@ class Stack:
             "BURSA_EXECUTORS": str(executors),
             "BURSA_WORKERS": str(workers),
             "BURSA_PUBLIC_ZMQ": f"127.0.0.1:{to_service.port}",
+            # Bulk connections go past the proxies; whatever ends a link ends them.
+            "BURSA_BULK": "0",
             "BURSA_ENDPOINT_LISTEN": f"127.0.0.1:{to_manager.target}",
             "BURSA_ENDPOINT_PUBLIC_LISTEN": f"127.0.0.1:{to_manager.port}",
         }

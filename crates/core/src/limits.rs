@@ -97,6 +97,18 @@ pub const HIGH_WATER: i32 = 4 * 64;
 /// Items said and unsent beyond which a peer counts as one that does not take what it is sent (F27): more than all
 /// acknowledgements and orders that its holdings can call for, twice.
 pub const OUTBOX_ITEMS: usize = 4 * CREDIT_TASKS;
+/// Messages of at least this size leave on the bulk connection, if there is one: below, its system calls cost more than
+/// its cipher saves.
+pub const BULK_BYTES: usize = 32 * KIB;
+/// Largest message on a bulk connection: a full message, its items and one payload beyond the bound that closes it.
+pub const BULK_MESSAGE_BYTES: usize = 2 * LINK_FRAME_BYTES;
+/// Bytes that are encrypted and sent at once on a bulk connection: the peer decrypts one piece while the next is made.
+pub const BULK_PIECE_BYTES: usize = 128 * KIB;
+/// Bulk connections whose peer is not proven yet: a flood of them takes neither memory nor descriptors from links.
+pub const BULK_NEWCOMERS: usize = 64;
+/// Between two tries to make a bulk connection from one process: where something on the way breaks them, at most one
+/// session is lost in this time.
+pub const BULK_PAUSE_MS: u64 = 60_000;
 /// Connections that an acceptor tells apart: twice the endpoints, so that every endpoint may be reconnecting.
 pub const CONNECTIONS: usize = 2 * ENDPOINTS;
 /// What nobody waits for waits this long for a message that leaves anyway (F39): longer than a quick call takes from end to

@@ -37,6 +37,13 @@ key!(
     "the address of `listen` as executors reach it, as host:port; empty: the one it listens on"
 );
 key!(
+    BULK,
+    "bulk",
+    "BURSA_ENDPOINT_BULK",
+    "0",
+    "the port beside `listen` for large payloads (0: any free one; none: they take `listen`, which is slower)"
+);
+key!(
     HEARTBEAT,
     "heartbeat_ms",
     "BURSA_ENDPOINT_HEARTBEAT_MS",
@@ -108,6 +115,7 @@ pub const KEYS: &[Key] = &[
     PYTHON,
     LISTEN,
     PUBLIC_LISTEN,
+    BULK,
     HEARTBEAT,
     THRESHOLD,
     ADOPT,
@@ -119,6 +127,9 @@ pub const KEYS: &[Key] = &[
     LINK_THRESHOLD,
     LEASE,
 ];
+
+/// Says that there is to be none.
+const NO_PORT: &str = "none";
 
 /// The values, with types, and where the endpoint lives.
 #[derive(Debug, Clone)]
@@ -137,6 +148,8 @@ pub struct Config {
     pub listen: String,
     /// What executors are told instead, if anything.
     pub public_listen: Option<String>,
+    /// The port for large payloads, if any.
+    pub bulk: Option<u16>,
     /// Manager and executors: say something at least this often.
     pub heartbeat_ms: u64,
     /// Manager and executors: silence beyond this is loss.
@@ -175,6 +188,7 @@ impl Config {
             python: python(values.get(&PYTHON).0),
             listen: values.get(&LISTEN).0.to_owned(),
             public_listen: public_listen(values)?,
+            bulk: bulk(values)?,
             heartbeat_ms: positive(values, &HEARTBEAT)?,
             threshold_ms: threshold(values, &THRESHOLD, &HEARTBEAT)?,
             adopt_ms: values.parse(&ADOPT)?,
@@ -200,6 +214,7 @@ impl Config {
             (PYTHON.env, python),
             (LISTEN.env, self.listen.clone()),
             (PUBLIC_LISTEN.env, self.public_listen.clone().unwrap_or_default()),
+            (BULK.env, self.bulk.map_or_else(|| NO_PORT.into(), |port| port.to_string())),
             (HEARTBEAT.env, self.heartbeat_ms.to_string()),
             (THRESHOLD.env, self.threshold_ms.to_string()),
             (ADOPT.env, self.adopt_ms.to_string()),
@@ -237,6 +252,10 @@ fn executors(values: &Values) -> Result<u32, ConfigError> {
         count if (1..=most).contains(&count) => Ok(count),
         _ => Err(wrong(values, &EXECUTORS, format!("it must be 1 to {most}"))),
     }
+}
+
+fn bulk(values: &Values) -> Result<Option<u16>, ConfigError> {
+    if values.get(&BULK).0 == NO_PORT { Ok(None) } else { values.parse(&BULK).map(Some) }
 }
 
 fn public_listen(values: &Values) -> Result<Option<String>, ConfigError> {

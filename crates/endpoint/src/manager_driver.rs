@@ -151,7 +151,10 @@ impl<F: FnMut()> Driver<F> {
         // On disk before a socket opens (F4).
         let generation = dir.raise_generation(&lock, 0)?;
         let inner = timing(config.heartbeat_ms, config.threshold_ms);
-        let executors = Acceptor::bind(&Context::new()?, &config.listen, &keys, inner)?;
+        let mut executors = Acceptor::bind(&Context::new()?, &config.listen, &keys, inner)?;
+        if let Some(Err(error)) = config.bulk.map(|port| executors.listen_bulk(port)) {
+            tracing::warn!("{error}");
+        }
         let address = config.public_listen.clone().unwrap_or_else(|| executors.local_addr().to_owned());
         let address = ManagerAddress { address, public_key: keys.public, generation };
         let clock = Clock::new();

@@ -1,6 +1,7 @@
 //! The accepting end: a ROUTER, the ZAP handler of its context, and the connections that have spoken. Does not own
 //! sessions: a [`ConnId`] is a wire, the driver knows what it carries.
 
+use crate::bulk::{Arrival, Door, Note, is_large, is_note};
 use crate::conns::Conns;
 use crate::curve::{KeyPair, PublicKey};
 use crate::error::{Error, SendError};
@@ -11,6 +12,7 @@ use crate::zap::{self, Zap};
 use bursa_core::id::ConnId;
 use bursa_core::limits::CONNECTIONS;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Messages after which handshakes get a turn even if messages never stop.
@@ -48,6 +50,12 @@ pub struct Counters {
     pub revoked_dropped: u64,
     /// Connections dropped from the map because it was full.
     pub evicted: u64,
+    /// Bulk connections that came up.
+    pub bulk_made: u64,
+    /// Connections to the bulk port by whom it was not offered to.
+    pub bulk_refused: u64,
+    /// Bulk connections that ended before their link was found gone.
+    pub bulk_lost: u64,
 }
 
 /// Listens, lets allowed keys in, and moves messages. Handshakes go on only inside [`Acceptor::recv`] and
@@ -61,6 +69,9 @@ pub struct Acceptor {
     counters: Counters,
     addr: String,
     since_turn: u32,
+    bulk: Option<Door>,
+    /// Messages that waited for a bulk connection, and those behind them: in order of each link.
+    ready: VecDeque<(ConnId, Vec<Bytes>)>,
 }
 
 /// What one look at the socket gave.
@@ -97,13 +108,23 @@ impl Acceptor {
         let bound = router.link.socket().get_last_endpoint()?.unwrap_or_default();
         let addr = bound.strip_prefix("tcp://").unwrap_or(&bound).to_owned();
         let (conns, counters) = (Conns::new(CONNECTIONS), Counters::default());
-        Ok(Self { router, zap, conns, counters, addr, since_turn: 0 })
+        Ok(Self { router, zap, conns, counters, addr, since_turn: 0, bulk: None, ready: VecDeque::new() })
     }
 
     /// Where it listens, as `host:port` with the real port.
     #[must_use]
     pub fn local_addr(&self) -> &str {
         &self.addr
+    }
+
+    /// Listens beside [`Acceptor::local_addr`], on `port` (0: any free one), for the bulk connections that large messages
+    /// of the links take; gives the port. Peers reach it under the host to which their links go.
+    ///
+    /// # Errors
+    /// When the port is in use: all goes over the links then.
+    pub fn listen_bulk(&mut self, port: u16) -> Result<u16, Error> {
+        let host = self.addr.rsplit_once(':').map_or(self.addr.as_str(), |(host, _)| host);
+        Ok(self.bulk.insert(Door::open(&format!("{host}:{port}"))?).port())
     }
 
     /// Lets a key in, as `user`. Said again with another user, the key's next message comes on a new connection.
@@ -126,7 +147,9 @@ impl Acceptor {
                     Look::Message(message) => return message,
                     Look::Dropped => {}
                     Look::Nothing => {
-                        self.news().await;
+                        if let Some((conn, arrival)) = self.news().await {
+                            self.arrived(conn, arrival);
+                        }
                         break;
                     }
                 }
@@ -153,8 +176,16 @@ impl Acceptor {
     /// # Errors
     /// When the connection is gone, does not take it, or the message is too large; nothing of it was sent then.
     pub fn send(&mut self, conn: ConnId, frames: &[Bytes]) -> Result<(), SendError> {
-        let route = self.conns.route(conn).ok_or(SendError::Unreachable)?;
-        let sent = self.router.link.send(Some(route), frames);
+        let route = Arc::clone(self.conns.route(conn).ok_or(SendError::Unreachable)?);
+        if is_large(frames) {
+            self.offer(conn);
+        }
+        let link = &self.router.link;
+        let sent = self
+            .conns
+            .get(conn)
+            .and_then(|known| known.bulk.send(frames, |note| link.send(Some(&route), note)))
+            .unwrap_or_else(|| link.send(Some(&route), frames));
         if sent == Err(SendError::Unreachable) {
             self.conns.forget(conn);
         }
@@ -176,17 +207,30 @@ impl Acceptor {
     /// What was refused or dropped so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters { refused_keys: self.zap.refused, evicted: self.conns.evicted, ..self.counters }
+        Counters {
+            refused_keys: self.zap.refused,
+            evicted: self.conns.evicted,
+            bulk_refused: self.bulk.as_ref().map_or(0, Door::refused),
+            ..self.counters
+        }
     }
 
-    fn news(&self) -> impl Future<Output = ()> + Send {
+    fn news(&mut self) -> impl Future<Output = Option<(ConnId, Arrival)>> + Send {
         let (messages, asks) = (self.router.link.news(), self.zap.link.news());
         let failures = self.router.monitor.news();
+        let bulk = self.bulk.as_mut();
         async move {
+            let arrival = async {
+                match bulk {
+                    Some(door) => door.arrivals.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = messages => {}
-                () = asks => {}
-                () = failures => {}
+                () = messages => None,
+                () = asks => None,
+                () = failures => None,
+                arrival = arrival => arrival,
             }
         }
     }
@@ -195,6 +239,12 @@ impl Acceptor {
         self.since_turn += 1;
         if self.since_turn >= TURN {
             self.turn();
+        }
+        while let Some(Ok((conn, arrival))) = self.bulk.as_mut().map(|door| door.arrivals.try_recv()) {
+            self.arrived(conn, arrival);
+        }
+        if let Some((conn, frames)) = self.ready.pop_front() {
+            return self.waited(conn, frames);
         }
         let Some(route) = self.router.link.frame() else {
             return if self.turn() { Look::Dropped } else { Look::Nothing };
@@ -222,7 +272,79 @@ impl Acceptor {
             return Look::Dropped;
         };
         let conn = self.conns.heard(&route, key, &user);
-        Look::Message(Incoming { conn, user, key, frames })
+        match self.came(conn, frames) {
+            Some(frames) => Look::Message(Incoming { conn, user, key, frames }),
+            None => Look::Dropped,
+        }
+    }
+
+    /// A message came on a link: given back if it is next.
+    fn came(&mut self, conn: ConnId, frames: Vec<Bytes>) -> Option<Vec<Bytes>> {
+        let known = self.conns.get(conn)?;
+        let next = if is_note(&frames) {
+            match Note::read(&frames) {
+                Some(Note::Follows(sizes)) => known.bulk.follows(sizes).map(|()| None),
+                Some(Note::Ask) => {
+                    self.offer(conn);
+                    Ok(None)
+                }
+                // Of a build that knows more, or less.
+                Some(Note::Offer(_)) | None => Ok(None),
+            }
+        } else {
+            known.bulk.came(frames)
+        };
+        next.unwrap_or_else(|_| {
+            self.conns.forget(conn);
+            None
+        })
+    }
+
+    /// A message that waited: its key may have been revoked since.
+    fn waited(&mut self, conn: ConnId, frames: Vec<Bytes>) -> Look {
+        let Some(known) = self.conns.get(conn) else { return Look::Dropped };
+        let (key, user) = (known.key, Arc::clone(&known.user));
+        match self.zap.user(&key) {
+            Some(now) if *now == user => Look::Message(Incoming { conn, user, key, frames }),
+            _ => {
+                self.counters.revoked_dropped += 1;
+                Look::Dropped
+            }
+        }
+    }
+
+    fn arrived(&mut self, conn: ConnId, arrival: Arrival) {
+        // Whose link is over needs nothing any more.
+        let Some(known) = self.conns.get(conn) else { return };
+        match arrival {
+            Arrival::Up(pipe) => {
+                self.counters.bulk_made += 1;
+                known.bulk.up(pipe);
+            }
+            Arrival::Message(message) => {
+                known.bulk.arrived(message, |frames| self.ready.push_back((conn, frames)));
+            }
+            // The session has a gap: its peer will make another.
+            Arrival::Lost | Arrival::Failed(_) => {
+                self.counters.bulk_lost += 1;
+                self.conns.forget(conn);
+            }
+        }
+    }
+
+    /// Offers a bulk connection to a link that has none, once.
+    fn offer(&mut self, conn: ConnId) {
+        let Some((door, known)) = self.bulk.as_ref().zip(self.conns.get(conn)) else { return };
+        if known.offered.is_some() {
+            return;
+        }
+        let Some((offer, standing)) = door.offer(conn) else { return };
+        let Some(route) = self.conns.route(conn) else { return };
+        if self.router.link.send(Some(route), &Note::Offer(offer).frames()).is_ok()
+            && let Some(known) = self.conns.get(conn)
+        {
+            known.offered = Some(standing);
+        }
     }
 
     /// Handshakes: answers ZAP and counts failures. True if there is more to do.

@@ -1,11 +1,14 @@
 //! The connecting end: a DEALER that is one connection and one session, never more. Does not own back-off: who
 //! wants another connection makes another connector.
 
+use crate::bulk::{Arrival, Bulk, Dialer, Note, is_large, is_note};
 use crate::curve::{KeyPair, PublicKey};
 use crate::error::{Disconnected, Error, SendError};
 use crate::monitor::{Monitored, News, OF_CONNECTOR};
 use crate::socket::{self, Context, Taken, Timing};
 use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Where the connection stands. It only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,10 @@ pub struct Connector {
     dealer: Monitored,
     state: State,
     oversized: u64,
+    bulk: Bulk,
+    dialer: Dialer,
+    /// In order, and nothing lacks.
+    ready: VecDeque<Vec<Bytes>>,
 }
 
 impl Connector {
@@ -48,7 +55,14 @@ impl Connector {
         let dealer = Monitored::new(context, socket, OF_CONNECTOR)?;
         let connected = socket::tcp(addr).and_then(|addr| dealer.link.socket().connect(&addr));
         connected.map_err(|reason| Error::Connect { addr: addr.to_owned(), reason })?;
-        Ok(Self { dealer, state: State::Connecting, oversized: 0 })
+        Ok(Self {
+            dealer,
+            state: State::Connecting,
+            oversized: 0,
+            bulk: Bulk::default(),
+            dialer: Dialer::new(addr, Arc::clone(&context.bulk)),
+            ready: VecDeque::new(),
+        })
     }
 
     /// Waits until messages can be sent. Cancel-safe. A host name that does not resolve is not reported by libzmq:
@@ -77,9 +91,13 @@ impl Connector {
                 return Ok(frames);
             }
             let (messages, events) = (self.dealer.link.news(), self.dealer.monitor.news());
-            tokio::select! {
-                () = messages => {}
-                () = events => {}
+            let arrival = tokio::select! {
+                () = messages => None,
+                () = events => None,
+                arrival = self.dialer.arrivals.recv() => arrival,
+            };
+            if let Some((_, arrival)) = arrival {
+                self.arrived(arrival);
             }
         }
     }
@@ -104,7 +122,17 @@ impl Connector {
     /// When there is no connection (yet or any more), the peer does not take it, or the message is too large;
     /// nothing of it was sent then.
     pub fn send(&mut self, frames: &[Bytes]) -> Result<(), SendError> {
-        let sent = self.dealer.link.send(None, frames);
+        let link = &self.dealer.link;
+        let sent = match self.bulk.send(frames, |note| link.send(None, note)) {
+            Some(sent) => sent,
+            None => {
+                if is_large(frames) && self.dialer.wish() {
+                    // The message says what is wrong with the connection, if anything is.
+                    let _ = link.send(None, &Note::Ask.frames());
+                }
+                link.send(None, frames)
+            }
+        };
         if sent != Err(SendError::Full) {
             return sent;
         }
@@ -119,12 +147,57 @@ impl Connector {
     }
 
     fn take(&mut self) -> Option<Vec<Bytes>> {
+        while let Ok((_, arrival)) = self.dialer.arrivals.try_recv() {
+            self.arrived(arrival);
+        }
         loop {
+            if let Some(frames) = self.ready.pop_front() {
+                return Some(frames);
+            }
             let first = self.dealer.link.frame()?;
             match self.dealer.link.rest(first) {
-                Taken::Frames(frames) => return Some(frames),
+                Taken::Frames(frames) => self.came(frames),
                 Taken::TooMany => self.oversized += 1,
             }
+        }
+    }
+
+    /// A message came on the link.
+    fn came(&mut self, frames: Vec<Bytes>) {
+        let waits = if is_note(&frames) {
+            match Note::read(&frames) {
+                Some(Note::Follows(sizes)) => self.bulk.follows(sizes),
+                Some(Note::Offer(offer)) => {
+                    self.dialer.offered(offer);
+                    Ok(())
+                }
+                // Of a build that knows more, or less.
+                Some(Note::Ask) | None => Ok(()),
+            }
+        } else {
+            if !self.bulk.is_up() && is_large(&frames) {
+                self.dialer.dial();
+            }
+            self.bulk.came(frames).map(|ready| self.ready.extend(ready))
+        };
+        if waits.is_err() {
+            self.lost();
+        }
+    }
+
+    fn arrived(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Up(pipe) => self.bulk.up(pipe),
+            Arrival::Failed(why) => self.dialer.failed(&why),
+            Arrival::Message(message) => self.bulk.arrived(message, |frames| self.ready.push_back(frames)),
+            Arrival::Lost => self.lost(),
+        }
+    }
+
+    /// What was to come on the bulk connection will not: the session has a gap.
+    fn lost(&mut self) {
+        if self.state == State::Up {
+            self.state = State::Down(Disconnected::Lost);
         }
     }
 

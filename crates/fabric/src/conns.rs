@@ -1,5 +1,6 @@
 //! Which libzmq routing id is which connection. Owns the numbering; sends and receives nothing.
 
+use crate::bulk::{Bulk, Standing};
 use crate::curve::PublicKey;
 use bursa_core::id::ConnId;
 use std::collections::HashMap;
@@ -7,11 +8,14 @@ use std::sync::Arc;
 
 /// One connection that has spoken.
 #[derive(Debug)]
-struct Conn {
+pub(crate) struct Conn {
     id: ConnId,
-    key: PublicKey,
-    user: Arc<str>,
+    pub(crate) key: PublicKey,
+    pub(crate) user: Arc<str>,
     heard: u64,
+    pub(crate) bulk: Bulk,
+    /// Its bulk connection was offered.
+    pub(crate) offered: Option<Standing>,
 }
 
 /// The connections of one acceptor. An entry goes when a send finds the connection gone, when it is forgotten, or,
@@ -52,12 +56,19 @@ impl Conns {
         self.next += 1;
         let route: Arc<[u8]> = route.into();
         self.by_id.insert(id, Arc::clone(&route));
-        self.by_route.insert(route, Conn { id, key, user: Arc::clone(user), heard: self.clock });
+        self.by_route.insert(
+            route,
+            Conn { id, key, user: Arc::clone(user), heard: self.clock, bulk: Bulk::default(), offered: None },
+        );
         id
     }
 
     pub(crate) fn route(&self, id: ConnId) -> Option<&Arc<[u8]>> {
         self.by_id.get(&id)
+    }
+
+    pub(crate) fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.by_id.get(&id).and_then(|route| self.by_route.get_mut(route))
     }
 
     pub(crate) fn forget(&mut self, id: ConnId) {

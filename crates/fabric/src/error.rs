@@ -36,6 +36,16 @@ pub enum Error {
         /// libzmq's words.
         reason: zmq::Error,
     },
+    /// Nobody can listen for bulk connections there: large messages go over the links then.
+    #[error(
+        "cannot listen on {addr} for large payloads, they go the slow way: {source}; choose another port or 'none'"
+    )]
+    Bulk {
+        /// The address that was asked for.
+        addr: String,
+        /// The operating system's words.
+        source: io::Error,
+    },
     /// A context serves one acceptor: the ZAP address is one per context.
     #[error("this context has an acceptor already: make a second Context")]
     SecondAcceptor,

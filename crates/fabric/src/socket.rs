@@ -1,11 +1,13 @@
 //! libzmq sockets: the context, the options that both ends share (FABRIC §3), and moving whole messages in and out.
 //! Does not own waiting (`ffi`), who the peer is, or what the frames mean.
 
+use crate::bulk::Pause;
 use crate::error::{Error, SendError};
 use crate::ffi::Link;
 use bursa_core::limits::{FRAME_BYTES, HIGH_WATER, LINK_FRAME_BYTES, LINK_FRAMES};
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 
 /// What CURVE adds to a frame: command name, nonce, authenticator and flags.
 const CURVE_BYTES: i64 = 33;
@@ -17,7 +19,10 @@ const KEEPALIVE_IDLE_S: i32 = 30;
 /// libzmq's context: one I/O thread and the sockets made with it. One per process; clones are the same context. A
 /// port is free again when the acceptor and the last clone are dropped.
 #[derive(Clone)]
-pub struct Context(zmq::Context);
+pub struct Context {
+    zmq: zmq::Context,
+    pub(crate) bulk: Arc<Pause>,
+}
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,11 +40,11 @@ impl Context {
             let (major, minor, patch) = zmq::version();
             return Err(Error::NoCurve { version: format!("{major}.{minor}.{patch}") });
         }
-        Ok(Self(zmq::Context::new()))
+        Ok(Self { zmq: zmq::Context::new(), bulk: Arc::default() })
     }
 
     pub(crate) fn socket(&self, kind: zmq::SocketType) -> Result<zmq::Socket, zmq::Error> {
-        let socket = self.0.socket(kind)?;
+        let socket = self.zmq.socket(kind)?;
         // Closing must not deliver leftovers later, nor block the exit of the process.
         socket.set_linger(0)?;
         Ok(socket)

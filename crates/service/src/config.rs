@@ -36,6 +36,13 @@ key!(
     "the address of `zmq` as endpoints elsewhere reach it, as host:port; empty: the one it listens on"
 );
 key!(
+    BULK,
+    "bulk",
+    "BURSA_BULK",
+    "55002",
+    "the port beside `zmq` for large payloads (0: any free one; unset while the port of `zmq` is 0: the same; none: they take `zmq`, which is slower)"
+);
+key!(
     HEARTBEAT,
     "heartbeat_ms",
     "BURSA_SERVICE_HEARTBEAT_MS",
@@ -99,6 +106,7 @@ pub const KEYS: &[Key] = &[
     HTTP,
     ZMQ,
     PUBLIC_ZMQ,
+    BULK,
     HEARTBEAT,
     THRESHOLD,
     RETENTION,
@@ -120,6 +128,8 @@ pub struct Config {
     pub zmq: String,
     /// What endpoints are told instead, if anything.
     pub public_zmq: Option<String>,
+    /// The port for large payloads, if any.
+    pub bulk: Option<u16>,
     /// Say something at least this often.
     pub heartbeat_ms: u64,
     /// Silence beyond this ends a session.
@@ -153,6 +163,11 @@ impl Config {
             "" => None,
             _ => Some(address(values, &PUBLIC_ZMQ)?),
         };
+        let bulk = match values.get(&BULK) {
+            ("none", _) => None,
+            (_, Source::Default) if zmq.ends_with(":0") => Some(0),
+            _ => Some(values.parse(&BULK)?),
+        };
         let heartbeat_ms = positive(values, &HEARTBEAT)?;
         let threshold_ms = positive(values, &THRESHOLD)?;
         if threshold_ms / 2 < heartbeat_ms {
@@ -171,6 +186,7 @@ impl Config {
             http,
             zmq,
             public_zmq,
+            bulk,
             heartbeat_ms,
             threshold_ms,
             retention_ms,
@@ -234,11 +250,20 @@ mod tests {
     }
 
     #[test]
+    fn the_bulk_port_follows_zmq_and_can_be_none() {
+        assert_eq!(config(&[]).unwrap().bulk, Some(55002));
+        assert_eq!(config(&[(&ZMQ, "127.0.0.1:0")]).unwrap().bulk, Some(0));
+        assert_eq!(config(&[(&BULK, "7")]).unwrap().bulk, Some(7));
+        assert_eq!(config(&[(&BULK, "none")]).unwrap().bulk, None);
+    }
+
+    #[test]
     fn a_bad_value_names_its_key() {
         for (key, value) in [
             (&HTTP, "localhost"),
             (&ZMQ, "here"),
             (&PUBLIC_ZMQ, ":1"),
+            (&BULK, "127.0.0.1:55002"),
             (&THRESHOLD, "19999"),
             (&RETENTION, "-1"),
         ] {

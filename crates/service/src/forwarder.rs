@@ -116,6 +116,9 @@ impl Forwarder {
             ("oversized", fabric.oversized),
             ("revoked_dropped", fabric.revoked_dropped),
             ("evicted", fabric.evicted),
+            ("bulk_made", fabric.bulk_made),
+            ("bulk_refused", fabric.bulk_refused),
+            ("bulk_lost", fabric.bulk_lost),
             ("undecodable", self.undecodable),
             ("unsent", self.unsent),
         ];

@@ -116,7 +116,7 @@ impl Metrics {
                 &mut out,
                 "counter",
                 &format!("link_{name}_total"),
-                "Refused or dropped on the link",
+                "What was made, refused, dropped or lost on the links",
                 *value,
             );
         }

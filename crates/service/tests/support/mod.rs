@@ -56,6 +56,7 @@ pub fn config(home: &Path) -> Config {
         http: "127.0.0.1:0".parse().unwrap(),
         zmq: "127.0.0.1:0".to_owned(),
         public_zmq: None,
+        bulk: Some(0),
         heartbeat_ms: 1_000,
         threshold_ms: 3_000,
         retention_ms: 14 * 24 * 3_600_000,
