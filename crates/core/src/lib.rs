@@ -14,6 +14,7 @@ pub mod limits;
 pub mod manager;
 mod map;
 pub mod rng;
+mod shelf;
 pub mod sim;
 pub mod task;
 pub mod time;

@@ -1,9 +1,14 @@
 //! Messages to frames and back: frame 0 the envelope, frame 1 the items, frames 2… large payloads as they are.
+//!
+//! Owns the frames; what is said of every task is in `short`.
 
 use super::blob::Blob;
-use super::message::{Item, Message};
+use super::message::{Envelope, Item, Message};
+use super::msgpack::{Problem, Reader, put_list, put_uint};
+use super::short::{self, Before};
 use super::version;
 use crate::limits;
+use crate::shelf::Shelf;
 use bytes::Bytes;
 
 /// Why frames are not a message. Such a message is dropped and counted; it never ends the process.
@@ -47,22 +52,21 @@ pub fn encode(mut message: Message) -> Result<Vec<Bytes>, DecodeError> {
         }
     }
     let mut frames = Vec::with_capacity(2 + payloads.len());
-    frames.push(pack(&message.envelope, 48)?);
+    let fault = |error: rmp_serde::encode::Error| DecodeError::Encode(error.to_string());
+    // A guess that saves growing the buffer.
     let weight = |item: &Item| item.weight().min(limits::MESSAGE_BYTES);
-    frames.push(pack(&message.items, message.items.iter().map(weight).sum())?);
+    let mut items = Vec::with_capacity(8 + message.items.iter().map(weight).sum::<usize>());
+    put_list(&mut items, message.items.len());
+    let mut before = Before::default();
+    for item in &message.items {
+        short::write(&mut items, item, &mut before).map_err(fault)?;
+    }
+    frames.extend([write_envelope(&message.envelope), items.into()]);
     frames.append(&mut payloads);
     Ok(frames)
 }
 
-/// `value` in msgpack with named fields; `size` is a guess that saves growing the buffer.
-fn pack<T: serde::Serialize>(value: &T, size: usize) -> Result<Bytes, DecodeError> {
-    let mut bytes = Vec::with_capacity(size);
-    rmp_serde::encode::write_named(&mut bytes, value)
-        .map_err(|error| DecodeError::Encode(error.to_string()))?;
-    Ok(bytes.into())
-}
-
-/// The message in `frames`. Small payloads are copied out, so that no frame is kept alive by one of them.
+/// The message in `frames`. Small payloads are copied onto shelves, so that no frame is kept alive by one of them.
 ///
 /// # Errors
 /// Whatever is wrong with the frames; nothing of a bad message is used.
@@ -70,17 +74,11 @@ pub fn decode(frames: &[Bytes]) -> Result<Message, DecodeError> {
     let [envelope, items, payloads @ ..] = frames else {
         return Err(DecodeError::TooFewFrames(frames.len()));
     };
-    let envelope: super::Envelope =
-        rmp_serde::from_slice(envelope).map_err(|error| DecodeError::Envelope(error.to_string()))?;
+    let envelope = read_envelope(envelope).map_err(DecodeError::Envelope)?;
     if !(version::OLDEST..=version::VERSION).contains(&envelope.v) {
         return Err(DecodeError::Version(envelope.v));
     }
-    // Before anything is made of them: the shortest items take far less on the wire than in memory.
-    if let Some(count) = list_len(items).filter(|&count| count > limits::BATCH_ITEMS) {
-        return Err(DecodeError::TooManyItems(count));
-    }
-    let mut items: Vec<Item> =
-        rmp_serde::from_slice(items).map_err(|error| DecodeError::Items(error.to_string()))?;
+    let mut items = read_items(items)?;
     for blob in items.iter_mut().filter_map(Item::blob_mut) {
         if let Blob::Frame(index) = *blob {
             let payload = payloads.get(index as usize).ok_or(DecodeError::NoSuchFrame(index))?;
@@ -90,12 +88,38 @@ pub fn decode(frames: &[Bytes]) -> Result<Message, DecodeError> {
     Ok(Message { envelope, items })
 }
 
-/// The length that a msgpack list says it has; `None` for what is no list.
-fn list_len(bytes: &[u8]) -> Option<usize> {
-    match bytes {
-        [head @ 0x90..=0x9f, ..] => Some(usize::from(head & 0x0f)),
-        [0xdc, a, b, ..] => Some(usize::from(u16::from_be_bytes([*a, *b]))),
-        [0xdd, a, b, c, d, ..] => Some(u32::from_be_bytes([*a, *b, *c, *d]) as usize),
-        _ => None,
+/// `[v, sid, seq, ack]`.
+fn write_envelope(envelope: &Envelope) -> Bytes {
+    let Envelope { v, sid, seq, ack } = *envelope;
+    let mut out = Vec::with_capacity(32);
+    put_list(&mut out, 4);
+    for field in [u64::from(v), sid, seq, ack] {
+        put_uint(&mut out, field);
     }
+    out.into()
+}
+
+fn read_envelope(frame: &[u8]) -> Result<Envelope, Problem> {
+    let mut reader = Reader(frame);
+    let mut list = reader.list()?;
+    let v = u8::try_from(list.must()?.small()?).unwrap_or(u8::MAX);
+    let (sid, seq, ack) = (list.must()?.uint()?, list.must()?.uint()?, list.must()?.uint()?);
+    list.skip()?;
+    Ok(Envelope { v, sid, seq, ack })
+}
+
+fn read_items(frame: &[u8]) -> Result<Vec<Item>, DecodeError> {
+    let mut reader = Reader(frame);
+    let count = reader.list().map_err(DecodeError::Items)?.left;
+    // Before anything is made of them: the shortest items take far less on the wire than in memory.
+    if count > limits::BATCH_ITEMS {
+        return Err(DecodeError::TooManyItems(count));
+    }
+    let (mut before, mut shelf) = (Before::default(), Shelf::new(frame.len()));
+    // Nor is the number believed before the items are there.
+    let mut items = Vec::with_capacity(count.min(frame.len() / 8));
+    for _ in 0..count {
+        items.push(short::read(&mut reader, &mut before, &mut shelf).map_err(DecodeError::Items)?);
+    }
+    Ok(items)
 }

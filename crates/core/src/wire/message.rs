@@ -1,4 +1,5 @@
-//! Messages and their items (FABRIC §2): named fields, unknown fields skipped.
+//! Messages and their items (FABRIC §2): named fields, unknown fields skipped. What is said of every task is written by
+//! `short` instead.
 
 use super::blob::Blob;
 use crate::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
@@ -7,7 +8,7 @@ use crate::task::{Begun, Failure, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// The head of each message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope {
     /// Wire version of the writer.
     pub v: u8,
@@ -183,7 +184,7 @@ pub struct Held {
 }
 
 /// Permission to run one attempt once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assign {
     /// The task.
     pub task: TaskId,
@@ -194,19 +195,17 @@ pub struct Assign {
     /// The function's body.
     pub hash: Hash,
     /// Where to run it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerId>,
     /// The serialized arguments.
     pub args: Blob,
     /// Time left until its deadline.
     pub ttl_ms: u64,
     /// Longest run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }
 
 /// How an attempt ended; kept by its owner until `Ack` (F20).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// The task.
     pub task: TaskId,
@@ -217,16 +216,12 @@ pub struct Done {
     /// Whether it had begun.
     pub begun: Begun,
     /// The serialized result, or the serialized exception; may be empty.
-    #[serde(default)]
     pub payload: Blob,
     /// Why, for all but a success.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Box<Failure>>,
     /// Tail of what it wrote.
-    #[serde(default)]
     pub output: Blob,
     /// Run time in the worker.
-    #[serde(default)]
     pub run_ns: u64,
 }
 
@@ -262,7 +257,7 @@ pub enum ResetReason {
     Protocol,
 }
 
-/// One thing said.
+/// One thing said. What `serde` skips is written by `short`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
     /// Opens a session.
@@ -305,8 +300,10 @@ pub enum Item {
     /// What the connector can take now.
     Capacity(Capacity),
     /// Run this.
+    #[serde(skip)]
     Assign(Box<Assign>),
     /// A worker has begun.
+    #[serde(skip)]
     Started {
         /// The task.
         task: TaskId,
@@ -316,8 +313,10 @@ pub enum Item {
         worker: WorkerId,
     },
     /// An attempt ended.
+    #[serde(skip)]
     Result(Box<Done>),
     /// The store has it, or it will never matter: forget it (F21, F23).
+    #[serde(skip)]
     Ack {
         /// The task.
         task: TaskId,

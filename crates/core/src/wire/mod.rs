@@ -6,7 +6,9 @@
 pub mod blob;
 pub mod codec;
 pub mod message;
+mod msgpack;
 pub mod session;
+mod short;
 pub mod version;
 
 pub use blob::Blob;

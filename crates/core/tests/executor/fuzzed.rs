@@ -147,7 +147,7 @@ impl Rig {
                 self.event(Event::LinkDown { why: "fuzz".into() });
             }
             3 => self.manager_says(vec![Item::Welcome {
-                proto: 1,
+                proto: 2,
                 epoch: 1,
                 heartbeat_ms: 2_000,
                 threshold_ms: 6_000,

@@ -191,7 +191,7 @@ impl Rig {
 
     pub(crate) fn welcome(&self) -> Item {
         let result_window = self.result_window;
-        Item::Welcome { proto: 1, epoch: 3, heartbeat_ms: 2_000, threshold_ms: 6_000, result_window }
+        Item::Welcome { proto: 2, epoch: 3, heartbeat_ms: 2_000, threshold_ms: 6_000, result_window }
     }
 
     /// Ticks until a socket is asked for, connects, is welcomed; returns the `Hello`.

@@ -423,8 +423,8 @@ pub(crate) fn capacity(credit: u32) -> Capacity {
 
 pub(crate) fn hello(generation: u64, manager: u8, connection: u64) -> Hello {
     Hello {
-        proto_min: 1,
-        proto_max: 1,
+        proto_min: 2,
+        proto_max: 2,
         software: "bursa test".into(),
         peer: Peer::Manager {
             endpoint: endpoint(1),

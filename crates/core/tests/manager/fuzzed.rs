@@ -117,7 +117,7 @@ impl Rig {
                 self.event(Event::LinkDown { why: "fuzz".into() });
             }
             2 => self.hub_says(vec![Item::Welcome {
-                proto: 1,
+                proto: 2,
                 epoch: 1,
                 heartbeat_ms: 10_000,
                 threshold_ms: 30_000,

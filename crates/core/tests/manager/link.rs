@@ -359,7 +359,7 @@ fn a_welcome_of_absurd_times_is_bent() {
         rig.event(Event::Tick);
         rig.event(Event::LinkUp);
         let result_window = 0;
-        rig.hub_says(vec![Item::Welcome { proto: 1, epoch: 1, heartbeat_ms, threshold_ms, result_window }]);
+        rig.hub_says(vec![Item::Welcome { proto: 2, epoch: 1, heartbeat_ms, threshold_ms, result_window }]);
         rig.pass(1_000, true, &[]);
         assert!(rig.messages < 200, "{} messages in a second", rig.messages);
     }

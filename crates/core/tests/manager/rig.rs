@@ -234,7 +234,7 @@ impl Rig {
 
     pub(crate) fn welcome(&mut self) {
         self.hub_says(vec![Item::Welcome {
-            proto: 1,
+            proto: 2,
             epoch: 1,
             heartbeat_ms: 10_000,
             threshold_ms: 30_000,
@@ -339,8 +339,8 @@ pub(crate) fn executor_hello(
     capacity: Capacity,
 ) -> Item {
     Item::Hello(Box::new(Hello {
-        proto_min: 1,
-        proto_max: 1,
+        proto_min: 2,
+        proto_max: 2,
         software: "bursa test".into(),
         peer: Peer::Executor { executor },
         connection,

@@ -161,7 +161,7 @@ impl World {
                     let (heartbeat_ms, threshold_ms) = (10_000, 30_000);
                     let result_window = 1;
                     self.hub_say(Item::Welcome {
-                        proto: 1,
+                        proto: 2,
                         epoch: 1,
                         heartbeat_ms,
                         threshold_ms,

@@ -52,7 +52,7 @@ impl World {
         for item in session.receive(NOW.mono, message).unwrap() {
             match item {
                 Item::Hello(_) => session.push(Item::Welcome {
-                    proto: 1,
+                    proto: 2,
                     epoch: 1,
                     heartbeat_ms: 10_000,
                     threshold_ms: 30_000,

@@ -1,8 +1,10 @@
 //! Frames: round trips, foreign fields, large payloads, and garbage that must never panic.
 
 use crate::samples;
+use bursa_core::id::UserId;
 use bursa_core::limits;
-use bursa_core::wire::{Blob, DecodeError, Item, Session, decode, encode};
+use bursa_core::task::Outcome;
+use bursa_core::wire::{Assign, Attempt, Blob, DecodeError, Item, Session, decode, encode};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -16,41 +18,57 @@ fn every_item_comes_back_as_it_went() {
     assert_eq!(decode(&encode(message.clone()).unwrap()), Ok(message));
 }
 
+/// A message whose item list is `items`, byte by byte.
+fn raw(items: &[u8]) -> [Bytes; 2] {
+    let envelope = encode(samples::message(Vec::new())).unwrap().swap_remove(0);
+    [envelope, Bytes::copy_from_slice(items)]
+}
+
 #[test]
 fn fields_of_a_later_version_are_skipped() {
     #[derive(serde::Serialize)]
-    struct Ack<'a> {
-        task: &'a serde_bytes::Bytes,
+    struct Drain<'a> {
         colour: &'a str,
-        attempt: u64,
-        outcome: &'a str,
+        grace_ms: u64,
         more: Vec<u8>,
     }
     #[derive(serde::Serialize)]
     enum Later<'a> {
-        Ack(Ack<'a>),
+        Drain(Drain<'a>),
     }
-    #[derive(serde::Serialize)]
-    struct Envelope {
-        v: u8,
-        sid: u64,
-        seq: u64,
-        ack: u64,
-        hops: Option<u8>,
-    }
-    let ack = Ack {
-        task: serde_bytes::Bytes::new(&[1; 16]),
-        colour: "red",
-        attempt: 9,
-        outcome: "success",
-        more: vec![1, 2],
+    let drain = Drain { colour: "red", grace_ms: 9, more: vec![1, 2] };
+    // An envelope with a list more than it has.
+    let envelope = Bytes::from_static(&[0x95, 2, 1, 2, 3, 0x91, 0xc0]);
+    let frames = [envelope, rmp_serde::to_vec_named(&[Later::Drain(drain)]).unwrap().into()];
+    assert_eq!(decode(&frames).unwrap().items, [Item::Drain { grace_ms: 9 }]);
+    // An `Ack` with a map and a list more than it has, and a `Ping`.
+    let mut short = vec![0x92, 0x96, 2, 0xc4, 16];
+    short.extend([1; 16]);
+    short.extend([9, 0, 0x81, 0xa1, b'x', 1, 0x91, 0xc0, 0xa4]);
+    short.extend(b"Ping");
+    let (attempt, outcome) = (Attempt(9), Outcome::Success);
+    let ack = Item::Ack { task: samples::task(1), attempt, outcome };
+    assert_eq!(decode(&raw(&short)).unwrap().items, [ack, Item::Ping]);
+}
+
+#[test]
+fn assignments_in_a_row_name_user_and_function_once() {
+    let samples = samples::all();
+    let (_, message) = samples.iter().find(|(name, _)| *name == "assign").unwrap();
+    let Item::Assign(assign) = &message.items[0] else { panic!("{message:?}") };
+    let plain = |n| {
+        let task = samples::task(n);
+        Assign { task, container: None, timeout_ms: None, ..(**assign).clone() }
     };
-    let frames = [
-        rmp_serde::to_vec_named(&Envelope { v: 1, sid: 1, seq: 2, ack: 3, hops: None }).unwrap().into(),
-        rmp_serde::to_vec_named(&[Later::Ack(ack)]).unwrap().into(),
-    ];
-    let message = decode(&frames).unwrap();
-    assert!(matches!(message.items[..], [Item::Ack { task, .. }] if task == samples::task(1)), "{message:?}");
+    let stranger = Assign { user: UserId::from_bytes([1; 16]), ..plain(3) };
+    let items =
+        [plain(1), plain(2), stranger.clone(), stranger, plain(4)].map(|one| Item::Assign(Box::new(one)));
+    let size = |items: &[Item]| encode(samples::message(items.to_vec())).unwrap()[1].len();
+    assert_eq!(size(&items[..2]), 2 * size(&items[..1]) - 1 - 18 - 34);
+    let message = samples::message(items.to_vec());
+    assert_eq!(decode(&encode(message.clone()).unwrap()), Ok(message));
+    let bare = [&[0x91, 0x95, 0, 0xc4, 16][..], &[1; 16], &[9, 0xc4, 0, 7]].concat();
+    assert_eq!(decode(&raw(&bare)), Err(DecodeError::Items("an assignment without user or function".into())));
 }
 
 #[test]

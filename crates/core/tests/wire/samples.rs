@@ -13,7 +13,7 @@ pub(crate) fn task(n: u8) -> TaskId {
 }
 
 pub(crate) fn message(items: Vec<Item>) -> Message {
-    Message { envelope: Envelope { v: 1, sid: 0x0123_4567_89ab_cdef, seq: 4, ack: 300 }, items }
+    Message { envelope: Envelope { v: 2, sid: 0x0123_4567_89ab_cdef, seq: 4, ack: 300 }, items }
 }
 
 fn blob(bytes: &'static [u8]) -> Blob {
@@ -41,8 +41,8 @@ fn capacity() -> Capacity {
 
 fn hello(peer: Peer) -> Item {
     Item::Hello(Box::new(Hello {
-        proto_min: 1,
-        proto_max: 1,
+        proto_min: 2,
+        proto_max: 2,
         software: "bursa 0.1.0".into(),
         peer,
         connection: 3,
@@ -115,7 +115,7 @@ pub(crate) fn all() -> Vec<(&'static str, Message)> {
         (
             "welcome",
             vec![Item::Welcome {
-                proto: 1,
+                proto: 2,
                 epoch: 2,
                 heartbeat_ms: 2_000,
                 threshold_ms: 6_000,

@@ -36,7 +36,7 @@ fn drain(grace_ms: u64) -> Item {
 }
 
 fn crafted(seq: u64, items: Vec<Item>) -> Message {
-    Message { envelope: Envelope { v: 1, sid: SID, seq, ack: 0 }, items }
+    Message { envelope: Envelope { v: 2, sid: SID, seq, ack: 0 }, items }
 }
 
 fn part(stream: u64, total: u64, len: usize) -> Item {

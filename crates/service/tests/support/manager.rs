@@ -145,8 +145,8 @@ fn hello(endpoint: &Endpoint, generation: u64) -> Item {
         ..Capacity::default()
     };
     Item::Hello(Box::new(Hello {
-        proto_min: 1,
-        proto_max: 1,
+        proto_min: 2,
+        proto_max: 2,
         software: "fake 1".to_owned(),
         peer: Peer::Manager { endpoint, generation, manager: ManagerId::from_bytes([2; 16]) },
         connection: 1,

@@ -1,0 +1,181 @@
+//! Short items: what is said of every task, as lists without names (FABRIC §2).
+//!
+//! `[kind, fields…]`: fields at the end that say nothing are left out, and unknown ones there are skipped. All other
+//! items, and failures, have named fields.
+
+use super::blob::Blob;
+use super::message::{Assign, Attempt, Done, Item};
+use super::msgpack::{Problem, Reader, put_bin, put_list, put_nil, put_uint};
+use crate::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
+use crate::shelf::Shelf;
+use crate::task::{Begun, Outcome};
+
+const ASSIGN: u64 = 0;
+const RESULT: u64 = 1;
+const ACK: u64 = 2;
+const STARTED: u64 = 3;
+
+/// By their numbers on the wire, which are those of their declaration.
+const OUTCOMES: [Outcome; 9] = [
+    Outcome::Success,
+    Outcome::Error,
+    Outcome::Died,
+    Outcome::Timeout,
+    Outcome::Expired,
+    Outcome::Cancelled,
+    Outcome::Lost,
+    Outcome::Returned,
+    Outcome::Environment,
+];
+const BEGUN: [Begun; 3] = [Begun::Yes, Begun::No, Begun::Unknown];
+
+/// What the last `Assign` of a message said and the next one need not repeat: most tasks in a row are calls of one
+/// function by one user.
+#[derive(Debug, Default)]
+pub(super) struct Before(Option<(UserId, Hash)>);
+
+/// Writes `item`, short or named. An error is a bug.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    item: &Item,
+    before: &mut Before,
+) -> Result<(), rmp_serde::encode::Error> {
+    match item {
+        Item::Assign(assign) => write_assign(out, assign, before),
+        Item::Result(done) => write_result(out, done)?,
+        Item::Ack { task, attempt, outcome } => {
+            head(out, 4, ACK, task, *attempt);
+            put_uint(out, *outcome as u64);
+        }
+        Item::Started { task, attempt, worker } => {
+            head(out, 4, STARTED, task, *attempt);
+            put_uint(out, u64::from(worker.0));
+        }
+        item => rmp_serde::encode::write_named(out, item)?,
+    }
+    Ok(())
+}
+
+fn head(out: &mut Vec<u8>, fields: usize, kind: u64, task: &TaskId, attempt: Attempt) {
+    put_list(out, fields);
+    put_uint(out, kind);
+    put_bin(out, task.as_bytes());
+    put_uint(out, attempt.0);
+}
+
+fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
+    let this = Some((assign.user, assign.hash));
+    let repeats = std::mem::replace(&mut before.0, this) == this;
+    let fields = match (&assign.container, assign.timeout_ms) {
+        (_, Some(_)) => 9,
+        (Some(_), None) => 8,
+        (None, None) if repeats => 5,
+        (None, None) => 7,
+    };
+    head(out, fields, ASSIGN, &assign.task, assign.attempt);
+    write_blob(out, &assign.args);
+    put_uint(out, assign.ttl_ms);
+    if fields > 5 {
+        put_some(out, (!repeats).then_some(assign.user.as_bytes().as_slice()));
+        put_some(out, (!repeats).then_some(assign.hash.0.as_slice()));
+    }
+    if fields > 7 {
+        put_some(out, assign.container.as_ref().map(|id| id.as_bytes().as_slice()));
+    }
+    if let Some(timeout_ms) = assign.timeout_ms {
+        put_uint(out, timeout_ms);
+    }
+}
+
+fn write_result(out: &mut Vec<u8>, done: &Done) -> Result<(), rmp_serde::encode::Error> {
+    let silent = matches!(&done.output, Blob::Here(output) if output.is_empty());
+    let fields = match (&done.failure, silent) {
+        (Some(_), _) => 9,
+        (None, false) => 8,
+        (None, true) => 7,
+    };
+    head(out, fields, RESULT, &done.task, done.attempt);
+    put_uint(out, done.outcome as u64);
+    put_uint(out, done.begun as u64);
+    write_blob(out, &done.payload);
+    put_uint(out, done.run_ns);
+    if fields > 7 {
+        write_blob(out, &done.output);
+    }
+    done.failure.as_ref().map_or(Ok(()), |failure| rmp_serde::encode::write_named(out, failure))
+}
+
+fn put_some(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => put_bin(out, bytes),
+        None => put_nil(out),
+    }
+}
+
+fn write_blob(out: &mut Vec<u8>, blob: &Blob) {
+    match blob {
+        Blob::Here(bytes) => put_bin(out, bytes),
+        Blob::Frame(index) => put_uint(out, u64::from(*index)),
+        Blob::Stream(id) => {
+            put_list(out, 1);
+            put_uint(out, *id);
+        }
+    }
+}
+
+/// Reads one item, short or named.
+pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut Shelf) -> Result<Item, Problem> {
+    if !reader.is_list() {
+        return reader.value();
+    }
+    let mut list = reader.list()?;
+    let kind = list.must()?.uint()?;
+    let task = TaskId::from_bytes(list.must()?.id()?);
+    let attempt = Attempt(list.must()?.uint()?);
+    let item = match kind {
+        ASSIGN => {
+            let args = read_blob(list.must()?, shelf)?;
+            let ttl_ms = list.must()?.uint()?;
+            let user = list.may()?.map(Reader::id).transpose()?.map(UserId::from_bytes);
+            let hash = list.may()?.map(Reader::id).transpose()?.map(Hash);
+            let container = list.may()?.map(Reader::id).transpose()?.map(ContainerId::from_bytes);
+            let timeout_ms = list.may()?.map(Reader::uint).transpose()?;
+            let last = before.0;
+            let (Some(user), Some(hash)) =
+                (user.or(last.map(|(user, _)| user)), hash.or(last.map(|(_, hash)| hash)))
+            else {
+                return Err("an assignment without user or function".to_owned());
+            };
+            before.0 = Some((user, hash));
+            Item::Assign(Box::new(Assign { task, attempt, user, hash, container, args, ttl_ms, timeout_ms }))
+        }
+        RESULT => Item::Result(Box::new(Done {
+            task,
+            attempt,
+            outcome: numbered(&OUTCOMES, list.must()?)?,
+            begun: numbered(&BEGUN, list.must()?)?,
+            payload: read_blob(list.must()?, shelf)?,
+            run_ns: list.must()?.uint()?,
+            output: list.may()?.map_or(Ok(Blob::empty()), |output| read_blob(output, shelf))?,
+            failure: list.may()?.map(Reader::value).transpose()?,
+        })),
+        ACK => Item::Ack { task, attempt, outcome: numbered(&OUTCOMES, list.must()?)? },
+        STARTED => Item::Started { task, attempt, worker: WorkerId(list.must()?.small()?) },
+        kind => return Err(format!("an item of the unknown kind {kind}")),
+    };
+    list.skip()?;
+    Ok(item)
+}
+
+fn numbered<T: Copy>(all: &[T], reader: &mut Reader<'_>) -> Result<T, Problem> {
+    let number = reader.small()? as usize;
+    all.get(number).copied().ok_or_else(|| format!("{number} is no outcome, nor a word for whether it began"))
+}
+
+fn read_blob(reader: &mut Reader<'_>, shelf: &mut Shelf) -> Result<Blob, Problem> {
+    match reader.0.first() {
+        Some(0xc4..=0xc6) => Ok(Blob::Here(shelf.keep(reader.bin()?))),
+        Some(0x91) => Ok(Blob::Stream(reader.list()?.must()?.uint()?)),
+        _ => reader.small().map(Blob::Frame),
+    }
+}
