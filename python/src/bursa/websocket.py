@@ -26,6 +26,11 @@ CONNECT_TIMEOUT = 10.0
 SILENCE = 60
 """Seconds without a byte after which the connection counts as broken; the service pings every 20 s."""
 
+PROBE_AFTER, PROBE_EVERY, PROBES, UNANSWERED = 5, 2, 3, 10
+"""Seconds without a byte after which the kernel asks whether the other side is there, how often it asks, and
+how many times; seconds without an answer after which it is not. A connection that died without a sign is noticed
+by this; SILENCE is for a service that hangs."""
+
 _CHUNK = 256 << 10
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
@@ -44,6 +49,7 @@ class WebSocket:
         self.owed: list[bytes] = []  # pongs to send
         try:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _probe(self._sock)
             self._tls = _Tls(self._sock, host) if secure else None
             self._shake_hands(parts.netloc.rpartition("@")[2], parts.path or "/", token)
             self._sock.settimeout(None)
@@ -176,6 +182,20 @@ def _frame(opcode: int, data: bytes) -> bytes:
     else:
         head = struct.pack(">BBQ", 0x80 | opcode, 0x80 | 127, size)
     return b"".join((head, b"\0\0\0\0", data))
+
+
+def _probe(sock: socket.socket) -> None:
+    """Have the kernel notice a peer that went away without a word."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {
+        "TCP_KEEPIDLE": PROBE_AFTER,
+        "TCP_KEEPINTVL": PROBE_EVERY,
+        "TCP_KEEPCNT": PROBES,
+        "TCP_USER_TIMEOUT": 1000 * UNANSWERED,
+    }
+    for name, value in options.items():
+        if hasattr(socket, name):  # not everywhere
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Tls:
