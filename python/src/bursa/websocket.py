@@ -28,7 +28,7 @@ SILENCE = 60
 
 PROBE_AFTER, PROBE_EVERY, PROBES, UNANSWERED = 5, 2, 3, 10
 """Seconds without a byte after which the kernel asks whether the other side is there, how often it asks, and
-how many times; seconds without an answer after which it is not. A connection that died without a sign is noticed
+how many times; seconds without an answer after which it is not. What died without a sign is noticed
 by this; SILENCE is for a service that hangs."""
 
 _CHUNK = 256 << 10
