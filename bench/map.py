@@ -114,7 +114,7 @@ def rows(found: dict) -> Iterator[Row]:
             yield detail(role, f"{used:.2f} µs")
     end = found["endless"]
     grown = end["rss_mb_most_after"] - end["rss_mb_early"]
-    yield at_most(f"client grows while reading {end['inputs']:,} of an endless map", grown, 20, "MB", 1)
+    yield at_most(f"client grows while reading {end['inputs']:,} of an endless map", grown, 32, "MB", 1)
     yield detail("client, resident", f"{end['rss_mb_most_after']:.0f} MB")
 
 

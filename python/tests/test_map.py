@@ -142,6 +142,27 @@ def test_no_more_is_drawn_when_so_much_waits_to_be_read(
     results.cancel()
 
 
+def test_a_slow_reader_is_not_run_away_from(client: bursa.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(map_module, "WINDOW_S", 0)
+    drawn = Drawn(itertools.count())
+    results = client.map(abs, drawn, chunk=1)
+    for read in range(10):
+        wait(list(results._flying.values()), PATIENCE)
+        assert next(results) == read
+    assert drawn.count <= 10 + 2 * IN_FLIGHT
+    results.cancel()
+
+
+def test_more_is_under_way_when_all_of_it_takes_no_time(
+    client: bursa.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(map_module, "WINDOW_S", PATIENCE)
+    results = client.map(abs, itertools.count(), chunk=1)
+    assert list(itertools.islice(results, 3 * IN_FLIGHT)) == list(range(3 * IN_FLIGHT))
+    assert results._window >= 4 * IN_FLIGHT
+    results.cancel()
+
+
 def test_chunks_that_end_early_wait_for_their_turn_and_others_go_on(
     client: bursa.Client, service: FakeService
 ) -> None:

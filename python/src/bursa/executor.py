@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+import time
 from typing import Any, Callable, Iterable, Iterator
 
 from .chunks import Inputs, Plan
@@ -48,9 +49,22 @@ class Executor(concurrent.futures.Executor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        if chunksize == 1:
+            futures = [self.submit(fn, *args) for args in zip(*iterables)]
+            return self._results(futures, None if timeout is None else time.monotonic() + timeout)
         calls = Calls(self._client, fn, self._endpoint_id, note=self._note)
         plan = Plan(chunksize, None)
         return _read(Results(calls, Inputs(iterables), plan, is_eager=True, timeout=timeout))
+
+    def _results(self, futures: list[TaskFuture], until: float | None) -> Iterator[Any]:
+        futures.reverse()
+        try:
+            while futures:
+                yield futures.pop().result(None if until is None else until - time.monotonic())
+        finally:
+            left = [future for future in futures if not future.done()]
+            if left:
+                self._client.cancel(*left)
 
     def _note(self, future: TaskFuture) -> None:
         self._futures.append(future)

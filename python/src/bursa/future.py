@@ -129,9 +129,11 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
             yield from woken
         return self.result()
 
-    def outcome(self) -> Outcome | None:
-        """How it ended, not decoded; None while it has not, or when it is decoded."""
-        return self._outcome
+    def outcome(self, timeout: float | None = None) -> Outcome:
+        """How it ended, undecoded, for who asks in place of `result`; waits as that does."""
+        if self._state == PENDING:
+            self._wait(timeout)
+        return self._outcome or b""
 
     def _wait(self, timeout: float | None) -> None:
         condition = self._condition

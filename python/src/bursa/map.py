@@ -6,11 +6,11 @@ import _thread
 import time
 from collections import deque
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 from .chunks import Chunk, Columns, Inputs, Piece, Plan, Ran, Whole, halves
-from .errors import BursaError, SerializationError, TaskPending, TooLarge
+from .errors import BursaError, SerializationError, TooLarge
 from .future import TaskFuture
 from .ids import to_text
 from .progress import Bar
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 IN_FLIGHT, PER_SLOT = 32, 4
 """Chunks that may be under way: enough to hide the way there and back, or so many for each slot."""
+
+WINDOW_S = 0.1
+"""Twice as many may be once they were all done in less: then the way there and back is what takes the time."""
 
 AHEAD_CHUNKS, AHEAD_BYTES = 4096, 64 << 20
 """Chunks, and bytes of arguments and results, that wait to be read; nothing is drawn beyond them."""
@@ -78,8 +81,8 @@ class Results(Iterator[Any]):
         timeout: float | None = None,
         bar: Bar | None = None,
     ) -> None:
-        """`is_eager`: all is drawn and submitted now, and stays so when nobody reads. `timeout`: seconds
-        from now in which a result must be there."""
+        """`is_eager`: all is drawn and submitted now, and stays so when nobody reads; with a `timeout` in
+        seconds from now."""
         self._calls, self._plan = calls, plan
         self._inputs: Inputs | None = inputs
         self._return_exceptions = return_exceptions
@@ -88,6 +91,7 @@ class Results(Iterator[Any]):
         self._broken: Exception | None = None
         self._window = IN_FLIGHT
         self._knows_slots = False
+        self._since, self._count = time.monotonic(), 0  # chunks that have ended since then
         self._order: deque[Chunk] = deque()
         self._flying: dict[Chunk, TaskFuture] = {}
         self._ended: SimpleQueue[Chunk] = SimpleQueue()
@@ -145,7 +149,7 @@ class Results(Iterator[Any]):
                 self._order.extendleft(reversed(chunk.after))
                 self._held -= chunk.size
                 return chunk
-            self._wait()
+            self._wait(chunk)
 
     def _finish(self) -> None:
         """The end; the iterables' own exception is raised there."""
@@ -155,13 +159,9 @@ class Results(Iterator[Any]):
         if broken is not None:
             raise broken
 
-    def _wait(self) -> None:
-        """Until any chunk has ended. Raises TaskPending when time is up."""
-        left = None if self._until is None else max(0.0, self._until - time.monotonic())
-        try:
-            self._take(self._ended.get(timeout=left))
-        except Empty:
-            raise TaskPending("The next result was not there in the time given; the tasks go on.") from None
+    def _wait(self, chunk: Chunk) -> None:
+        """Until this chunk has ended, or any other that may make room."""
+        self._take(chunk if self._is_eager else self._ended.get())
 
     # Submitting
 
@@ -182,7 +182,9 @@ class Results(Iterator[Any]):
         if len(self._flying) >= self._window and not self._knows_slots:
             self._knows_slots = True
             self._window = max(IN_FLIGHT, PER_SLOT * self._calls.slots())
-        is_ahead = len(self._order) >= AHEAD_CHUNKS + self._window or self._held >= AHEAD_BYTES
+        # Others go on far beyond a chunk that takes long, but not for a reader that is slow.
+        ahead = AHEAD_CHUNKS if self._order and self._order[0].end is None else self._window
+        is_ahead = len(self._order) >= self._window + ahead or self._held >= AHEAD_BYTES
         return len(self._flying) < self._window and not is_ahead
 
     def _submit(self, columns: Columns, again: bool = False) -> list[Chunk]:
@@ -198,16 +200,20 @@ class Results(Iterator[Any]):
             return [_failed(1, error)]
         self._flying[chunk] = future = self._calls.send(chunk.payload, self._plan.timeout(count))
         self._held += chunk.size
-        future.add_done_callback(lambda _, put=self._ended.put: put(chunk))  # not self: it must be free to go
+        if not self._is_eager:
+            future.add_done_callback(lambda _, put=self._ended.put: put(chunk))  # not self: it is free to go
         return [chunk]
 
     def _take(self, chunk: Chunk) -> None:
-        """A chunk has ended; items of it that have not go on in others."""
-        future = self._flying.pop(chunk, None)
+        """A chunk has ended; items of it that have not go on in others. Raises TaskPending when time is up."""
+        future = self._flying.get(chunk)
         if future is None:  # cancelled
             return
+        outcome = future.outcome(None if self._until is None else max(0.0, self._until - time.monotonic()))
+        del self._flying[chunk]
+        self._widen()
         self._held -= chunk.size
-        end = chunk.take(future.outcome(), future.raw, self._calls.client.loads)
+        end = chunk.take(outcome, future.raw, self._calls.client.loads)
         self._held += chunk.size
         if isinstance(end, Ran):
             self._plan.learn(end.count, end.took_ns, max(len(chunk.payload), chunk.size))
@@ -217,6 +223,15 @@ class Results(Iterator[Any]):
             if isinstance(end, Ran):
                 chunk.after = [_failed(chunk.count - end.count, error)]
         chunk.payload = b""
+
+    def _widen(self) -> None:
+        """A chunk has ended: perhaps more should be under way."""
+        self._count += 1
+        if self._count >= self._window:
+            now = time.monotonic()
+            if now - self._since < WINDOW_S:
+                self._window = min(2 * self._window, AHEAD_CHUNKS)
+            self._since, self._count = now, 0
 
     # Stopping
 
