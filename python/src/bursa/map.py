@@ -22,7 +22,7 @@ IN_FLIGHT, PER_SLOT = 32, 4
 """Chunks that may be under way: enough to hide the way there and back, or so many for each slot."""
 
 WINDOW_S = 0.1
-"""Twice as many may be once they were all done in less: then the way there and back is what takes the time."""
+"""Twice as many may be when all of them took less: then the way there and back is what takes the time."""
 
 AHEAD_CHUNKS, AHEAD_BYTES = 4096, 64 << 20
 """Chunks, and bytes of arguments and results, that wait to be read; nothing is drawn beyond them."""
@@ -205,7 +205,7 @@ class Results(Iterator[Any]):
         return [chunk]
 
     def _take(self, chunk: Chunk) -> None:
-        """A chunk has ended; items of it that have not go on in others. Raises TaskPending when time is up."""
+        """A chunk has ended; items that have not go on in others. Raises TaskPending when time is up."""
         future = self._flying.get(chunk)
         if future is None:  # cancelled
             return
