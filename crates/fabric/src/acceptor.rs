@@ -177,6 +177,9 @@ impl Acceptor {
     /// When the connection is gone, does not take it, or the message is too large; nothing of it was sent then.
     pub fn send(&mut self, conn: ConnId, frames: &[Bytes]) -> Result<(), SendError> {
         let route = Arc::clone(self.conns.route(conn).ok_or(SendError::Unreachable)?);
+        if is_note(frames) {
+            return Err(SendError::TooLarge);
+        }
         if is_large(frames) {
             self.offer(conn);
         }

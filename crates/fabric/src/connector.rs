@@ -122,6 +122,9 @@ impl Connector {
     /// When there is no connection (yet or any more), the peer does not take it, or the message is too large;
     /// nothing of it was sent then.
     pub fn send(&mut self, frames: &[Bytes]) -> Result<(), SendError> {
+        if is_note(frames) {
+            return Err(SendError::TooLarge);
+        }
         let link = &self.dealer.link;
         let sent = match self.bulk.send(frames, |note| link.send(None, note)) {
             Some(sent) => sent,

@@ -104,8 +104,8 @@ pub enum SendError {
     /// The peer does not take what it is sent, beyond its window: its fault, `Reset{stalled}` (F27).
     #[error("the peer does not take its messages")]
     Full,
-    /// The message has no frames, more than `LINK_FRAMES`, or one larger than `LINK_FRAME_BYTES`: a bug of the
-    /// caller. The peer would drop the message or the connection.
+    /// The message has no frames, more than `LINK_FRAMES`, an empty first one, or one larger than `LINK_FRAME_BYTES`: a bug
+    /// of the caller. The peer would drop the message or the connection.
     #[error("the message does not fit into the link's limits")]
     TooLarge,
 }
