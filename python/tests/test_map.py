@@ -97,6 +97,27 @@ def test_every_item_once_and_in_order(client: bursa.Client, items: Any, chunk: i
     assert list(client.map(lambda x: 3 * x, items, chunk=chunk)) == expected
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        [np.float64(x) / 3 for x in range(20)],
+        [np.float32(x) / 3 for x in range(20)],
+        [np.int8(x) for x in range(20)],
+        [np.bool_(x % 2) for x in range(20)],
+        [np.complex64(x) for x in range(20)],
+        [np.int64(1), 1, np.float64(2)],
+        [np.str_("a"), np.str_("bc")],
+        [np.timedelta64(1, "h"), np.timedelta64(1, "s")],
+        [np.datetime64("2020"), np.datetime64("2020-01-02")],
+        [np.longdouble(1) / 3, np.longdouble(1)],
+    ],
+    ids=lambda items: type(items[0]).__name__,
+)
+def test_numpys_numbers_come_back_as_they_were(client: bursa.Client, items: list[Any]) -> None:
+    back = list(client.map(lambda x: x, items, chunk=20))
+    assert [(type(x), x, str(x)) for x in back] == [(type(x), x, str(x)) for x in items]
+
+
 def test_several_iterables_are_zipped_as_by_map(client: bursa.Client) -> None:
     endless = itertools.count()
     assert list(client.map(pow, range(5), endless, chunk=2)) == [x**x for x in range(5)]

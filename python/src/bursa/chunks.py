@@ -122,7 +122,7 @@ class Ran(NamedTuple):
     def pieces(self, loads: Loads) -> list[Piece]:
         """What became of the items, in order."""
         try:
-            values = value_of(self.values, self.task, loads)
+            values = list(value_of(self.values, self.task, loads))
             if len(values) != self.count:
                 raise SerializationError(_garbled(self.task))
         except Exception as error:

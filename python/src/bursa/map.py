@@ -237,7 +237,7 @@ class Results(Iterator[Any]):
 
     def cancel(self) -> None:
         """Stop: nothing more is drawn, what is in flight is cancelled, and reading is at its end."""
-        futures = list(self._flying.values())
+        futures = self._unfinished()
         self._inputs = self._broken = None
         self._flying.clear()
         self._order.clear()
@@ -250,8 +250,11 @@ class Results(Iterator[Any]):
 
     close = cancel  # for contextlib.closing
 
+    def _unfinished(self) -> list[TaskFuture]:
+        return [future for future in self._flying.values() if not future.done()]
+
     def __del__(self) -> None:
-        futures = [] if self._is_eager else list(self._flying.values())
+        futures = [] if self._is_eager else self._unfinished()
         if futures:
             # In a thread: garbage is collected amid anything, also where this one holds the client's locks.
             with suppress(RuntimeError):  # the interpreter ends

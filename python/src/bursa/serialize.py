@@ -149,7 +149,19 @@ def dumps_items(columns: tuple[Any, ...], slice_ns: int) -> bytes:
 
     `slice_ns`: after so long (0: never) the worker leaves what it has not begun. Raises SerializationError.
     """
-    return ITEMS + dumps((columns, slice_ns))
+    return ITEMS + dumps((tuple(map(as_column, columns)), slice_ns))
+
+
+def as_column(items: Any) -> Any:
+    """`items`, or an array of the same if they are numpy's numbers: one by one they take 2 µs each to pickle."""
+    numpy = sys.modules.get("numpy")
+    kind = type(items[0]) if len(items) else None
+    if numpy is None or kind is None or kind.__module__ != "numpy" or not issubclass(kind, numpy.generic):
+        return items
+    if any(type(item) is not kind for item in items):
+        return items
+    column = numpy.array(items)
+    return column if column.dtype.kind in "biufc" else items  # texts and times would lose something
 
 
 def loads_items(payload: bytes | bytearray, at: int = 0) -> tuple[tuple[Any, ...], int]:

@@ -6,7 +6,7 @@ from itertools import islice
 from time import perf_counter_ns
 from typing import Any, Callable, Iterator, List, NamedTuple, Tuple
 
-from ..serialize import dumps
+from ..serialize import as_column, dumps
 from . import frames, report
 from .report import Report
 
@@ -62,7 +62,7 @@ def sections_of(ran: Ran) -> Tuple[int, Report]:
     [(index, payload of the exception, class, message, traceback)…])."""
     values, failures, took_ns = ran
     try:
-        payload = dumps(values, carry=False)
+        payload = dumps(as_column(values), carry=False)
     except BaseException:  # some of them: each is tried alone
         payload = _dump_each(values, failures)
     told = [(index, payload, *(text.decode() for text in texts)) for index, (payload, *texts) in failures]
