@@ -15,7 +15,11 @@ from pathlib import Path
 import bursa
 
 HERE = Path(__file__).resolve().parent
-CALLS = 100_000
+CALLS, INPUTS = 100_000, 1_000_000
+
+
+def square(x: int) -> int:
+    return x * x
 
 
 def say(text: str) -> None:
@@ -46,12 +50,21 @@ def service_and_endpoint(home: Path) -> Iterator[dict[str, str]]:
 
 def many_calls(client: bursa.Client) -> None:
     started = time.perf_counter()
-    total = sum(client.map(lambda x: x * x, range(CALLS), progress=True))
+    futures = [client.run(square, x) for x in range(CALLS)]
+    total = sum(future.result() for future in futures)
     took = time.perf_counter() - started
     assert total == sum(x * x for x in range(CALLS))
     print(
         f"{CALLS:,} calls in {took:.1f} s: {CALLS / took:,.0f} a second, each on disk before it was accepted"
     )
+
+
+def many_inputs(client: bursa.Client) -> None:
+    started = time.perf_counter()
+    total = sum(client.map(square, range(INPUTS), progress=True))
+    took = time.perf_counter() - started
+    assert total == sum(x * x for x in range(INPUTS))
+    print(f"{INPUTS:,} inputs of a map in {took:.1f} s: {INPUTS / took:,.0f} a second, many to a task")
 
 
 def example(name: str) -> None:
@@ -65,10 +78,11 @@ def main() -> None:
         with service_and_endpoint(Path(directory) / "home") as ready:
             os.environ.update(BURSA_HOME=ready["home"], BURSA_URL=ready["url"], BURSA_TOKEN=ready["token"])
             example("tutorial.py")
-            say(f"{CALLS:,} calls of a lambda")
+            say(f"{CALLS:,} calls, and {INPUTS:,} inputs")
             with bursa.Client() as client:
                 many_calls(client)
-            for name in ["metadata.py", "digits.py", "image_quality.py"]:
+                many_inputs(client)
+            for name in ["metadata.py", "digits.py", "image_quality.py", "percolation.py"]:
                 example(name)
 
 

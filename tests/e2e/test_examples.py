@@ -37,6 +37,13 @@ def test_image_quality_ranks_the_bundled_images(stack: Stack) -> None:
     assert sharpness == sorted(sharpness, reverse=True)
 
 
+def test_percolation_is_measured_until_it_is_good_enough(stack: Stack) -> None:
+    found = re.search(
+        r"(\d+) experiments: .* at ([\d.]+) ± ([\d.]+) of", example(stack, "percolation.py", "0.002")
+    )
+    assert found and 0.57 < float(found[2]) < 0.61 and float(found[3]) <= 0.002
+
+
 def test_the_tutorial_example(tmp_path: Path) -> None:
     with running(tmp_path / "home", "--tutorial") as stack:
         assert example(stack, "tutorial.py").strip() == "the sum of [1, 2, 3, 4, 5] is 15"
