@@ -3,7 +3,7 @@
     python examples/percolation.py [ERROR]
 
 Each input is the seed of one experiment, of some milliseconds. Seeds have no end: experiments are drawn until
-the mean is known to within ERROR, and what is then under way is cancelled. (For large squares it is 0.592746.)
+the mean is known to within ERROR, and what is then under way is cancelled. (Of large squares it is 0.5927.)
 """
 
 from __future__ import annotations
