@@ -20,7 +20,13 @@ class Workers:
         sys.path.insert(0, str(Path(__file__).parent))
         os.environ["PYTHONPATH"] += os.pathsep + sys.path[0]
         command = [SERVER, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]
-        command += ["--client-output-buffer-limit", "pubsub 0 0 0"]  # results of 1 MiB fill the default
+        command += [
+            "--client-output-buffer-limit",
+            "pubsub",
+            "0",
+            "0",
+            "0",
+        ]
         self.redis = subprocess.Popen(command)
         while not os.path.exists(socket):
             time.sleep(0.01)  # it is still starting
