@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench import hops
 from bench.report import saved
 from bench.stack import ROOT
 
@@ -26,6 +27,7 @@ IMAGES = ROOT / "docs/images"
 STEPS = 100
 """Points of a distribution."""
 OURS, THEIRS, FAULT = "#1f6fb4", "#999999", "#c0392b"
+PALETTE = ["#1f6fb4", "#63a5d8", "#e0a030", "#5a9e58", "#aaaaaa"]
 plt.rcParams.update(
     {
         "svg.hashsalt": "bursa",  # the same figures give the same file
@@ -73,6 +75,7 @@ def latency() -> Figure | None:
     if not lines:
         return None
     figure, ax = axes()
+    ax.set_prop_cycle(color=plt.get_cmap("tab20").colors)
     for name, times in lines:
         ordered, share = sorted(times), [number / STEPS for number in range(STEPS + 1)]
         shown = [ordered[min(len(ordered) - 1, int(part * len(ordered)))] for part in share]
@@ -118,6 +121,26 @@ def peers() -> Figure | None:
     return figure
 
 
+def breakdown() -> Figure | None:
+    """Where the time of one call goes: a bar of its parts in their order."""
+    found = figures_of("hops")
+    if found is None:
+        return None
+    groups = hops.grouped(found["parts_ms"])
+    figure, ax = axes(height=2.6)
+    left = 0.0
+    for (name, parts), color in zip(groups.items(), PALETTE):
+        whole = sum(parts.values())
+        ax.barh([0], [whole], left=[left], height=0.5, color=color, label=f"{name}: {1000 * whole:.0f} µs")
+        for ms in list(parts.values())[:-1]:
+            left += ms
+            ax.plot([left, left], [-0.25, 0.25], color="white", linewidth=0.8)
+        left += list(parts.values())[-1]
+    ax.set(yticks=[], ylim=(-0.3, 0.3), xlabel="milliseconds, medians of single calls")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2, fontsize=8)
+    return figure
+
+
 def failures() -> Figure | None:
     """Latency of each call, by the moment at which it was submitted; a process fails meanwhile."""
     found = saved("failures")
@@ -144,6 +167,7 @@ PICTURES: dict[str, Callable[[], Figure | None]] = {
     "throughput": throughput,
     "latency": latency,
     "peers": peers,
+    "hops": breakdown,
     "failures": failures,
 }
 

@@ -1,11 +1,13 @@
-"""Dask's LocalCluster: 2 worker processes of one thread, no dashboard; a batch is one `map`."""
+"""Dask's LocalCluster: 2 worker processes of one thread, no dashboard, no profiler; a batch is one `map`."""
 
+import dask
 from distributed import Client, LocalCluster
 from speak import serve
 
 
 class Dask:
     def __init__(self):
+        dask.config.set({"distributed.worker.profile.enabled": False})
         self.cluster = LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
         )
