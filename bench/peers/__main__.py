@@ -33,10 +33,12 @@ PEERS = {
 """Peer -> its variants."""
 BURSTS = {"hyperqueue": 4_000}
 """Peer -> no-ops in a burst, where a short one would measure its client, which looks once a second."""
+QUEUELESS = {"uvicorn", "hyperqueue"}
+"""Peers that queue nothing, or whose start of a program would be weighed."""
 PASSES = 3
 BUDGET_S = 14 * 60
 """Of the whole run without installing. A slow peer gets fewer passes, and smaller bursts."""
-BURST, SHORT_S = 10_000, 0.001
+BURST, SHORT_S, QUEUED_S = 10_000, 0.001, 2.0
 
 
 def one_pass(name: str, variant: str) -> dict[str, object]:
@@ -46,18 +48,21 @@ def one_pass(name: str, variant: str) -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="run-", dir=PLACE) as place:
         driver = Driver(name, variant, python, Path(place))
         try:
-            return measured(driver, BURSTS.get(name))
+            return measured(driver, name)
         finally:
             driver.end()
 
 
-def measured(driver: Driver, burst: int | None) -> dict[str, object]:
+def measured(driver: Driver, name: str) -> dict[str, object]:
     found: dict[str, object] = {"started_s": driver.started_s}
     warm = driver.ask("noop", n=200)["seconds"]
     time.sleep(1)
     found["idle"] = idle(driver)
     rate = 200 / warm
-    count = burst or (BURST if rate * 4 > BURST else max(200, int(rate * 3) // 100 * 100))
+    fitting = BURST if rate * 4 > BURST else max(200, int(rate * 3) // 100 * 100)
+    count = BURSTS.get(name, fitting)
+    if name not in QUEUELESS:
+        found["queue"] = weighed(driver, rate)
     short = max(200, min(2_000, int(rate * 2) // 100 * 100))
     asked = {
         "noop": {"n": count},
@@ -72,6 +77,15 @@ def measured(driver: Driver, burst: int | None) -> dict[str, object]:
         except Failed as failure:
             found[measure] = {"error": str(failure)}
     return found
+
+
+def weighed(driver: Driver, rate: float) -> dict[str, object]:
+    """Memory of queued calls, as many as the peer takes in within the time."""
+    count = min(BURST, int(rate * QUEUED_S / 2))
+    try:
+        return driver.weigh(count, QUEUED_S)
+    except Failed as failure:
+        return {"error": str(failure)}
 
 
 def idle(driver: Driver) -> dict[str, float]:

@@ -64,15 +64,27 @@ class Driver:
     def ask(self, measure: str, **given: object) -> dict:
         """The answer, with the CPU seconds and context switches of all the peer's processes added."""
         before, switched = self.cpu_s(), switches(tree(self.process.pid))
+        self.say(measure, given)
+        found = self.answer(ANSWER_S)
+        found["cpu_s"] = self.cpu_s() - before
+        found["switches"] = switches(tree(self.process.pid)) - switched
+        return found
+
+    def weigh(self, count: int, seconds: float) -> dict[str, float]:
+        """Bytes of memory that each of `count` queued calls takes in all the peer's processes together."""
+        before = self.memory_mb()["pss"]
+        self.say("queue", {"n": count, "seconds": seconds})
+        time.sleep(0.85 * seconds)
+        queued = self.memory_mb()["pss"]
+        self.answer(ANSWER_S)
+        return {"n": count, "bytes": (queued - before) * 2**20 / count}
+
+    def say(self, measure: str, given: dict) -> None:
         try:
             self.process.stdin.write((json.dumps({"measure": measure, **given}) + "\n").encode())
             self.process.stdin.flush()
         except OSError:
             raise Failed(self.last_words("it ended")) from None
-        found = self.answer(ANSWER_S)
-        found["cpu_s"] = self.cpu_s() - before
-        found["switches"] = switches(tree(self.process.pid)) - switched
-        return found
 
     def answer(self, within_s: float) -> dict:
         ready, _, _ = select.select([self.process.stdout], [], [], within_s)

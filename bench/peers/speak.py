@@ -57,6 +57,11 @@ def pipelined(peer, n):
     return timed(peer, work.same, [os.urandom(MIB) for _ in range(n)])
 
 
+def queue(peer, n, seconds):
+    """Both workers sleep while `n` calls wait behind them: what is queued can be weighed from outside."""
+    return timed(peer, work.sleep, [seconds] * 2 + [0] * n)
+
+
 def one(peer, seconds, n):
     return each(peer, [1] * n, seconds)
 
@@ -93,7 +98,7 @@ def checked(arguments, results):
         raise ValueError("a call did not give back what it was given")
 
 
-MEASURES = {"noop": noop, "one": one, "sleep": sleep, "echo": echo, "pipelined": pipelined}
+MEASURES = {"noop": noop, "one": one, "sleep": sleep, "echo": echo, "pipelined": pipelined, "queue": queue}
 
 
 class Futures:

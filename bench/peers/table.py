@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[[Pass], float]] = {
     "first_result_s": lambda found: found["started_s"],
     "idle_rss_mb": lambda found: found["idle"]["rss"],
     "idle_pss_mb": lambda found: found["idle"]["pss"],
+    "queued_bytes": lambda found: found["queue"]["bytes"],
     "idle_cpu_percent": lambda found: found["idle"]["cpu_percent"],
 }
 """Name -> its value in one pass; KeyError where the peer has none."""
@@ -59,6 +60,7 @@ COLUMNS = [
     ("MiB/s each way", "pipelined_mib_per_s", ",.0f"),
     ("start to first result, s", "first_result_s", ".2f"),
     ("idle PSS, MB", "idle_pss_mb", ",.0f"),
+    ("bytes per queued call", "queued_bytes", ",.0f"),
     ("idle CPU, %", "idle_cpu_percent", ".1f"),
 ]
 
