@@ -57,7 +57,7 @@ e2e: setup build ## The real binary: real ZeroMQ, real workers, power cuts
 chaos: setup build ## A load while everything is killed, paused and cut, for MINUTES=2
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)
 
-bench: setup build ## Speed of everything, or of MEASURES="bursts payload"; writes bench/results/latest.*
+bench: setup build ## Speed of everything; writes bench/results/latest.* (MEASURES="bursts payload": some.*)
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.run $(MEASURES)
 
 bench-peers: setup build ## Other systems beside ours, or PEERS="ray parsl"; writes bench/results/peers.*

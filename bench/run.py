@@ -1,6 +1,6 @@
 """Every measure of the product in one run.
 
-python -m bench.run [NAME …]     # all, or the named ones; writes bench/results/latest.json and latest.md
+python -m bench.run [NAME …]     # all: writes bench/results/latest.*; or the named ones: writes some.*
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def run(names: list[str]) -> dict[str, object]:
             for name in shared:
                 measures[name] = measured(name, TOGETHER[name].measure, stack, client)
     modules = {**ALONE, **TOGETHER}
+    shown = [name for name in [*TOGETHER, *ALONE] if name in measures]
     found["rows"] = [
-        line.as_dict() for name in measures for line in modules[name].rows(measures[name]["figures"])
+        line.as_dict() for name in shown for line in modules[name].rows(measures[name]["figures"])
     ]
     return found
 
@@ -50,11 +51,12 @@ def main() -> None:
             f"there is no measure {', '.join(sorted(unknown))}; the measures are {', '.join(modules)}"
         )
     found = run(names)
+    kind = "latest" if set(names) == set(modules) else "some"
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(found, indent=2) + "\n")
-    (RESULTS / "latest.md").write_text(row.markdown(found["rows"]))
+    (RESULTS / f"{kind}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (RESULTS / f"{kind}.md").write_text(row.markdown(found["rows"]))
     print(row.text(row.Row(**line) for line in found["rows"]))
-    print("\nwritten to bench/results/latest.json and latest.md")
+    print(f"\nwritten to bench/results/{kind}.json and {kind}.md")
 
 
 if __name__ == "__main__":
