@@ -1,6 +1,8 @@
 """Other systems beside ours, pass by pass: ours, the peer, ours, the peer, …
 
 python -m bench.peers [NAME …]     # all, or the named ones; writes bench/results/peers.json and peers.md
+
+Of named peers the figures replace those of an earlier run; the others' stay.
 """
 
 from __future__ import annotations
@@ -122,19 +124,28 @@ def main() -> None:
             python_of(name)
         except Missing as missing:
             machine.progress(f"{name}: {missing}")
-    found: dict[str, object] = {"machine": machine.about(), "peers": []}
+    where, peers = machine.about(), []
     end = time.perf_counter() + BUDGET_S
     for number, (name, variant) in enumerate(chosen):
         now = time.perf_counter()
         machine.progress(f"{name} {variant} …")
         peer = beside(name, variant, now + (end - now) / (len(chosen) - number))
-        found["peers"].append({**peer, "summary": summary(peer["passes"])})
-        machine.progress(f"  {peer.get('error') or found['peers'][-1]['summary']}")
+        peers.append({**peer, "when": where["when"], "summary": summary(peer["passes"])})
+        machine.progress(f"  {peer.get('error') or peers[-1]['summary']}")
+    order = [(name, variant) for name in PEERS for variant in PEERS[name]]
+    peers = sorted([*others(names), *peers], key=lambda peer: order.index((peer["peer"], peer["variant"])))
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "peers.json").write_text(json.dumps(found, indent=2) + "\n")
-    (RESULTS / "peers.md").write_text(markdown(found["peers"]))
-    print(markdown(found["peers"]))
+    (RESULTS / "peers.json").write_text(json.dumps({"machine": where, "peers": peers}, indent=2) + "\n")
+    (RESULTS / "peers.md").write_text(markdown(peers))
+    print(markdown(peers))
     print("written to bench/results/peers.json and peers.md")
+
+
+def others(names: list[str]) -> list[dict]:
+    """What an earlier run found of the peers that this one leaves out."""
+    path = RESULTS / "peers.json"
+    found = json.loads(path.read_text())["peers"] if path.exists() else []
+    return [peer for peer in found if peer["peer"] not in names and peer["peer"] in PEERS]
 
 
 if __name__ == "__main__":
