@@ -34,6 +34,7 @@ class FakeService:
         self._runner = Runner(self._loaded)
         self.endpoints = [{"endpoint_id": ENDPOINT, "name": "local"}]
         self.tasks: dict[bytes, dict[str, Any]] = {}
+        self.memo: dict[tuple[bytes, bytes], bytes] = {}  # by body and arguments
         self.sequence = 0
         self.connections = 0
         self.received: list[dict[str, Any]] = []  # every stream message
@@ -198,7 +199,15 @@ class Stream:
             self.send(accepted)
 
     def results(self, call: dict[str, Any]) -> dict[str, Any]:
-        ends = [self.service.run(call["function"], args) for args in call["args"]]
+        memoize = bool(call.get("memoize"))
+        ends, memo = [], []
+        for args in call["args"]:
+            key = (self.service.functions.get(call["function"], b""), args)
+            known = self.service.memo.get(key) if memoize else None
+            ends.append(self.service.run(call["function"], args) if known is None else (0, known, None))
+            memo.append(2 if known is not None else int(memoize and ends[-1][0] == 0))
+            if memo[-1] == 1:
+                self.service.memo[key] = ends[-1][1]
         for index, (state, payload, failure) in enumerate(ends):
             task = {"state": ("success", "failed", "cancelled")[state]}
             task["exception" if state else "result"] = base64.b64encode(payload).decode()
@@ -214,6 +223,7 @@ class Stream:
             "payloads": [payload for _, payload, _ in ends],
             "failures": {index: failure for index, (_, _, failure) in enumerate(ends) if failure},
             "outputs": {},
+            **({"memo": bytes(memo)} if any(memo) else {}),
         }
 
 

@@ -21,6 +21,7 @@ Use:
   run       Call a function of a Python file and print its result
   task      Look at and cancel tasks
   function  Look at registered functions
+  memo      Look at memoized results, and forget them
 
 Settings:
   token     Show, make and revoke API tokens
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     /// Look at registered functions
     #[command(subcommand)]
     Function(Function),
+    /// Look at memoized results, and forget them
+    #[command(subcommand)]
+    Memo(Memo),
     /// Show, make and revoke API tokens
     #[command(subcommand)]
     Token(Token),
@@ -208,6 +212,9 @@ pub(crate) struct Run {
     /// Endpoint to run on [default: your only one]
     #[arg(long, value_name = "ID")]
     pub(crate) endpoint: Option<String>,
+    /// Take the result of an equal call if there is one, and keep this one's for later calls
+    #[arg(long)]
+    pub(crate) memoize: bool,
     /// FILE.py[::function], then the function's arguments: positional, or as --name value
     #[arg(required = true, allow_hyphen_values = true, value_name = "FILE.py[::function] [ARGS]")]
     pub(crate) call: Vec<String>,
@@ -274,6 +281,21 @@ pub(crate) enum Function {
     Delete {
         /// Its id
         function: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Memo {
+    /// Show how many there are, how large, and how many calls had one
+    Show,
+    /// Forget memoized results: equal calls run again
+    Clear {
+        /// Only those of this function's code
+        #[arg(long, value_name = "ID")]
+        function: Option<String>,
+        /// Only those of this endpoint
+        #[arg(long, value_name = "NAME or ID")]
+        endpoint: Option<String>,
     },
 }
 

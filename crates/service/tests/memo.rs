@@ -69,6 +69,8 @@ fn a_hit_is_answered_without_the_endpoint_also_after_a_restart() {
     let hit = w.ended(2);
     assert_eq!((&hit["state"], &hit["memo"]), (&json!("success"), &json!("hit")));
     assert_eq!((&hit["result"], &hit["starts"]), (&first["result"], &json!(0)));
+    let told = w.service.get(&format!("/api/v1/tasks/{}/explain", id(2))).json()["message"].clone();
+    assert!(told.as_str().unwrap().contains("memoized result of an equal call"), "{told}");
     assert!(hit.get("run_seconds").is_none() && hit["ended_at"].is_string(), "{hit}");
     assert_eq!(w.state(3), "waiting-for-ep");
     let counted =

@@ -104,13 +104,21 @@ class Client:
     # Calling
 
     def run(
-        self, function: Callee, /, *args: Any, endpoint_id: str | None = None, **kwargs: Any
+        self,
+        function: Callee,
+        /,
+        *args: Any,
+        endpoint_id: str | None = None,
+        memoize: bool = False,
+        **kwargs: Any,
     ) -> TaskFuture:
         """Call `function(*args, **kwargs)` on an endpoint: by default your only one.
 
         A function is registered at its first call; what it refers to (globals, closure) is taken along then.
-        Use `submit` for a function with a parameter named `endpoint_id`, and for options.
+        Use `submit` for a function with a parameter named `endpoint_id` or `memoize`, and for options.
         """
+        if memoize:
+            return self.submit(function, args, kwargs, endpoint_id=endpoint_id, memoize=True)
         return self._send(self._route(function, endpoint_id), dumps_call(args, kwargs))
 
     def submit(
@@ -124,10 +132,16 @@ class Client:
         retry_on_error: int | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
+        memoize: bool = False,
     ) -> TaskFuture:
-        """Like `run`, with options: `timeout` bounds one execution, `deadline` the whole task (seconds)."""
-        options = (retries, retry_on_error, timeout, deadline)
-        return self._send(self._route(function, endpoint_id, options), dumps_call(tuple(args), kwargs or {}))
+        """Like `run`, with options: `timeout` bounds one execution, `deadline` the whole task (seconds).
+
+        `memoize`: take the result of an equal call if there is one, and keep this one's for later calls;
+        `future.memo` says which it was. docs/memoization.md says when that is right.
+        """
+        options = (retries, retry_on_error, timeout, deadline, memoize or None)
+        payload = _arguments(tuple(args), kwargs or {}, memoize)
+        return self._send(self._route(function, endpoint_id, options), payload)
 
     def map(
         self,
@@ -141,6 +155,7 @@ class Client:
         retry_on_error: int | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
+        memoize: bool = False,
         return_exceptions: bool = False,
         progress: bool | None = None,
     ) -> Results:
@@ -148,18 +163,19 @@ class Client:
 
         Each task has a chunk of items: `chunk` of them, or by default what makes some milliseconds of work.
         `timeout` bounds the run of one item; `retries`, `retry_on_error` and `deadline` are of chunks.
+        `memoize`: items are memoized one by one, or with a fixed `chunk` chunk by chunk (see `submit`).
         `return_exceptions`: give the exceptions of items as values. `progress`: a bar; by default on a
         terminal and in a notebook. docs/map.md says what happens when items fail.
         """
         given = (iterable, *iterables)
-        calls = Calls(self, function, endpoint_id, (retries, retry_on_error, deadline))
+        calls = Calls(self, function, endpoint_id, (retries, retry_on_error, deadline, memoize or None))
         bar = Bar(given, progress)
-        plan = Plan(fixed_size(chunk), timeout)
+        plan = Plan(fixed_size(1 if memoize and chunk == "auto" else chunk), timeout)
         return Results(calls, Inputs(given), plan, return_exceptions=return_exceptions, bar=bar)
 
-    def batch(self, endpoint_id: str | None = None) -> Batch:
-        """Collects calls and submits them together."""
-        return Batch(self, endpoint_id)
+    def batch(self, endpoint_id: str | None = None, memoize: bool = False) -> Batch:
+        """Collects calls and submits them together; `memoize` as of `submit`."""
+        return Batch(self, endpoint_id, memoize)
 
     def _send(self, route: Route, args: bytes) -> TaskFuture:
         if len(args) > LIMIT:
@@ -185,7 +201,7 @@ class Client:
         held = self._routes.get(key)
         if held is None:
             raw = to_raw(self._function_id(function), "function")
-            names = ("retries", "retry_on_error", "timeout", "deadline")
+            names = ("retries", "retry_on_error", "timeout", "deadline", "memoize")
             route = Route(raw, self._endpoint(endpoint_id), **dict(zip(names, options)))
             if len(self._routes) >= ROUTES:
                 self._routes.pop(next(iter(self._routes)), None)
@@ -320,6 +336,19 @@ class Client:
         if self._stream is not None and futures:
             self._stream.wait_accepted(futures, FLUSH)
 
+    # Memoized results
+
+    def memo(self) -> dict[str, int]:
+        """What you have of memoized results: `entries`, `bytes`, and how many `hits` there were so far."""
+        return self._rest.get("/memo")
+
+    def clear_memo(self, function_id: str | None = None, endpoint_id: str | None = None) -> int:
+        """Forget memoized results: all of yours, or those of a function's code, of an endpoint, of both.
+
+        How many they were. Equal calls run again.
+        """
+        return self._rest.delete("/memo", function_id=function_id, endpoint_id=endpoint_id)["removed"]
+
     # Functions and endpoints
 
     def register(
@@ -356,8 +385,8 @@ class Client:
 class Batch:
     """Calls that are submitted together. Arguments are taken as they are when they are added."""
 
-    def __init__(self, client: Client, endpoint_id: str | None = None) -> None:
-        self._client, self._endpoint_id = client, endpoint_id
+    def __init__(self, client: Client, endpoint_id: str | None = None, memoize: bool = False) -> None:
+        self._client, self._endpoint_id, self._memoize = client, endpoint_id, memoize
         self._calls: list[tuple[Route, bytes]] = []
 
     def __len__(self) -> int:
@@ -365,13 +394,19 @@ class Batch:
 
     def add(self, function: Callee, /, *args: Any, **kwargs: Any) -> None:
         """Add the call `function(*args, **kwargs)`."""
-        route = self._client._route(function, self._endpoint_id)
-        self._calls.append((route, dumps_call(args, kwargs)))
+        options = (None, None, None, None, True) if self._memoize else ()
+        route = self._client._route(function, self._endpoint_id, options)
+        self._calls.append((route, _arguments(args, kwargs, self._memoize)))
 
     def submit(self) -> list[TaskFuture]:
         """The futures, in order of `add`; the batch is empty afterwards."""
         calls, self._calls = self._calls, []
         return [self._client._send(route, args) for route, args in calls]
+
+
+def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any], memoize: bool) -> bytes:
+    """The payload of a call; of one that is to equal others without regard to the order of keywords."""
+    return dumps_call(args, dict(sorted(kwargs.items())) if memoize else kwargs)
 
 
 def decoded(task: dict[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from .map import Calls, Results
 class Executor(concurrent.futures.Executor):
     """`submit`, `map` and `shutdown` as usual; also a context manager."""
 
-    def __init__(self, endpoint_id: str | None = None, client: Client | None = None) -> None:
-        """Without `client` it makes its own, and closes it at shutdown."""
+    def __init__(
+        self, endpoint_id: str | None = None, client: Client | None = None, memoize: bool = False
+    ) -> None:
+        """Without `client` it makes its own, and closes it at shutdown. `memoize` as of `Client.submit`."""
         self._own = client is None
         self._client = client if client is not None else Client()
-        self._endpoint_id = endpoint_id
+        self._endpoint_id, self._memoize = endpoint_id, memoize
         self._futures: list[TaskFuture] = []
         self._prune_at = 1024
         self._lock = threading.Lock()
@@ -30,7 +32,7 @@ class Executor(concurrent.futures.Executor):
         """Raises RuntimeError after `shutdown`."""
         if self._down:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future = self._client.submit(fn, args, kwargs, endpoint_id=self._endpoint_id)
+        future = self._client.submit(fn, args, kwargs, endpoint_id=self._endpoint_id, memoize=self._memoize)
         self._note(future)
         return future
 
@@ -52,7 +54,8 @@ class Executor(concurrent.futures.Executor):
         if chunksize == 1:
             futures = [self.submit(fn, *args) for args in zip(*iterables)]
             return self._results(futures, None if timeout is None else time.monotonic() + timeout)
-        calls = Calls(self._client, fn, self._endpoint_id, note=self._note)
+        options = (None, None, None, self._memoize or None)
+        calls = Calls(self._client, fn, self._endpoint_id, options, note=self._note)
         plan = Plan(chunksize, None)
         return _read(Results(calls, Inputs(iterables), plan, is_eager=True, timeout=timeout))
 

@@ -27,10 +27,12 @@ class FuncXClient:
         *args: Any,
         funcx_service_address: str | None = None,
         client: Client | None = None,
+        memoize: bool = False,
         **ignored: Any,
     ) -> None:
         """`funcx_service_address` is this service's url (a path such as `/v2` is dropped); login options of
-        funcX are taken and ignored, since Bursa has tokens."""
+        funcX are taken and ignored, since Bursa has tokens. `memoize` all calls: as of `Client.submit`."""
+        self._memoize = memoize
         self.client = client if client is not None else Client(_base(funcx_service_address))
         self._futures: dict[str, TaskFuture] = {}
 
@@ -65,7 +67,13 @@ class FuncXClient:
 
     def run(self, *args: Any, endpoint_id: str | None = None, function_id: str, **kwargs: Any) -> str:
         """Call a registered function; the task's id."""
-        return self._keep(self.client.submit(function_id, args, kwargs, endpoint_id=endpoint_id))
+        return self._keep(self._submit(function_id, args, kwargs, endpoint_id))
+
+    def _submit(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], endpoint_id: str | None
+    ) -> TaskFuture:
+        memoize = self._memoize
+        return self.client.submit(function, args, kwargs, endpoint_id=endpoint_id, memoize=memoize)
 
     def create_batch(self, task_group_id: str | None = None) -> Batch:
         """An empty batch, for `batch_run`."""
@@ -73,8 +81,7 @@ class FuncXClient:
 
     def batch_run(self, batch: Batch) -> list[str]:
         """Submit a batch; the tasks' ids in order."""
-        calls = [call._asdict() for call in batch.calls]
-        return [self._keep(self.client.submit(call.pop("function"), **call)) for call in calls]
+        return [self._keep(self._submit(*call)) for call in batch.calls]
 
     def map_run(
         self, *args: Any, endpoint_id: str | None = None, function_id: str, **kwargs: Any

@@ -21,6 +21,7 @@ from .outcome import Outcome, value_of
 
 _ids = struct.Struct("16s").iter_unpack
 _SUCCESS, _CANCELLED = 0, 2
+_MEMO = (None, "stored", "hit")
 
 _making = threading.Lock()
 """Held while a Condition is made and while quiet futures finish: either the maker sees the future finished,
@@ -44,6 +45,8 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     _outcome: Outcome | None = None
     _result: Any = None
     _exception: BaseException | None = None
+    memo: str | None = None
+    """Once it has ended: "hit" (an earlier result), "stored" (later calls may have its), or None."""
 
     def __init__(self, raw: bytes, client: Any) -> None:
         """`client` has `loads` (payload to value), `cancel_one`, `explain` and `wait_accepted`."""
@@ -203,8 +206,12 @@ def end_all(
     payloads: Iterable[bytes],
     failures: dict[int, dict[str, Any]],
     outputs: dict[int, bytes],
+    memo: bytes = b"",
 ) -> None:
     """End the futures of one `results` message and take them out of `pending`; others' ids are skipped."""
+    for (raw,), part in zip(_ids(tasks), memo):
+        if part and raw in pending:
+            pending[raw].memo = _MEMO[part]
     aloud: list[tuple[TaskFuture, Outcome]] = []
     take = pending.pop
     outcome: Outcome

@@ -36,17 +36,17 @@ class Calls:
         client: Client,
         function: Any,
         endpoint_id: str | None,
-        options: tuple[Any, ...] = (None, None, None),
+        options: tuple[Any, ...] = (None, None, None, None),
         note: Callable[[TaskFuture], None] | None = None,
     ) -> None:
-        """`options`: retries, retry_on_error, deadline. `note` is shown every task."""
+        """`options`: retries, retry_on_error, deadline, memoize. `note` is shown every task."""
         self.client, self._function, self._endpoint_id = client, function, endpoint_id
         self._options, self._note = options, note
 
     def send(self, payload: bytes, timeout: float | None) -> TaskFuture:
         """Submit one task."""
-        retries, retry_on_error, deadline = self._options
-        options = (retries, retry_on_error, timeout, deadline)
+        retries, retry_on_error, deadline, memoize = self._options
+        options = (retries, retry_on_error, timeout, deadline, memoize)
         future = self.client._send(self.client._route(self._function, self._endpoint_id, options), payload)
         if self._note is not None:
             self._note(future)

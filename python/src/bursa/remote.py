@@ -28,10 +28,17 @@ def shared_client() -> Client:
 class Function(Generic[F]):
     """Called as before it runs here; `remote` runs it on an endpoint. It travels as the plain function."""
 
-    def __init__(self, function: F, name: str | None, endpoint_id: str | None, client: Client | None) -> None:
+    def __init__(
+        self,
+        function: F,
+        name: str | None,
+        endpoint_id: str | None,
+        client: Client | None,
+        memoize: bool = False,
+    ) -> None:
         functools.update_wrapper(self, function)
         self._function, self._name = function, name
-        self._endpoint_id, self._client = endpoint_id, client
+        self._endpoint_id, self._client, self._memoize = endpoint_id, client, memoize
         self._id: str | None = None
 
     def __reduce__(self) -> Any:
@@ -46,11 +53,13 @@ class Function(Generic[F]):
 
     def remote(self, *args: Any, **kwargs: Any) -> TaskFuture:
         """Run it on the endpoint; a future."""
-        return self._ready().submit(self._callee(), args, kwargs, endpoint_id=self._endpoint_id)
+        return self._ready().submit(
+            self._callee(), args, kwargs, endpoint_id=self._endpoint_id, memoize=self._memoize
+        )
 
     def map(self, iterable: Iterable[Any], /, *iterables: Iterable[Any], **options: Any) -> Results:
         """Run it for each item; the results in order. `options` as of `Client.map`."""
-        options.setdefault("endpoint_id", self._endpoint_id)
+        options = {"endpoint_id": self._endpoint_id, "memoize": self._memoize, **options}
         return self._ready().map(self._callee(), iterable, *iterables, **options)
 
     def _ready(self) -> Client:
@@ -70,7 +79,11 @@ class Function(Generic[F]):
 def function(wrapped: F) -> Function[F]: ...
 @overload
 def function(
-    *, name: str | None = None, endpoint_id: str | None = None, client: Client | None = None
+    *,
+    name: str | None = None,
+    endpoint_id: str | None = None,
+    client: Client | None = None,
+    memoize: bool = False,
 ) -> Callable[[F], Function[F]]: ...
 
 
@@ -80,8 +93,12 @@ def function(
     name: str | None = None,
     endpoint_id: str | None = None,
     client: Client | None = None,
+    memoize: bool = False,
 ) -> Any:
-    """`@function` or `@function(name=…, endpoint_id=…)`. Without `client`: one with the usual settings."""
+    """`@function` or `@function(name=…, endpoint_id=…)`. Without `client`: one with the usual settings.
+
+    `memoize`: calls on the endpoint may have the results of equal ones (see `Client.submit`).
+    """
     if wrapped is None:
-        return lambda later: Function(later, name, endpoint_id, client)
-    return Function(wrapped, name, endpoint_id, client)
+        return lambda later: Function(later, name, endpoint_id, client, memoize)
+    return Function(wrapped, name, endpoint_id, client, memoize)

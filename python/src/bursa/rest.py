@@ -39,16 +39,16 @@ class Rest:
 
     def get(self, path: str, **query: Any) -> Any:
         """`query`: values that are None are left out."""
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._request("GET", f"{path}?{urlencode(given)}" if given else path, None)
+        return self._request("GET", _with(path, query), None)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """`body`: keys that are None are left out; bytes become base64 text."""
         given = {name: value for name, value in body.items() if value is not None}
         return self._request("POST", path, json.dumps(given, default=_base64).encode())
 
-    def delete(self, path: str) -> None:
-        self._request("DELETE", path, None)
+    def delete(self, path: str, **query: Any) -> Any:
+        """`query` as of `get`."""
+        return self._request("DELETE", _with(path, query), None)
 
     def pages(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         """All items of a listing."""
@@ -99,6 +99,11 @@ class Rest:
         self._met = True
         self._idle.append(connection)
         return _answer(response.status, data)
+
+
+def _with(path: str, query: dict[str, Any]) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def _answer(status: int, data: bytes) -> Any:

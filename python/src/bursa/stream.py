@@ -40,7 +40,7 @@ class Route:
     """What the tasks of one entry of `calls` share. Compared by identity; the client keeps one for each."""
 
     def __init__(self, function: bytes, endpoint: bytes, **options: Any) -> None:
-        """Raw ids; `options` are `retries`, `retry_on_error`, `timeout`, `deadline`, None for the default."""
+        """Raw ids; `options` are named as in `calls`, None for the default."""
         given = {name: value for name, value in options.items() if value is not None}
         self.fields = {"function": function, "endpoint": endpoint, **given}
 
@@ -309,6 +309,7 @@ class Stream:
                 message["payloads"],
                 message.get("failures") or {},
                 message.get("outputs") or {},
+                message.get("memo") or b"",
             )
             self._cursor = message["cursor"]
         elif kind == "accepted":

@@ -146,7 +146,7 @@ fn revoke(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<
 }
 
 /// The id of an endpoint given by its name in this home, or by its id.
-fn id_of(settings: &Settings, endpoint: &str) -> anyhow::Result<String> {
+pub(super) fn id_of(settings: &Settings, endpoint: &str) -> anyhow::Result<String> {
     match home::load(settings.home(), endpoint) {
         Ok(directory) => Ok(directory.registration()?.endpoint_id.to_string()),
         Err(_) => Ok(endpoint.to_owned()),

@@ -4,6 +4,7 @@ mod backup;
 mod config;
 mod endpoint;
 mod function;
+mod memo;
 mod process;
 mod restore;
 mod run;
@@ -28,6 +29,7 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Run(command) => run::run(&settings, json, &command),
         Command::Task(command) => task::run(&settings, json, &command),
         Command::Function(command) => function::run(&settings, json, &command),
+        Command::Memo(command) => memo::run(&settings, json, &command),
         Command::Token(command) => token::run(&settings, json, &command),
         Command::Config(command) => config::run(&settings, json, &command),
         Command::Version => {

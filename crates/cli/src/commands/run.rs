@@ -19,6 +19,9 @@ pub(super) fn run(settings: &Settings, json: bool, command: &Run) -> anyhow::Res
     if let Some(endpoint) = &command.endpoint {
         python_command.args(["--endpoint", endpoint]);
     }
+    if command.memoize {
+        python_command.arg("--memoize");
+    }
     let error = python_command.args(&command.call).exec();
     Err(error).with_context(|| {
         format!("cannot start {}; set BURSA_PYTHON to a Python that has `bursa` installed", python.display())

@@ -8,7 +8,7 @@ use super::extract::{PathId, User};
 use super::types::{Charges, Explained};
 use super::value::{Text, Time};
 use crate::clock;
-use crate::store::{EndRow, TaskRow};
+use crate::store::{EndRow, Memoized, TaskRow};
 use axum::extract::State;
 use axum::response::Response;
 use bursa_core::hub::{Explanation, Reason};
@@ -212,7 +212,7 @@ fn of_ended(row: TaskRow, name: String) -> Explained {
         let soon = "nothing is wrong: ask again in a moment".into();
         return blank(&row, name, state, "The task is about to be shown.".into(), soon);
     };
-    let EndRow { ended, run_ns, starts, failure, output, .. } = end;
+    let EndRow { ended, run_ns, starts, failure, output, memo, .. } = end;
     let seconds = (run_ns > 0).then(|| Duration::from_nanos(run_ns).as_secs_f64());
     let at = clock::text(ended);
     let (message, next) = match (&failure, state) {
@@ -221,7 +221,10 @@ fn of_ended(row: TaskRow, name: String) -> Explained {
             (format!("The task was cancelled at {at}."), "submit it again if it is still wanted".to_owned())
         }
         _ => (
-            success(&name, &at, seconds, starts),
+            match memo {
+                Some(Memoized::Hit) => hit(&name, &at),
+                _ => success(&name, &at, seconds, starts),
+            },
             format!("read its result with `bursa.Client().result(\"{}\")`", row.task),
         ),
     };
@@ -240,6 +243,13 @@ fn success(name: &str, at: &str, seconds: Option<f64>, starts: u32) -> String {
     let ran = seconds.map_or(String::new(), |seconds| format!(", after running for {seconds:.3} s"));
     let times = if starts > 1 { format!(", in its execution number {starts}") } else { String::new() };
     format!("The task succeeded at {at} at endpoint {name}{ran}{times}.")
+}
+
+fn hit(name: &str, at: &str) -> String {
+    format!(
+        "The task succeeded at {at} with the memoized result of an equal call, and was not sent to endpoint {name}; \
+         `bursa memo clear` makes equal calls run again."
+    )
 }
 
 /// A failure as one sentence: of a user's exception the message alone says nothing.

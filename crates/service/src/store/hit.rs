@@ -10,10 +10,11 @@ use bursa_core::id::TaskId;
 use bursa_core::task::TaskState;
 use rusqlite::{Connection, Result};
 
-const TASK: &str = "INSERT INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
+const TASK: &str =
+    "INSERT OR FAIL INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
     timeout_ms, deadline, submitted, memo, state, seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 const RESULT: &str =
-    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, data, file, total, memo)
+    "INSERT OR FAIL INTO results (id, task, grp, state, ended, run_ns, starts, data, file, total, memo)
     VALUES (?,?,?,?,?,?,?,?,?,?,?)";
 
 /// The tasks of a submit that have a result.

@@ -6,7 +6,7 @@
 use super::payload::Payloads;
 use super::rows::{Content, Memoized};
 use super::{Error, row_user};
-use bursa_core::id::Hash;
+use bursa_core::id::{EndpointId, Hash};
 use bursa_core::limits;
 use bursa_core::task::TaskSpec;
 use bursa_core::time::Wall;
@@ -67,6 +67,8 @@ pub(super) struct Memo<'c> {
     payloads: &'c Payloads,
     limits: MemoLimits,
     tallies: BTreeMap<i64, Tally>,
+    /// Of the endpoint that was asked for last.
+    python: Option<(EndpointId, String)>,
     /// Payload files that may be needed by nobody now.
     freed: Vec<Hash>,
     /// Bytes of hits that were written.
@@ -75,24 +77,28 @@ pub(super) struct Memo<'c> {
 
 impl<'c> Memo<'c> {
     pub(super) const fn new(conn: &'c Connection, payloads: &'c Payloads, limits: MemoLimits) -> Self {
-        Self { conn, payloads, limits, tallies: BTreeMap::new(), freed: Vec::new(), written: 0 }
+        Self { conn, payloads, limits, tallies: BTreeMap::new(), python: None, freed: Vec::new(), written: 0 }
     }
 
     /// The result of an equal call that is not too old and was made by the Python that the endpoint's workers have.
-    pub(super) fn find(&self, key: &Key, spec: &TaskSpec) -> Result<Option<Hit>, Error> {
-        let mut find = self.conn.prepare_cached(
-            "SELECT m.key, m.made, m.used, m.data, m.file, m.size FROM memo m
-             JOIN endpoints e ON e.endpoint = m.endpoint AND e.python = m.python WHERE m.id = ?1",
-        )?;
+    pub(super) fn find(&mut self, key: &Key, spec: &TaskSpec) -> Result<Option<Hit>, Error> {
+        let mut find = self
+            .conn
+            .prepare_cached("SELECT key, made, used, data, file, size, python FROM memo WHERE id = ?1")?;
         let mut rows = find.query([id(key)])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let (found, made): (Key, i64) = (row.get(0)?, row.get(1)?);
+        let python: String = row.get(6)?;
         if found != *key || made < self.horizon(spec.submitted) {
             return Ok(None);
         }
         let (used, payload): (i64, _) = (row.get(2)?, super::read::content(row, 3, 4)?);
         let size = row.get::<_, i64>(5)?.cast_unsigned().saturating_sub(limits::MEMO_ENTRY_BYTES);
         drop(rows);
+        drop(find);
+        if self.python(&spec.endpoint)? != python {
+            return Ok(None);
+        }
         if let Content::File(hash) = &payload
             && !self.payloads.has(hash)
         {
@@ -104,6 +110,21 @@ impl<'c> Memo<'c> {
             touch.execute([id(key), now])?;
         }
         Ok(Some(Hit { payload, size }))
+    }
+
+    /// The Python of an endpoint's workers.
+    fn python(&mut self, endpoint: &EndpointId) -> Result<&str, Error> {
+        if self.python.as_ref().is_none_or(|(of, _)| of != endpoint) {
+            let mut find = self.conn.prepare_cached("SELECT python FROM endpoints WHERE endpoint = ?1")?;
+            let python = find.query_row([endpoint.as_bytes().as_slice()], |row| row.get(0)).optional()?;
+            self.python = Some((*endpoint, python.unwrap_or_default()));
+        }
+        Ok(self.python.as_ref().map_or("", |(_, python)| python))
+    }
+
+    /// An endpoint may have another Python now.
+    pub(super) fn python_changed(&mut self) {
+        self.python = None;
     }
 
     /// What was made before this is too old.

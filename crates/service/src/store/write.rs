@@ -231,6 +231,7 @@ fn op_answer<'b>(
         Op::End { task, ending, .. } => ends.end(users, task, ending, memo),
         Op::Charge { task, losses, maybes, errors } => charge(conn, task, [*losses, *maybes, *errors]),
         Op::Generation { endpoint, generation, python } => {
+            memo.python_changed();
             let sql = "UPDATE endpoints SET generation = max(generation, ?2),
                        python = CASE WHEN ?2 >= generation THEN ?3 ELSE python END WHERE endpoint = ?1";
             set(conn, sql, params![endpoint.as_bytes().as_slice(), generation.cast_signed(), python])

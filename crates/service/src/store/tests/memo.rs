@@ -164,6 +164,16 @@ fn a_result_of_another_python_is_none() {
     assert_eq!(hits(&mut w, vec![memo(3, b"a")]), [task(3)]);
     assert_eq!(record(&w, 3).1.payload, Content::Here(Bytes::from_static(b"two")));
     assert_eq!(sums(&w).entries, 1, "it took the place of the other");
+    // Also among writes of one transaction.
+    let python = "3.14".to_owned();
+    let ops = vec![
+        accept(vec![memo(4, b"a")]),
+        Op::Generation { endpoint: LAB, generation: 3, python },
+        accept(vec![memo(5, b"a")]),
+    ];
+    let answers = hub(&mut w.store, ops);
+    assert_eq!(answers[0], Answer::Accepted { known: vec![], hits: vec![task(4)] });
+    assert_eq!(answers[2], Answer::Accepted { known: vec![], hits: vec![] });
 }
 
 #[test]
