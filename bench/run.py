@@ -8,12 +8,19 @@ from __future__ import annotations
 import json
 import sys
 
-from bench import backlog, bursts, cold_start, curve, machine, map, memory, payload, row, short_tasks
+from bench import backlog, bursts, cold_start, curve, machine, map, memo, memory, payload, row, short_tasks
 from bench.stack import RESULTS, fresh
 
 ALONE = {"cold_start": cold_start, "memory": memory, "backlog": backlog}
 """Name -> a module whose `measure()` starts what it needs."""
-TOGETHER = {"bursts": bursts, "short_tasks": short_tasks, "payload": payload, "map": map, "curve": curve}
+TOGETHER = {
+    "bursts": bursts,
+    "short_tasks": short_tasks,
+    "payload": payload,
+    "map": map,
+    "memo": memo,
+    "curve": curve,
+}
 """Name -> a module whose `measure(stack, client)` runs on one stack that they share."""
 
 
