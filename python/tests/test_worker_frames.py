@@ -26,7 +26,7 @@ def test_frames_from_the_worker_decode_to_their_fields() -> None:
         shown = [v.hex() if isinstance(v, bytes) else v for v in values]
         expected = list(entry["fields"].values())
         if kind == "done":  # text sections are decoded there
-            expected[5:8] = [bytes.fromhex(section).decode() for section in expected[5:8]]
+            expected[7:10] = [bytes.fromhex(section).decode() for section in expected[7:10]]
         assert (kind, shown) == (entry["kind"], expected), entry["name"]
 
 

@@ -16,7 +16,7 @@ from bursa.worker import frames
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "wire" / "worker_frames.json"
 TASK, HASH = bytes(range(16)), bytes(range(32, 64))
-ATTEMPT, RUN_NS = 0x0102030405060708, 1_234_567_890
+ATTEMPT, TOOK = 0x0102030405060708, (1_111, 1_234_567_890, 2_222)
 
 
 def _to_worker(kind: int, fields: bytes = b"") -> bytes:
@@ -31,11 +31,12 @@ def _run(flags: int, args: bytes) -> tuple[bytes, dict[str, Any]]:
 
 def _done(outcome: int, *sections: bytes) -> tuple[bytes, dict[str, Any]]:
     names = ("payload", "class", "message", "traceback", "output")
-    fields = {"task": TASK, "attempt": ATTEMPT, "outcome": outcome, "run_ns": RUN_NS}
+    fields = {"task": TASK, "attempt": ATTEMPT, "outcome": outcome}
+    fields.update(zip(("load_ns", "run_ns", "dump_ns"), TOOK))
     padded = (*sections, *(b"",) * (5 - len(sections)))
-    frame = frames.done(TASK, ATTEMPT, outcome, RUN_NS, *padded)
+    frame = frames.done(TASK, ATTEMPT, outcome, TOOK, *padded)
     if outcome == frames.SUCCESS:
-        assert frame == frames.success(TASK, ATTEMPT, RUN_NS, padded[0], padded[4])
+        assert frame == frames.success(TASK, ATTEMPT, TOOK, padded[0], padded[4])
     return frame, {**fields, **dict(zip(names, padded))}
 
 

@@ -23,7 +23,9 @@ class Done(NamedTuple):
     task: bytes
     attempt: int
     outcome: int
+    load_ns: int
     run_ns: int
+    dump_ns: int
     payload: bytes
     name: str
     message: str
@@ -88,8 +90,8 @@ def decode(body: bytes) -> tuple[str, Any]:
     if kind == 19:
         return "need", body[1:]
     assert kind == 18, kind
-    head = struct.Struct("<16sQBQ5I")
-    task, attempt, outcome, run_ns, *sizes = head.unpack_from(body, 1)
+    head = struct.Struct("<16sQB3Q5I")
+    task, attempt, outcome, load, run, dump, *sizes = head.unpack_from(body, 1)
     at, parts = 1 + head.size, []
     for size in sizes:
         parts.append(body[at : at + size])
@@ -97,7 +99,17 @@ def decode(body: bytes) -> tuple[str, Any]:
     assert at == len(body)
     payload, name, message, traceback, output = parts
     return "done", Done(
-        task, attempt, outcome, run_ns, payload, name.decode(), message.decode(), traceback.decode(), output
+        task,
+        attempt,
+        outcome,
+        load,
+        run,
+        dump,
+        payload,
+        name.decode(),
+        message.decode(),
+        traceback.decode(),
+        output,
     )
 
 

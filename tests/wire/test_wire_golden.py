@@ -33,7 +33,7 @@ OPTIONAL = {"degraded"}
 # Short items are lists of a number and these; those in brackets may be nil, or be missing at the end.
 SHORT = [
     ("Assign", "task attempt args ttl_ms [user] [hash] [container] [timeout_ms]"),
-    ("Result", "task attempt outcome begun payload run_ns [output] [failure]"),
+    ("Result", "task attempt outcome begun payload run_ns [timings] [output] [failure]"),
     ("Ack", "task attempt outcome"),
     ("Started", "task attempt worker"),
 ]

@@ -18,4 +18,5 @@ mod shelf;
 pub mod sim;
 pub mod task;
 pub mod time;
+pub mod timings;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 use crate::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use crate::time::Wall;
+use crate::timings::Timings;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -358,6 +359,8 @@ pub struct Ending {
     pub output: Bytes,
     /// Run time of the last execution in nanoseconds; zero if it never ran.
     pub run_ns: u64,
+    /// Where the time of that execution went, and what came before it.
+    pub timings: Timings,
     /// Executions that had started.
     pub starts: u32,
     /// When it ended.

@@ -20,6 +20,18 @@ impl Mono {
     }
 }
 
+/// Nanoseconds on that clock: for durations that people are shown, never for a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Fine(pub u64);
+
+impl Fine {
+    /// Nanoseconds since `earlier`; zero if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 /// Milliseconds since the Unix epoch: for deadlines that must survive a restart, and for people. Never on a link (F32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -30,6 +42,8 @@ pub struct Wall(pub u64);
 pub struct Now {
     /// The rising clock.
     pub mono: Mono,
+    /// The same, finer.
+    pub fine: Fine,
     /// The wall clock.
     pub wall: Wall,
 }

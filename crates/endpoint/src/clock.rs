@@ -1,6 +1,6 @@
 //! The two clocks, read once per driver round, and the randomness that the machines are given.
 
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -17,7 +17,8 @@ impl Clock {
 
     pub(crate) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Mono(millis(self.start.elapsed())), wall: Wall(millis(wall)) }
+        let fine = nanos(self.start.elapsed());
+        Now { mono: Mono(fine / 1_000_000), fine: Fine(fine), wall: Wall(millis(wall)) }
     }
 
     /// The instant at which a timer for `at` must fire: [`Clock::now`] is at or past `at` then.
@@ -30,6 +31,10 @@ impl Clock {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The time of day as RFC 3339 in UTC, for people.

@@ -21,7 +21,9 @@ fn done(outcome: u8, sections: [&[u8]; 5]) -> BytesMut {
     fields.put_slice(&[1; 16]);
     fields.put_u64_le(2);
     fields.put_u8(outcome);
-    fields.put_u64_le(3);
+    for ns in [2, 3, 4] {
+        fields.put_u64_le(ns);
+    }
     for section in sections {
         fields.put_u32_le(u32::try_from(section.len()).unwrap());
     }
@@ -47,7 +49,8 @@ fn frames_are_read_whatever_the_pieces() {
         assert_eq!(found.len(), 3, "pieces of {size}");
         assert_eq!(found[0], FromWorker::Ready { pid: 7, python: (3, 11) });
         let FromWorker::Done(done) = &found[1] else { panic!("{:?}", found[1]) };
-        assert_eq!((done.task, done.attempt, done.run_ns), (TaskId::from_bytes([1; 16]), Attempt(2), 3));
+        assert_eq!((done.task, done.attempt), (TaskId::from_bytes([1; 16]), Attempt(2)));
+        assert_eq!((done.load_ns, done.run_ns, done.dump_ns), (2, 3, 4));
         assert_eq!(
             (done.verdict, &done.class[..], &done.output[..]),
             (Verdict::UserError, "ValueError", "outé".as_bytes())
@@ -145,7 +148,9 @@ fn expected(kind: &str, fields: &serde_json::Value) -> FromWorker {
                 Verdict::DeserializeMismatch,
                 Verdict::ResultTooLarge,
             ][number::<usize>(&fields["outcome"])],
+            load_ns: number(&fields["load_ns"]),
             run_ns: number(&fields["run_ns"]),
+            dump_ns: number(&fields["dump_ns"]),
             payload: unhex(&fields["payload"]),
             class: text("class"),
             message: text("message"),

@@ -1,6 +1,6 @@
 //! The two clocks, read once per driver round; new ids and secrets.
 
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -16,7 +16,8 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { mono: Mono(millis(self.start.elapsed())), wall: wall() }
+        let fine = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Now { mono: Mono(fine / 1_000_000), fine: Fine(fine), wall: wall() }
     }
 
     /// The instant of `at`; far ones are cut to a day, an early `Tick` costs nothing.

@@ -95,6 +95,15 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         """What `client.explain` says of this task: why it waits, or how it ended, and what to do next."""
         return self._client.explain(self)
 
+    @property
+    def timings(self) -> dict[str, float] | None:
+        """Where the time of the ended task went, in seconds by part, as the service has it (one request).
+
+        None for one that has not ended, or of whose execution nothing is known.
+        """
+        timings: dict[str, float] | None = self.explain().get("timings")
+        return timings
+
     def result(self, timeout: float | None = None) -> Any:
         """The value, or the exception raised. TaskPending (a TimeoutError) after `timeout` seconds."""
         if self._state == PENDING:

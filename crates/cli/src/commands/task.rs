@@ -70,7 +70,47 @@ fn show(as_json: bool, mut task: Value) {
             *payload = json!(format!("{bytes} bytes; read it with `bursa.Client().result(TASK)` in Python"));
         }
     }
+    let timings = task.as_object_mut().and_then(|task| task.remove("timings"));
     output::print_fields(&task);
+    if let Some(timings) = timings {
+        say!("");
+        print_timings(&timings);
+    }
+}
+
+/// Where the time went: seconds by part in the order in which they came, each with its share of the whole.
+fn print_timings(timings: &Value) {
+    let seconds = |name: &str| timings[name].as_f64().unwrap_or(0.0);
+    let total = seconds("total");
+    let mut rows = Vec::new();
+    for (name, about) in PARTS {
+        let about = match seconds("worker_start") {
+            start if name == "worker_wait" && start > 0.0 => format!("{about}; cold start {}", shown(start)),
+            _ => about.to_owned(),
+        };
+        let share = if total > 0.0 { 100.0 * seconds(name) / total } else { 0.0 };
+        rows.push(vec![name.to_owned(), shown(seconds(name)), format!("{share:.1} %"), about]);
+    }
+    output::print_table(&["WHERE", "TIME", "SHARE", ""], rows, "");
+}
+
+/// The parts of `timings` that add up to its `total`.
+const PARTS: [(&str, &str); 11] = [
+    ("store", "the service stored the task"),
+    ("queue", "it waited in the service for its endpoint"),
+    ("network", "between service and manager, both ways"),
+    ("manager", "it waited at the manager for an executor"),
+    ("node_network", "between manager and executor, both ways"),
+    ("worker_wait", "it waited at the executor for a worker"),
+    ("pipe", "between executor and worker, both ways, and behind other calls"),
+    ("load", "function and arguments were loaded"),
+    ("run", "the function ran"),
+    ("dump", "the result was serialized"),
+    ("total", "from submit to result"),
+];
+
+fn shown(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.3} ms", 1e3 * seconds) } else { format!("{seconds:.3} s") }
 }
 
 /// The sentence and what to do next; then the facts.

@@ -6,7 +6,7 @@
 use super::lane::LaneKey;
 use crate::id::{TaskId, WorkerId};
 use crate::task::Outcome;
-use crate::time::Mono;
+use crate::time::{Fine, Mono};
 use crate::wire::{Assign, Attempt, Done};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub(super) struct Open {
     pub(super) assign: Box<Assign>,
     /// Not started until then: `expired` (F33).
     pub(super) expires: Mono,
+    /// When it came.
+    pub(super) came: Fine,
     /// Place in the order of arrival, kept when it goes back from a dead worker's pipe (F19).
     pub(super) arrival: u64,
     pub(super) place: Place,
@@ -82,12 +84,12 @@ fn weight(done: &Done) -> u64 {
 
 impl Attempts {
     /// Takes an attempt in that waits in its lane; its arrival, or `None` if it is held already.
-    pub(super) fn accept(&mut self, now: Mono, key: Key, assign: Box<Assign>) -> Option<u64> {
+    pub(super) fn accept(&mut self, now: Mono, came: Fine, key: Key, assign: Box<Assign>) -> Option<u64> {
         let Slot::Vacant(slot) = self.entries.entry(key) else { return None };
         self.arrivals += 1;
         self.open += 1;
         let expires = now.after(assign.ttl_ms);
-        slot.insert(Entry::Open(Open { assign, expires, arrival: self.arrivals, place: Place::Lane }));
+        slot.insert(Entry::Open(Open { assign, expires, came, arrival: self.arrivals, place: Place::Lane }));
         self.look_at(expires);
         Some(self.arrivals)
     }

@@ -92,7 +92,7 @@ impl Executor {
     }
 
     pub(super) fn make_worker(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
-        let worker = self.pool.add(key, now);
+        let worker = self.pool.add(key, now, self.clock);
         let lane = self.lanes.lane(key);
         lane.workers.push(worker);
         lane.starting += 1;
@@ -177,12 +177,13 @@ impl Executor {
         self.lanes.pop(lane);
         open.place = Place::Pipe(id);
         let (hash, args, timeout_ms) = (open.assign.hash, open.args(), open.assign.timeout_ms);
+        let (came, given) = (open.came, self.clock);
         if worker.load(hash)
             && let Some(body) = self.bodies.get(hash)
         {
             out.push(Action::Load { worker: id, hash, body: body.clone() });
         }
-        worker.push(now, Call { key, hash, timeout_ms, expected, started: false, fate: None });
+        worker.push(now, Call { key, hash, timeout_ms, expected, started: false, fate: None, came, given });
         out.push(Action::Run {
             worker: id,
             task: key.task,

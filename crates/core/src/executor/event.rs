@@ -28,8 +28,12 @@ pub struct WorkerDone {
     pub attempt: Attempt,
     /// How it ended.
     pub verdict: Verdict,
+    /// Time to load the function, if it was the first call of it here, and the arguments.
+    pub load_ns: u64,
     /// Run time.
     pub run_ns: u64,
+    /// Time to serialize the result.
+    pub dump_ns: u64,
     /// The serialized result or exception; may be empty.
     pub payload: Bytes,
     /// Class, message and traceback of a failure.

@@ -24,7 +24,7 @@ pub use event::{Action, Event, Signal, Verdict, WorkerDone, WorkerExit};
 
 use crate::id::{ExecutorId, WorkerId};
 use crate::rng::Rng;
-use crate::time::{Mono, Now};
+use crate::time::{Fine, Mono, Now};
 use crate::wire::{Done, Item};
 use attempt::{Attempts, Entry, Key, Open, Place};
 use bodies::Bodies;
@@ -62,6 +62,8 @@ pub struct Config {
 pub struct Executor {
     config: Config,
     rng: Rng,
+    /// The time of this event, for durations.
+    clock: Fine,
     uplink: Uplink,
     attempts: Attempts,
     lanes: Lanes,
@@ -88,6 +90,7 @@ impl Executor {
     pub fn new(config: Config, now: Now) -> Self {
         Self {
             rng: Rng::new(config.seed),
+            clock: now.fine,
             uplink: Uplink::new(now.mono),
             attempts: Attempts::default(),
             lanes: Lanes::default(),
@@ -111,6 +114,7 @@ impl Executor {
         if self.ended {
             return;
         }
+        self.clock = now.fine;
         let now = now.mono;
         self.uplink.awake(now);
         match event {

@@ -124,7 +124,7 @@ impl Executor {
         if no_room && self.attempts.get(key).is_none() {
             return self.uplink.say(Item::Result(verdict::ended(key, Outcome::Returned, Begun::No, None)));
         }
-        let Some(arrival) = self.attempts.accept(now, key, assign) else {
+        let Some(arrival) = self.attempts.accept(now, self.clock, key, assign) else {
             self.ignored += 1;
             return;
         };

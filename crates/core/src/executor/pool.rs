@@ -7,7 +7,8 @@ use super::depth::{Expectation, QUICK_NS};
 use super::lane::LaneKey;
 use crate::id::{Hash, WorkerId};
 use crate::limits;
-use crate::time::Mono;
+use crate::time::{Fine, Mono};
+use crate::timings::Timings;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long a cancelled call may still finish by itself when others wait behind it: killing the worker costs more than
@@ -35,6 +36,9 @@ pub(super) struct Call {
     /// The worker said that it began.
     pub(super) started: bool,
     pub(super) fate: Option<Fate>,
+    /// When it came to this executor, and when it was given to the worker.
+    pub(super) came: Fine,
+    pub(super) given: Fine,
 }
 
 /// How far a worker is.
@@ -59,6 +63,8 @@ pub(super) struct Worker {
     /// Time of the calls behind the head.
     load_ns: u64,
     loaded: BTreeSet<Hash>,
+    /// When it was asked for, and when it was ready.
+    pub(super) made: (Fine, Fine),
     /// When the head became the head, or the pipe became empty.
     pub(super) since: Mono,
     /// When the head is stopped.
@@ -70,13 +76,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(lane: LaneKey, now: Mono) -> Self {
+    pub(super) fn new(lane: LaneKey, now: Mono, asked: Fine) -> Self {
         Self {
             lane,
             phase: Phase::Starting,
             pipe: VecDeque::new(),
             load_ns: 0,
             loaded: BTreeSet::new(),
+            made: (asked, asked),
             since: now,
             deadline: None,
             kill_at: None,
@@ -125,6 +132,14 @@ impl Worker {
         call
     }
 
+    /// Where the time of a call went that ended at `now`, as far as the executor knows.
+    pub(super) fn time(&self, call: &Call, now: Fine, timings: &mut Timings) {
+        let (asked, ready) = self.made;
+        timings.wait = call.given.since(call.came);
+        timings.start = ready.since(call.came.max(asked));
+        timings.executor = now.since(call.came);
+    }
+
     /// Starts the head's clock.
     pub(super) fn arm(&mut self, now: Mono) {
         self.since = now;
@@ -168,10 +183,10 @@ pub(super) struct Pool {
 
 impl Pool {
     /// A number for a worker to be made.
-    pub(super) fn add(&mut self, lane: LaneKey, now: Mono) -> WorkerId {
+    pub(super) fn add(&mut self, lane: LaneKey, now: Mono, asked: Fine) -> WorkerId {
         self.made = self.made.wrapping_add(1);
         let id = WorkerId(self.made);
-        self.workers.insert(id, Worker::new(lane, now));
+        self.workers.insert(id, Worker::new(lane, now, asked));
         id
     }
 

@@ -15,6 +15,7 @@ impl Executor {
         };
         worker.phase = Phase::Ready;
         worker.since = now;
+        worker.made.1 = self.clock;
         let key = worker.lane;
         let lane = self.lanes.lane(key);
         lane.starting = lane.starting.saturating_sub(1);
@@ -50,12 +51,15 @@ impl Executor {
     /// A call ended: whatever was to become of it, this is its one result (F20).
     pub(super) fn worker_done(&mut self, now: Mono, id: WorkerId, done: WorkerDone, out: &mut Vec<Action>) {
         let key = Key { task: done.task, attempt: done.attempt };
-        let Some(call) = self.pool.get_mut(id).and_then(|worker| worker.pop(now, key)) else {
+        let worker = self.pool.get_mut(id);
+        let Some((call, worker)) = worker.and_then(|worker| Some((worker.pop(now, key)?, &*worker))) else {
             self.ignored += 1;
             return;
         };
         self.depths.record(call.hash, done.run_ns);
-        self.finish(verdict::from_worker(done, &self.config.host));
+        let mut done = verdict::from_worker(done, &self.config.host);
+        worker.time(&call, self.clock, &mut done.timings);
+        self.finish(done);
         self.refill(now, id, out);
     }
 

@@ -4,6 +4,7 @@ use super::attempt::Key;
 use super::event::{Verdict, WorkerDone, WorkerExit};
 use crate::limits;
 use crate::task::{Begun, Failure, FailureCode, Outcome, signal_name};
+use crate::timings::Timings;
 use crate::wire::{Blob, Done};
 use bytes::Bytes;
 
@@ -29,6 +30,7 @@ pub(super) fn from_worker(done: WorkerDone, host: &str) -> Box<Done> {
     }
     result.output = tail(done.output);
     result.run_ns = done.run_ns;
+    result.timings = Timings { load: done.load_ns, dump: done.dump_ns, ..Timings::default() };
     result
 }
 
@@ -43,6 +45,7 @@ pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Fa
         failure: failure.map(Box::new),
         output: Blob::empty(),
         run_ns: 0,
+        timings: Timings::default(),
     })
 }
 

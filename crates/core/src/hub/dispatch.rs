@@ -92,7 +92,9 @@ impl Hub {
             state.place(&mut self.tasks, slot, Place::Loading);
             return Step::Waits;
         };
+        let args = args.clone();
         size += args.len();
+        task.goes(cx.now.fine);
         task.made = task.made.saturating_add(1);
         task.attempt = Attempt::new(self.config.epoch, task.made);
         task.phase = Phase::Sent;
@@ -102,7 +104,7 @@ impl Hub {
             user: task.user,
             hash: task.hash,
             container: task.container,
-            args: Blob::Here(args.clone()),
+            args: Blob::Here(args),
             ttl_ms: task.deadline.since(cx.now.mono),
             timeout_ms: task.timeout_ms(),
         })));

@@ -5,6 +5,7 @@ use super::task::Task;
 use crate::limits;
 use crate::task::{Begun, Ending, Failure, FailureCode, Outcome, TaskState, signal_name};
 use crate::time::Wall;
+use crate::timings::Timings;
 use crate::wire::Done;
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ pub(super) fn ending(state: TaskState, failure: Failure, starts: u32, ended: Wal
         failure: Some(Box::new(failure)),
         output: Bytes::new(),
         run_ns: 0,
+        timings: Timings::default(),
         starts,
         ended,
     }

@@ -15,7 +15,7 @@ use crate::wire::{Done, Item};
 use bytes::Bytes;
 
 impl Hub {
-    pub(super) fn on_result(&mut self, endpoint: u32, done: Done, cx: &mut Cx<'_>) {
+    pub(super) fn on_result(&mut self, endpoint: u32, mut done: Done, cx: &mut Cx<'_>) {
         let slot = self.find(endpoint, &done.task);
         let begun = self.free_lease(endpoint, slot, &done);
         let Some(slot) = slot else {
@@ -28,6 +28,9 @@ impl Hub {
         };
         let task = &self.tasks[slot];
         let is_current = task.phase != Phase::Queued && task.attempt == done.attempt;
+        if is_current {
+            task.time(cx.now.fine, &mut done.timings);
+        }
         let owed = (done.attempt, done.outcome);
         if done.outcome == Outcome::Returned {
             // F20: it says "I no longer hold this, it never started"; nothing is kept, nothing acknowledged.
@@ -172,5 +175,5 @@ fn ended(done: Done, state: TaskState, failure: Option<Failure>, starts: u32, en
         output = output.split_off(output.len() - limits::OUTPUT_BYTES);
     }
     let failure = failure.map(Box::new);
-    Ending { state, payload, failure, output, run_ns: done.run_ns, starts, ended }
+    Ending { state, payload, failure, output, run_ns: done.run_ns, timings: done.timings, starts, ended }
 }

@@ -179,6 +179,7 @@ impl Hub {
 
     fn queue_accepted(&mut self, slot: Slot, cx: &mut Cx<'_>) {
         self.tasks[slot].phase = Phase::Queued;
+        self.tasks[slot].was_stored(cx.now.fine);
         self.due.add(&mut self.tasks, slot, cx.now.mono);
         let endpoint = self.tasks[slot].endpoint;
         let state = &mut self.endpoints[endpoint as usize];

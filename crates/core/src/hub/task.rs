@@ -9,7 +9,8 @@ use super::retry::Charges;
 use crate::id::{ContainerId, Hash, TaskId, UserId};
 use crate::limits;
 use crate::task::{Args, Failure, TaskSpec};
-use crate::time::{Mono, Now};
+use crate::time::{Fine, Mono, Now};
+use crate::timings::Timings;
 use crate::wire::Attempt;
 use bytes::Bytes;
 
@@ -82,6 +83,10 @@ pub(super) struct Task {
     pub(super) deadline: Mono,
     /// The bucket of its deadline.
     pub(super) due: Mono,
+    /// How long it took to be stored, how long it waited for its endpoint, and since when it is where it is.
+    store_ns: u64,
+    queue_ns: u64,
+    since: Fine,
 }
 
 impl Task {
@@ -119,6 +124,9 @@ impl Task {
             timeout_ms: spec.timeout_ms.unwrap_or(u64::MAX),
             deadline: deadline(spec, now),
             due: Mono(0),
+            store_ns: 0,
+            queue_ns: 0,
+            since: now.fine,
         }
     }
 
@@ -132,6 +140,25 @@ impl Task {
             starts: task.losses.saturating_add(task.errors),
             ..Self::new(&task.spec, endpoint, Token(0), now)
         }
+    }
+
+    /// It is on disk.
+    pub(super) const fn was_stored(&mut self, now: Fine) {
+        self.store_ns = now.since(self.since);
+        self.since = now;
+    }
+
+    /// It goes to its endpoint.
+    pub(super) const fn goes(&mut self, now: Fine) {
+        self.queue_ns = self.queue_ns.saturating_add(now.since(self.since));
+        self.since = now;
+    }
+
+    /// What the service knows of its time when a result of its current attempt is there.
+    pub(super) const fn time(&self, now: Fine, timings: &mut Timings) {
+        timings.store = self.store_ns;
+        timings.queue = self.queue_ns;
+        timings.endpoint = now.since(self.since);
     }
 
     pub(super) fn timeout_ms(&self) -> Option<u64> {

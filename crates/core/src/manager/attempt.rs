@@ -7,7 +7,7 @@ use super::ends::{cancelled, ended};
 use crate::id::{ContainerId, ExecutorId, TaskId};
 use crate::map::{Map, Set};
 use crate::task::{Begun, Failure, FailureCode, Outcome};
-use crate::time::Mono;
+use crate::time::{Fine, Mono};
 use crate::wire::{Assign, Attempt, Done, Holding, Item, Stage};
 use std::collections::hash_map;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,6 +38,16 @@ pub(super) struct Entry {
     pub(super) cancel: Option<u64>,
     expires: Mono,
     timed: bool,
+    /// How long it waited here, and since when it waits or is with its executor.
+    waited: u64,
+    since: Fine,
+}
+
+impl Entry {
+    const fn new(place: Place, expires: Mono, since: Fine) -> Self {
+        let (begun, listed_finished, cancel, timed, waited) = (false, false, None, false, 0);
+        Self { place, begun, listed_finished, cancel, expires, timed, waited, since }
+    }
 }
 
 /// What became of an attempt that its executor does not hold and did not begin.
@@ -56,6 +66,8 @@ pub(super) enum Unstarted {
 /// All held attempts.
 #[derive(Debug, Default)]
 pub(super) struct Book {
+    /// The time of this event or flush, for durations.
+    pub(super) clock: Fine,
     entries: Map<Key, Entry>,
     at: BTreeMap<ExecutorId, Set<Key>>,
     queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
@@ -119,8 +131,7 @@ impl Book {
         if let Place::At(executor, _) = &place {
             self.at.entry(*executor).or_default().insert(key);
         }
-        let entry =
-            Entry { place, begun: false, listed_finished: false, cancel: None, expires, timed: false };
+        let entry = Entry::new(place, expires, self.clock);
         self.entries.insert(key, entry);
     }
 
@@ -142,14 +153,7 @@ impl Book {
         if let hash_map::Entry::Vacant(vacant) = self.entries.entry(key) {
             let expires = now.after(assign.ttl_ms);
             self.queues.entry(assign.container).or_default().push_back(key);
-            vacant.insert(Entry {
-                place: Place::Waiting(assign),
-                begun: false,
-                listed_finished: false,
-                cancel: None,
-                expires,
-                timed: false,
-            });
+            vacant.insert(Entry::new(Place::Waiting(assign), expires, self.clock));
         }
     }
 
@@ -174,6 +178,8 @@ impl Book {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let Place::Waiting(assign) = &mut entry.place else { continue };
             assign.ttl_ms = entry.expires.since(now);
+            entry.waited += self.clock.since(entry.since);
+            entry.since = self.clock;
             let kept = assign.clone();
             if entry.timed {
                 entry.timed = false;
@@ -231,13 +237,15 @@ impl Book {
     }
 
     /// An executor reports an end: kept until `Ack`. False if the same end is kept already.
-    pub(super) fn finish(&mut self, done: &Done, from: ExecutorId) -> bool {
+    pub(super) fn finish(&mut self, done: &mut Done, from: ExecutorId) -> bool {
         let key = (done.task, done.attempt);
-        let place = Place::Done(Box::new(done.clone()), Some(from));
         let Some(entry) = self.entries.get_mut(&key) else {
-            self.insert(key, place, Mono(0));
+            self.insert(key, Place::Done(Box::new(done.clone()), Some(from)), Mono(0));
             return true;
         };
+        done.timings.manager = entry.waited;
+        done.timings.node = self.clock.since(entry.since);
+        let place = Place::Done(Box::new(done.clone()), Some(from));
         entry.begun |= done.begun == Begun::Yes;
         let timed = std::mem::take(&mut entry.timed).then_some(entry.expires);
         let before = std::mem::replace(&mut entry.place, place);

@@ -4,6 +4,7 @@
 
 use super::attempt::Key;
 use crate::task::{Begun, Failure, FailureCode, Outcome};
+use crate::timings::Timings;
 use crate::wire::{Blob, Done};
 
 /// An end that the manager itself reports.
@@ -17,6 +18,7 @@ pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Fa
         failure: failure.map(Box::new),
         output: Blob::empty(),
         run_ns: 0,
+        timings: Timings::default(),
     })
 }
 

@@ -171,7 +171,7 @@ impl Manager {
         }
     }
 
-    fn result(&mut self, executor: ExecutorId, done: Box<Done>) -> Result<(), Option<ResetReason>> {
+    fn result(&mut self, executor: ExecutorId, mut done: Box<Done>) -> Result<(), Option<ResetReason>> {
         let key = (done.task, done.attempt);
         if done.outcome == Outcome::Returned {
             self.unstarted(key, executor); // F16, F20
@@ -183,7 +183,7 @@ impl Manager {
         if done.run_ns > 0 {
             self.pace.saw(done.run_ns);
         }
-        if self.book.finish(&done, executor) {
+        if self.book.finish(&mut done, executor) {
             self.uplink.say(Item::Result(done));
         }
         Ok(())

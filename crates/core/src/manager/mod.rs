@@ -112,6 +112,7 @@ impl Manager {
         if self.exited {
             return;
         }
+        self.book.clock = now.fine;
         let now = now.mono;
         self.wake(now);
         match event {
@@ -172,6 +173,7 @@ impl Manager {
         if self.exited {
             return;
         }
+        self.book.clock = now.fine;
         let now = now.mono;
         if let Some(missing) = self.adoption.step(now) {
             missing.into_iter().for_each(|executor| self.fell_silent(now, executor));

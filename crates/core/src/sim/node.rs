@@ -11,7 +11,7 @@ use crate::hub::{self, Hub};
 use crate::id::{ConnId, ExecutorId, WorkerId};
 use crate::limits;
 use crate::manager::{self, Manager};
-use crate::time::{Mono, Now};
+use crate::time::{Fine, Mono, Now};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What every process has.
@@ -117,7 +117,7 @@ pub(super) fn clock(now: Us, wall_offset_ms: i64) -> Now {
     const EPOCH_MS: u64 = 1_700_000_000_000;
     let mono = now / 1_000;
     let wall = (EPOCH_MS + mono).saturating_add_signed(wall_offset_ms);
-    Now { mono: Mono(mono), wall: crate::time::Wall(wall) }
+    Now { mono: Mono(mono), fine: Fine(now * 1_000), wall: crate::time::Wall(wall) }
 }
 
 impl World {

@@ -7,6 +7,7 @@ use crate::hub::{Answer, KnownEndpoint, Op, Recovered, Token};
 use crate::id::{EndpointId, Hash, TaskId, UserId};
 use crate::limits;
 use crate::task::{Args, Ending, TaskSpec, TaskState};
+use crate::timings::Timings;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -236,6 +237,7 @@ fn memoized(spec: &TaskSpec) -> Option<Ending> {
         failure: None,
         output: Bytes::new(),
         run_ns: 0,
+        timings: Timings::default(),
         starts: 0,
         ended: spec.submitted,
     })

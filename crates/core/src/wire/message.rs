@@ -5,6 +5,7 @@ use super::blob::Blob;
 use crate::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
 use crate::limits;
 use crate::task::{Begun, Failure, Outcome};
+use crate::timings::Timings;
 use serde::{Deserialize, Serialize};
 
 /// The head of each message.
@@ -223,6 +224,8 @@ pub struct Done {
     pub output: Blob,
     /// Run time in the worker.
     pub run_ns: u64,
+    /// Where the rest of its time went; each hop adds what it knows.
+    pub timings: Timings,
 }
 
 /// Why a `Hello` was turned away.

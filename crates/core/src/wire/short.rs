@@ -9,6 +9,7 @@ use super::msgpack::{Problem, Reader, put_bin, put_list, put_nil, put_uint};
 use crate::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use crate::shelf::Shelf;
 use crate::task::{Begun, Outcome};
+use crate::timings::Timings;
 
 const ASSIGN: u64 = 0;
 const RESULT: u64 = 1;
@@ -90,16 +91,17 @@ fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
 fn write_result(out: &mut Vec<u8>, done: &Done) -> Result<(), rmp_serde::encode::Error> {
     let silent = matches!(&done.output, Blob::Here(output) if output.is_empty());
     let fields = match (&done.failure, silent) {
-        (Some(_), _) => 9,
-        (None, false) => 8,
-        (None, true) => 7,
+        (Some(_), _) => 10,
+        (None, false) => 9,
+        (None, true) => 8,
     };
     head(out, fields, RESULT, &done.task, done.attempt);
     put_uint(out, done.outcome as u64);
     put_uint(out, done.begun as u64);
     write_blob(out, &done.payload);
     put_uint(out, done.run_ns);
-    if fields > 7 {
+    put_bin(out, done.timings.pack().as_ref());
+    if fields > 8 {
         write_blob(out, &done.output);
     }
     done.failure.as_ref().map_or(Ok(()), |failure| rmp_serde::encode::write_named(out, failure))
@@ -156,6 +158,9 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
             begun: numbered(&BEGUN, list.must()?)?,
             payload: read_blob(list.must()?, shelf)?,
             run_ns: list.must()?.uint()?,
+            timings: list
+                .may()?
+                .map_or(Ok(Timings::default()), |timings| timings.bin().map(Timings::unpack))?,
             output: list.may()?.map_or(Ok(Blob::empty()), |output| read_blob(output, shelf))?,
             failure: list.may()?.map(Reader::value).transpose()?,
         })),

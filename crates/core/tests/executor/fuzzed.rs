@@ -7,7 +7,7 @@ use crate::words::Names;
 use bursa_core::executor::{Action, Event, Executor, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{ExecutorId, Hash, TaskId, WorkerId};
 use bursa_core::limits;
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Attempt, Item, Peer, Session};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -45,7 +45,7 @@ impl Rig {
         if self.exited {
             return;
         }
-        let now = Now { mono: Mono(self.ms), wall: Wall(0) };
+        let now = Now { mono: Mono(self.ms), fine: Fine(self.ms * 1_000_000), wall: Wall(0) };
         let mut out = Vec::new();
         self.executor.handle(now, event, &mut out);
         self.executor.flush(now, &mut out);
@@ -179,7 +179,9 @@ fn some_done(tape: &mut Tape<'_>, task: TaskId, attempt: Attempt) -> WorkerDone 
             Verdict::DeserializeMismatch,
             Verdict::ResultTooLarge,
         ]),
+        load_ns: tape.wild(),
         run_ns: tape.wild(),
+        dump_ns: tape.wild(),
         payload: Bytes::from(vec![1; tape.pick(&[9, 0, 300_000])]),
         class: String::new(),
         message: "é".repeat(tape.below(2_000) as usize),

@@ -19,5 +19,6 @@ mod stress;
 #[path = "../fuzz/tape.rs"]
 mod tape;
 mod timing;
+mod timings;
 #[path = "../fuzz/words.rs"]
 mod words;

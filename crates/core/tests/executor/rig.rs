@@ -4,7 +4,7 @@ use bursa_core::executor::{Action, Config, Event, Executor, Verdict, WorkerDone,
 use bursa_core::id::{ExecutorId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::limits;
 use bursa_core::task::{Begun, FailureCode, Outcome};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Assign, Attempt, Blob, Capacity, Done, Hello, Item, Message, Session};
 use bytes::Bytes;
 
@@ -70,7 +70,9 @@ pub(crate) fn done(n: u64, run_ns: u64) -> WorkerDone {
         task: task(n),
         attempt: Attempt(1),
         verdict: Verdict::Success,
+        load_ns: 0,
         run_ns,
+        dump_ns: 0,
         payload: Bytes::from_static(b"p\0\0result"),
         class: String::new(),
         message: String::new(),
@@ -141,7 +143,7 @@ impl Rig {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { mono: Mono(self.now), wall: Wall(0) }
+        Now { mono: Mono(self.now), fine: Fine(self.now * 1_000_000), wall: Wall(0) }
     }
 
     /// One driver round with this event; what was sent goes to `heard`, the other actions are returned.

@@ -3,6 +3,7 @@
 use super::tape::Tape;
 use bursa_core::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
+use bursa_core::timings::Timings;
 use bursa_core::wire::{
     Assign, Attempt, Blob, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer,
     RefusedReason, ResetReason, Stage, Warm,
@@ -150,6 +151,7 @@ impl Names {
             failure,
             output: Blob::empty(),
             run_ns: tape.wild(),
+            timings: Timings::unpack(&[tape.wild().to_le_bytes(), tape.wild().to_le_bytes()].concat()),
         }
     }
 

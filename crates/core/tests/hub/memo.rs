@@ -4,12 +4,22 @@ use crate::rig::*;
 use bursa_core::hub::{Counter, Op, Reply};
 use bursa_core::task::{Ending, TaskSpec, TaskState};
 use bursa_core::time::Wall;
+use bursa_core::timings::Timings;
 use bytes::Bytes;
 
 fn memoized() -> Option<Ending> {
     let payload = Bytes::from_static(b"earlier");
     let (failure, output, ended) = (None, Bytes::new(), Wall(WALL));
-    Some(Ending { state: TaskState::Success, payload, failure, output, run_ns: 0, starts: 0, ended })
+    Some(Ending {
+        state: TaskState::Success,
+        payload,
+        failure,
+        output,
+        run_ns: 0,
+        timings: Timings::default(),
+        starts: 0,
+        ended,
+    })
 }
 
 fn memo(n: u32) -> TaskSpec {

@@ -4,6 +4,7 @@ use crate::rig::*;
 use bursa_core::hub::{Action, Answer, Counter, Event, Op, Reply};
 use bursa_core::limits;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome, TaskState};
+use bursa_core::timings::Timings;
 use bursa_core::wire::{Attempt, Blob, Item};
 
 fn failed(n: u32, attempt: Attempt, outcome: Outcome, begun: Begun, failure: Option<Failure>) -> Item {
@@ -301,4 +302,29 @@ fn a_record_that_the_store_can_never_write_is_replaced_by_one_that_says_why() {
     assert!(rig.ops.is_empty(), "not at once");
     rig.pass(limits::REWRITE_MS);
     assert_eq!(rig.store.state(2), Some(TaskState::Failed));
+}
+
+#[test]
+fn the_record_tells_where_the_time_went() {
+    let mut rig = Rig::new();
+    rig.submit(vec![spec(1)]);
+    rig.flush();
+    rig.mono += 3;
+    rig.settle();
+    rig.mono += 40;
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let first = assigns(&peer.extra)[0].attempt;
+    rig.mono += 5;
+    rig.say(&mut peer, vec![result(1, first, Outcome::Died, Begun::Yes)]);
+    rig.settle();
+    let second = assigns(&rig.hear(&mut peer))[0].attempt;
+    rig.mono += 6;
+    let mut last = done(1, second, Outcome::Success, Begun::Yes);
+    last.timings = Timings { node: 4_000_000, ..Timings::default() };
+    rig.say(&mut peer, vec![Item::Result(Box::new(last))]);
+    rig.settle();
+    let ending = rig.store.rows[&task(1)].ending.clone().unwrap();
+    let (store, queue, endpoint) = (3_000_000, 45_000_000, 6_000_000);
+    let expected = Timings { store, queue, endpoint, node: 4_000_000, ..Timings::default() };
+    assert_eq!(ending.timings, expected, "the execution that was lost counts as waiting");
 }

@@ -7,7 +7,8 @@ use bursa_core::hub::{
 use bursa_core::id::{ConnId, EndpointId, FunctionId, GroupId, Hash, ManagerId, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::{Args, Begun, Ending, Failure, Outcome, TaskSpec, TaskState};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
+use bursa_core::timings::Timings;
 use bursa_core::wire::{
     Assign, Attempt, Blob, Capacity, Done, Held, Hello, Holding, Item, Message, Peer, Session, Stage,
 };
@@ -177,6 +178,11 @@ pub(crate) struct Rig {
     pub(crate) actions: Vec<Action>,
 }
 
+/// Both clocks, `mono` milliseconds after the start.
+pub(crate) fn at(mono: u64) -> Now {
+    Now { mono: Mono(mono), fine: Fine(mono * 1_000_000), wall: Wall(WALL + mono) }
+}
+
 impl Rig {
     pub(crate) fn new() -> Self {
         let mut store = Store::default();
@@ -197,7 +203,7 @@ impl Rig {
             deleted: store.deleted.contains(endpoint),
         };
         let endpoints = store.generations.iter().map(known).collect();
-        let now = Now { mono: Mono(mono), wall: Wall(WALL + mono) };
+        let now = at(mono);
         let epoch = config.epoch;
         let hub = Hub::new(config, now, endpoints, store.live());
         Self {
@@ -219,7 +225,7 @@ impl Rig {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { mono: Mono(self.mono), wall: Wall(WALL + self.mono) }
+        at(self.mono)
     }
 
     pub(crate) fn handle(&mut self, event: Event) {
@@ -489,6 +495,7 @@ pub(crate) fn done(n: u32, attempt: Attempt, outcome: Outcome, begun: Begun) -> 
         failure: None,
         output: Blob::empty(),
         run_ns: 5,
+        timings: Timings::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::rig::{Mgr, Rig, capacity, config, endpoint, hello, spec, task};
 use bursa_core::hub::{Counter, Event, Reply};
 use bursa_core::rng::Rng;
 use bursa_core::task::{Begun, Outcome, TaskState};
+use bursa_core::timings::Timings;
 use bursa_core::wire::{Attempt, Blob, Done, Holding, Item, Stage};
 use std::collections::BTreeMap;
 
@@ -91,6 +92,7 @@ fn result((task, attempt): (bursa_core::id::TaskId, Attempt), outcome: Outcome) 
         failure: None,
         output: Blob::empty(),
         run_ns: 1,
+        timings: Timings::default(),
     }))
 }
 

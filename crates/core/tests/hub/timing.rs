@@ -5,7 +5,8 @@ use bursa_core::hub::{Action, Answer, Event, Hub, KnownEndpoint, Op, RequestId, 
 use bursa_core::id::{ConnId, Hash, TaskId};
 use bursa_core::rng::Rng;
 use bursa_core::task::{Begun, Outcome};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::Now;
+use bursa_core::timings::Timings;
 use bursa_core::wire::{Blob, Done, Item, Message, Session};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -72,6 +73,7 @@ impl Bench {
                 failure: None,
                 output: Blob::empty(),
                 run_ns: 1,
+                timings: Timings::default(),
             })));
         }
         session.flush(self.now.mono, |message| events.push(message_event(message)));
@@ -87,7 +89,7 @@ fn message_event(message: Message) -> Event {
 #[ignore = "timing: by hand, in release"]
 fn timing_of_submit_dispatch_and_result() {
     for queued_first in [false, true] {
-        let now = Now { mono: Mono(1), wall: Wall(crate::rig::WALL) };
+        let now = crate::rig::at(1);
         let known = KnownEndpoint { endpoint: endpoint(1), generation: 1, deleted: false };
         let hub = Hub::new(config(1), now, vec![known], Vec::new());
         let mut bench = Bench { hub, now, spent: Duration::ZERO, rounds: Vec::new(), out: Vec::new() };

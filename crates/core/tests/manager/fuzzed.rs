@@ -6,7 +6,7 @@ use crate::words::Names;
 use bursa_core::id::{BlockId, ConnId, Hash};
 use bursa_core::limits;
 use bursa_core::manager::{Action, Config, Event, Manager};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Item, Message, Peer, Session};
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ impl Rig {
     fn new(tape: &mut Tape<'_>) -> Self {
         let hints = (0..tape.below(3)).map(|n| x(1 + u8::try_from(n).unwrap())).collect();
         let config = Config { blocks: tape.below(3), hints, ..config() };
-        let now = Now { mono: Mono(1_000_000), wall: Wall(0) };
+        let now = Now { mono: Mono(1_000_000), fine: Fine(1_000_000_000_000), wall: Wall(0) };
         Self {
             manager: Manager::new(config, now),
             ms: 1_000_000,
@@ -47,7 +47,7 @@ impl Rig {
         if self.exited {
             return;
         }
-        let now = Now { mono: Mono(self.ms), wall: Wall(0) };
+        let now = Now { mono: Mono(self.ms), fine: Fine(self.ms * 1_000_000), wall: Wall(0) };
         let mut out = Vec::new();
         self.manager.handle(now, event, &mut out);
         self.manager.flush(now, &mut out);

@@ -4,7 +4,8 @@ use bursa_core::id::{ConnId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, Us
 use bursa_core::limits;
 use bursa_core::manager::{Action, Config, Event, Manager};
 use bursa_core::task::{Begun, Outcome};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
+use bursa_core::timings::Timings;
 use bursa_core::wire::{
     Assign, Attempt, Blob, Capacity, Done, Hello, Holding, Item, Message, Peer, Session, Stage,
 };
@@ -62,6 +63,7 @@ pub(crate) fn done(n: u32, attempt: u64, outcome: Outcome, begun: Begun) -> Item
         failure: None,
         output: Blob::empty(),
         run_ns: 1_000,
+        timings: Timings::default(),
     }))
 }
 
@@ -140,7 +142,7 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new(config: Config) -> Self {
         let ms = 1_000_000;
-        let now = Now { mono: Mono(ms), wall: Wall(0) };
+        let now = Now { mono: Mono(ms), fine: Fine(ms * 1_000_000), wall: Wall(0) };
         Self {
             manager: Manager::new(config, now),
             ms,
@@ -180,7 +182,7 @@ impl Rig {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { mono: Mono(self.ms), wall: Wall(0) }
+        Now { mono: Mono(self.ms), fine: Fine(self.ms * 1_000_000), wall: Wall(0) }
     }
 
     /// One round with one event; messages arrive at once.

@@ -6,6 +6,7 @@ use crate::rig::{
 use bursa_core::id::Hash;
 use bursa_core::manager::{Action, Config, Event};
 use bursa_core::task::{Begun, Outcome};
+use bursa_core::timings::Timings;
 use bursa_core::wire::{Held, Holding, Item, Stage};
 
 #[test]
@@ -341,4 +342,19 @@ fn f10_what_an_executor_lists_as_finished_is_not_presented_as_running() {
     let finished = Holding { begun: Begun::Yes, ..holding(1, 9, Stage::Finished) };
     rig.hello(x(1), 1, vec![finished], capacity(4, 2));
     assert_eq!(rig.manager.holdings(), vec![finished]);
+}
+
+#[test]
+fn a_result_tells_how_long_it_was_here_and_at_its_executor() {
+    let mut rig = Rig::up(config());
+    rig.hub_says(vec![assign(1, 1)]);
+    rig.ms += 30;
+    rig.hello(x(1), 1, Vec::new(), capacity(1, 1));
+    rig.ms += 5;
+    rig.executor_says(x(1), vec![done(1, 1, Outcome::Success, Begun::Yes)]);
+    let said = rig.said();
+    let timings =
+        said.iter().find_map(|item| if let Item::Result(done) = item { Some(done.timings) } else { None });
+    let expected = Timings { manager: 30_000_000, node: 5_000_000, ..Timings::default() };
+    assert_eq!(timings, Some(expected));
 }

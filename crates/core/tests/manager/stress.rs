@@ -6,7 +6,7 @@ use bursa_core::id::{ConnId, ExecutorId};
 use bursa_core::manager::{Action, Config, Event, Manager};
 use bursa_core::rng::Rng;
 use bursa_core::task::{Begun, Outcome};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Attempt, Done, Holding, Item, Session, Stage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -65,7 +65,10 @@ fn end(key: Key, outcome: Outcome, begun: Begun) -> Item {
 impl World {
     fn new(seed: u64) -> Self {
         let mut world = Self {
-            manager: Manager::new(Config { seed, ..config() }, Now { mono: Mono(1), wall: Wall(0) }),
+            manager: Manager::new(
+                Config { seed, ..config() },
+                Now { mono: Mono(1), fine: Fine(1_000_000), wall: Wall(0) },
+            ),
             rng: Rng::new(seed ^ 0xabcd),
             ms: 1,
             hub: FakeHub::default(),
@@ -92,7 +95,7 @@ impl World {
     /// Handles everything that is under way.
     fn run(&mut self) {
         loop {
-            let now = Now { mono: Mono(self.ms), wall: Wall(0) };
+            let now = Now { mono: Mono(self.ms), fine: Fine(self.ms * 1_000_000), wall: Wall(0) };
             let mut out = Vec::new();
             while let Some(event) = self.inbox.pop_front() {
                 self.manager.handle(now, event, &mut out);
@@ -456,7 +459,7 @@ impl World {
         self.inbox.push_back(Event::LinkDown { why: "count".into() });
         self.run();
         self.ms += 6_000;
-        let now = Now { mono: Mono(self.ms), wall: Wall(0) };
+        let now = Now { mono: Mono(self.ms), fine: Fine(self.ms * 1_000_000), wall: Wall(0) };
         let mut out = Vec::new();
         self.manager.handle(now, Event::Tick, &mut out);
         self.manager.handle(now, Event::LinkUp, &mut out);

@@ -4,11 +4,11 @@ use crate::rig::{assign, capacity, config, executor_hello};
 use bursa_core::id::{ConnId, ExecutorId};
 use bursa_core::manager::{Action, Event, Manager};
 use bursa_core::task::{Begun, Outcome};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Item, Message, Session};
 use std::time::Duration;
 
-const NOW: Now = Now { mono: Mono(1), wall: Wall(0) };
+const NOW: Now = Now { mono: Mono(1), fine: Fine(1_000_000), wall: Wall(0) };
 
 /// Time this thread has been on a processor: what others do on this machine does not count.
 fn on_cpu() -> Duration {

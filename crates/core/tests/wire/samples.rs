@@ -2,6 +2,7 @@
 
 use bursa_core::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
+use bursa_core::timings::Timings;
 use bursa_core::wire::{
     Assign, Attempt, Blob, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer,
     RefusedReason, ResetReason, Stage, Warm,
@@ -68,6 +69,13 @@ fn done(outcome: Outcome, failure: Option<Box<Failure>>) -> Item {
         failure,
         output,
         run_ns: 1_234_567,
+        timings: Timings {
+            load: 1_000,
+            dump: 2_000,
+            wait: 3_000_000,
+            executor: 5_000_000,
+            ..Timings::default()
+        },
     }))
 }
 

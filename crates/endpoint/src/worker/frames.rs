@@ -119,7 +119,11 @@ fn done(mut frame: BytesMut, len: usize) -> Result<WorkerDone, Garbage> {
         4 => Verdict::ResultTooLarge,
         other => return Err(Garbage::Outcome(other)),
     };
-    let run_ns = frame.try_get_u64_le().map_err(bad)?;
+    let mut took = [0; 3];
+    for ns in &mut took {
+        *ns = frame.try_get_u64_le().map_err(bad)?;
+    }
+    let [load_ns, run_ns, dump_ns] = took;
     let mut sizes = [0_usize; 5];
     for size in &mut sizes {
         *size = frame.try_get_u32_le().map_err(bad)? as usize;
@@ -133,7 +137,9 @@ fn done(mut frame: BytesMut, len: usize) -> Result<WorkerDone, Garbage> {
         task,
         attempt,
         verdict,
+        load_ns,
         run_ns,
+        dump_ns,
         payload: detach(payload),
         class: text(&class),
         message: text(&message),

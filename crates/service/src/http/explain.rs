@@ -5,6 +5,7 @@ use super::body::Format;
 use super::endpoints::endpoint_state;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{PathId, User};
+use super::timings::TaskTimings;
 use super::types::{Charges, Explained};
 use super::value::{Text, Time};
 use crate::clock;
@@ -97,6 +98,7 @@ fn blank(row: &TaskRow, name: String, state: TaskState, message: String, next: S
         starts: 0,
         ended_at: None,
         run_seconds: None,
+        timings: None,
         failure: None,
         last_lines: None,
     }
@@ -212,7 +214,7 @@ fn of_ended(row: TaskRow, name: String) -> Explained {
         let soon = "nothing is wrong: ask again in a moment".into();
         return blank(&row, name, state, "The task is about to be shown.".into(), soon);
     };
-    let EndRow { ended, run_ns, starts, failure, output, memo, .. } = end;
+    let EndRow { ended, run_ns, timings, starts, failure, output, memo, .. } = end;
     let seconds = (run_ns > 0).then(|| Duration::from_nanos(run_ns).as_secs_f64());
     let at = clock::text(ended);
     let (message, next) = match (&failure, state) {
@@ -233,6 +235,7 @@ fn of_ended(row: TaskRow, name: String) -> Explained {
         starts,
         ended_at: Some(Time(ended)),
         run_seconds: seconds,
+        timings: TaskTimings::of(&timings, run_ns),
         failure,
         last_lines: (!lines.is_empty()).then_some(lines),
         ..blank(&row, name, state, message, next)

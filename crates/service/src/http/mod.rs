@@ -21,6 +21,7 @@ mod stream;
 mod stream_types;
 mod submit;
 mod tasks;
+mod timings;
 mod tokens;
 mod types;
 mod value;

@@ -5,6 +5,7 @@ use super::body::{Format, Input};
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, PathId, User};
 use super::submit::{Batch, Options, admit, check_group, reply_error};
+use super::timings::TaskTimings;
 use super::types::{GetTasks, NewTasks, Submitted, Task, Tasks};
 use super::value::{Data, Text, Time};
 use crate::clock;
@@ -215,6 +216,7 @@ pub(super) fn shown(row: &TaskRow, state: TaskState) -> Task {
         exception: None,
         output: None,
         run_seconds: None,
+        timings: None,
         starts: None,
         memo: None,
     }
@@ -222,12 +224,13 @@ pub(super) fn shown(row: &TaskRow, state: TaskState) -> Task {
 
 async fn shown_whole(app: &App, row: TaskRow, state: TaskState) -> Result<Task, ApiError> {
     let mut task = shown(&row, state);
-    let Some(EndRow { ended, run_ns, starts, failure, output, payload, memo }) = row.end else {
+    let Some(EndRow { ended, run_ns, timings, starts, failure, output, payload, memo }) = row.end else {
         return Ok(task);
     };
     let payload = payload_bytes(app, payload).await?;
     task.ended_at = Some(Time(ended));
     task.run_seconds = (run_ns > 0).then(|| Duration::from_nanos(run_ns).as_secs_f64());
+    task.timings = TaskTimings::of(&timings, run_ns);
     task.starts = Some(starts);
     task.output = (!output.is_empty()).then_some(Data(output));
     task.failure = failure;

@@ -1,5 +1,6 @@
 //! The bodies of the REST API: what the OpenAPI document shows.
 
+use super::timings::TaskTimings;
 use super::value::{Data, Text, Time};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Failure, TaskState};
@@ -273,6 +274,8 @@ pub(crate) struct Task {
     /// Run time of its last execution.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timings: Option<TaskTimings>,
     /// Executions that had started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) starts: Option<u32>,
@@ -340,6 +343,8 @@ pub(crate) struct Explained {
     /// Run time of its last execution.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timings: Option<TaskTimings>,
     /// How it ended; of a live task, why it was queued again last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<TaskFailure>)]

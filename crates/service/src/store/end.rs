@@ -23,8 +23,8 @@ pub(super) struct Ends<'c, 'b> {
 }
 
 const RESULT: &str =
-    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total, memo)
-    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total, memo,
+    timings) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// A record to insert.
 struct Row<'b> {
@@ -125,7 +125,9 @@ fn bind_result(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<(
     binder.put(row.file.is_none().then_some(ending.payload.as_ref()))?;
     binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))?;
     binder.put(row.total)?;
-    binder.put(memo::code_of(row.memo))
+    binder.put(memo::code_of(row.memo))?;
+    let timings = ending.timings.pack();
+    binder.put((!timings.as_ref().is_empty()).then_some(timings.as_ref()))
 }
 
 fn pack(failure: &Failure) -> Result<Vec<u8>, Error> {

@@ -6,6 +6,7 @@ use super::{Error, end, memo, row_id, row_n, row_user};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, TaskId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
+use bursa_core::timings::Timings;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// Results after a cursor.
@@ -28,7 +29,7 @@ pub(crate) struct SliceLimits {
 
 const TASK: &str = "id, task, grp, function, endpoint, submitted, state, seq";
 const END: &str =
-    "SELECT ended, run_ns, starts, failure, output, data, file, memo FROM results WHERE id = ?1";
+    "SELECT ended, run_ns, starts, failure, output, data, file, memo, timings FROM results WHERE id = ?1";
 
 impl Reader {
     /// A user's task with its end.
@@ -197,6 +198,7 @@ fn end_row(row: &Row<'_>) -> rusqlite::Result<EndRow> {
         output: bytes(row, 4)?,
         payload: content(row, 5, 6)?,
         memo: memo::of_code(row.get(7)?),
+        timings: Timings::unpack(row.get_ref(8)?.as_blob_or_null()?.unwrap_or_default()),
     })
 }
 

@@ -4,6 +4,7 @@ use bursa_core::hub::{Answer, Op, RequestId, Token};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
+use bursa_core::timings::Timings;
 use bytes::Bytes;
 
 /// One write: of the hub, or of the registry.
@@ -185,6 +186,7 @@ pub(crate) struct TaskRow {
 pub(crate) struct EndRow {
     pub(crate) ended: Wall,
     pub(crate) run_ns: u64,
+    pub(crate) timings: Timings,
     pub(crate) starts: u32,
     pub(crate) failure: Option<Failure>,
     pub(crate) output: Bytes,

@@ -6,6 +6,7 @@ use bursa_core::hub::{Answer, Op, RequestId, Token};
 use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Args, Ending, Failure, FailureCode, TaskSpec, TaskState};
 use bursa_core::time::Wall;
+use bursa_core::timings::Timings;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -89,7 +90,16 @@ fn accept(tasks: Vec<TaskSpec>) -> Op {
 fn end(n: u64, state: TaskState, payload: &[u8]) -> Op {
     let failure = (state == TaskState::Failed).then(|| Box::new(Failure::new(FailureCode::UserError, "no")));
     let (payload, output) = (Bytes::copy_from_slice(payload), Bytes::from_static(b"hi"));
-    let ending = Ending { state, payload, failure, output, run_ns: 9, starts: 1, ended: Wall(2_000) };
+    let ending = Ending {
+        state,
+        payload,
+        failure,
+        output,
+        run_ns: 9,
+        timings: Timings { store: 3, endpoint: 2_000_000, ..Timings::default() },
+        starts: 1,
+        ended: Wall(2_000),
+    };
     Op::End { task: task(n), user: UserId::from_bytes([1; 16]), ending }
 }
 

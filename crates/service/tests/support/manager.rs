@@ -4,6 +4,7 @@ use super::Service;
 use bursa_core::id::{EndpointId, ManagerId};
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::time::Mono;
+use bursa_core::timings::Timings;
 use bursa_core::wire::{self, Assign, Blob, Capacity, Done, Hello, Item, Peer, Session};
 use bursa_fabric::{Connector, Context, Disconnected, KeyPair, Timing};
 use bytes::Bytes;
@@ -175,5 +176,6 @@ fn result(assign: &Assign, behave: Behave) -> Item {
         failure: (!ok).then(|| Box::new(failure)),
         output: Blob::Here(if ok { Bytes::new() } else { Bytes::from_static(b"printed") }),
         run_ns: 1_500_000,
+        timings: Timings { executor: 2_000_000, node: 3_000_000, ..Timings::default() },
     }))
 }

@@ -20,8 +20,8 @@ FUNCTIONS = 256
 
 _NO_TEXTS = (b"", b"", b"")
 
-Outcome = Tuple[int, int, Tuple[bytes, bytes, bytes, bytes]]
-"""(outcome of the `done` frame, run_ns, sections as in `Report`)"""
+Outcome = Tuple[int, int, int, Tuple[bytes, bytes, bytes, bytes]]
+"""(outcome of the `done` frame, ns to load, ns to run, sections as in `Report`)"""
 
 
 class Functions:
@@ -66,8 +66,8 @@ class Runner:
         self._forked = True
         deque(self._inputs, 0)  # of many items a child leaves the rest to its parent
 
-    def run(self, body_hash: bytes, frame: bytearray) -> Outcome:
-        """Run the call of a `run` frame; its arguments begin at RUN_HEAD.size."""
+    def run(self, body_hash: bytes, frame: bytearray, begin: int) -> Outcome:
+        """Run the call of a `run` frame; its arguments begin at RUN_HEAD.size. `begin` is now."""
         try:
             function = self._functions.get(body_hash)
             if frame.startswith(ITEMS, RUN_HEAD.size):
@@ -77,18 +77,18 @@ class Runner:
                 args, kwargs = loads(frame, RUN_HEAD.size)
         except BaseException as error:  # import code of the user's modules runs here
             self._end_child(error)
-            return _load_failed(error)
-        begin = perf_counter_ns()
+            return _load_failed(error, perf_counter_ns() - begin)
+        loaded = perf_counter_ns()
         try:
             value = function(*args, **kwargs)
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: the worker outlives them
-            took = perf_counter_ns() - begin
+            took = perf_counter_ns() - loaded
             self._end_child(error)
-            return frames.USER_ERROR, took, report.of_exception(error)
-        took = perf_counter_ns() - begin
+            return frames.USER_ERROR, loaded - begin, took, report.of_exception(error)
+        took = perf_counter_ns() - loaded
         if self._forked:
             self._end_child(None)
-        return _result(value, took)
+        return _result(value, loaded - begin, took)
 
     def _run_items(self, function: Callable[..., Any], columns: Tuple[Any, ...], slice_ns: int) -> Ran:
         self._inputs = iter(columns[0])
@@ -112,9 +112,9 @@ class Runner:
         os._exit(status & 0xFF)
 
 
-def _load_failed(error: BaseException) -> Outcome:
+def _load_failed(error: BaseException, load: int) -> Outcome:
     if isinstance(error, DeserializeMismatch):
-        return frames.MISMATCH, 0, report.of_failure(error, str(error))
+        return frames.MISMATCH, load, 0, report.of_failure(error, str(error))
     if isinstance(error, ModuleNotFoundError) and error.name:
         message = (
             f"The function needs the module {error.name}, which the endpoint's Python ({sys.executable}) "
@@ -125,10 +125,10 @@ def _load_failed(error: BaseException) -> Outcome:
             f"The function or its arguments could not be loaded ({type(error).__name__}: {error}); "
             "check that the endpoint has the same package versions as the client."
         )
-    return frames.LOAD_FAILED, 0, report.of_failure(error, message)
+    return frames.LOAD_FAILED, load, 0, report.of_failure(error, message)
 
 
-def _result(value: Any, took: int) -> Outcome:
+def _result(value: Any, load: int, took: int) -> Outcome:
     outcome, texts = frames.SUCCESS, _NO_TEXTS
     try:
         if type(value) is Ran:
@@ -136,11 +136,11 @@ def _result(value: Any, took: int) -> Outcome:
         else:
             payload = dumps(value, carry=False)
     except BaseException as error:
-        return frames.USER_ERROR, took, report.of_value(value, error)
+        return frames.USER_ERROR, load, took, report.of_value(value, error)
     if len(payload) > LIMIT:
         message = (
             f"The result is {len(payload)} bytes, which is over the limit of {LIMIT}; "
             "return less, or write it to a file and return its path."
         )
-        return frames.TOO_LARGE, took, (b"", b"", message.encode(), b"")
-    return outcome, took, (payload, *texts)
+        return frames.TOO_LARGE, load, took, (b"", b"", message.encode(), b"")
+    return outcome, load, took, (payload, *texts)

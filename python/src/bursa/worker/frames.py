@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import List
+from typing import List, Tuple
 
 LOAD, RUN, STOP = 1, 2, 3
 READY, STARTED, DONE, NEED = 16, 17, 18, 19
@@ -20,13 +20,17 @@ LOAD_HEAD = struct.Struct("<B32s")
 RUN_HEAD = struct.Struct("<BB16sQ32s")
 _READY = struct.Struct("<IBIBB")
 _STARTED = struct.Struct("<IB16sQ")
-_DONE = struct.Struct("<IB16sQBQ5I")
+_DONE = struct.Struct("<IB16sQB3Q5I")
 _DONE_SIZE = _DONE.size - 4
 _NEED = struct.Struct("<IB32s")
 
 BUFFER = 1 << 16
 KEEP = 1 << 20
 """A receive buffer larger than this is given back once its frame is read."""
+
+
+Took = Tuple[int, int, int]
+"""Nanoseconds: function and arguments loaded, the function run, its result serialized."""
 
 
 def ready(pid: int, major: int, minor: int) -> bytes:
@@ -45,7 +49,7 @@ def done(
     task: bytes,
     attempt: int,
     outcome: int,
-    run_ns: int,
+    took: Took,
     payload: bytes = b"",
     name: bytes = b"",
     message: bytes = b"",
@@ -54,14 +58,14 @@ def done(
 ) -> bytes:
     """A `done` frame; the text sections are UTF-8."""
     sizes = len(payload), len(name), len(message), len(traceback), len(output)
-    head = _DONE.pack(_DONE_SIZE + sum(sizes), DONE, task, attempt, outcome, run_ns, *sizes)
+    head = _DONE.pack(_DONE_SIZE + sum(sizes), DONE, task, attempt, outcome, *took, *sizes)
     return b"".join((head, payload, name, message, traceback, output))
 
 
-def success(task: bytes, attempt: int, run_ns: int, payload: bytes, output: bytes) -> bytes:
+def success(task: bytes, attempt: int, took: Took, payload: bytes, output: bytes) -> bytes:
     """`done` with the outcome SUCCESS: the frame that is written most."""
     size, tail = len(payload), len(output)
-    head = _DONE.pack(_DONE_SIZE + size + tail, DONE, task, attempt, SUCCESS, run_ns, size, 0, 0, 0, tail)
+    head = _DONE.pack(_DONE_SIZE + size + tail, DONE, task, attempt, SUCCESS, *took, size, 0, 0, 0, tail)
     return head + payload + output
 
 

@@ -98,7 +98,10 @@ class Worker:
             self._out.append(frames.started(task, attempt))
             self._flush()
         self._capture.begin()
-        outcome, took, sections = self._runner.run(body_hash, frame)
+        begin = perf_counter_ns()
+        outcome, load, run, sections = self._runner.run(body_hash, frame, begin)
+        self._now = perf_counter_ns()
+        took = load, run, self._now - begin - load - run
         if getsignal(signal.SIGALRM) != _DEFAULT:
             _end_alarm()
         output = self._capture.end()
@@ -106,7 +109,6 @@ class Worker:
             self._out.append(frames.success(task, attempt, took, sections[0], output))
         else:
             self._out.append(frames.done(task, attempt, outcome, took, *sections, output))
-        self._now = perf_counter_ns()
         if self._now - self._sent_at >= QUIET_NS:
             self._flush()
 
