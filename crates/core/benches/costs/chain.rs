@@ -9,7 +9,7 @@ use bursa_core::id::{
 };
 use bursa_core::manager::{self, Manager};
 use bursa_core::task::{Args, TaskSpec};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Message, codec};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -121,7 +121,7 @@ fn counted<T>(cost: &mut Cost, work: impl FnOnce() -> T) -> T {
 impl Chain {
     /// An endpoint of this many executors with this many workers each; it is away.
     pub(crate) fn new(executors: u32, workers: u32) -> Self {
-        let now = Now { mono: Mono(1), wall: Wall(1_000_000) };
+        let now = Now { mono: Mono(1), fine: Fine(1_000_000), wall: Wall(1_000_000) };
         let hub = hub::Config {
             epoch: 1,
             heartbeat_ms: 10_000,
@@ -197,7 +197,8 @@ impl Chain {
     }
 
     fn now(&self) -> Now {
-        Now { mono: Mono(self.now), wall: Wall(1_000_000 + self.now) }
+        let fine = Fine(self.now * 1_000_000 + 12_345);
+        Now { mono: Mono(self.now), fine, wall: Wall(1_000_000 + self.now) }
     }
 
     fn hub(&mut self) -> bool {
@@ -322,7 +323,9 @@ fn ran(worker: WorkerId, task: TaskId, attempt: bursa_core::wire::Attempt) -> ex
         task,
         attempt,
         verdict: Verdict::Success,
+        load_ns: 2_000,
         run_ns: 5_000,
+        dump_ns: 1_000,
         payload: Bytes::from_static(b"a result"),
         class: String::new(),
         message: String::new(),
