@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare plots backlog failures openapi setup system build wheels clean
+.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-peers: setup build ## Other systems beside ours, or PEERS="ray parsl"; wri
 
 bench-compare: setup ## Two commits beside each other: A=commit B=commit, PASSES=7
 	$(PY) -m bench.compare $(A) $(B)
+
+bench-scale: setup ## One manager with 256 to 131,072 slots
+	$(PY) -m bench.scale
 
 plots: $(VENV)/.plots ## Pictures in docs/images and tables in docs/performance.md, from bench/results
 	$(PY) -m bench.plots

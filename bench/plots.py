@@ -47,7 +47,7 @@ plt.rcParams.update(
 def figures_of(measure: str) -> dict | None:
     """What `make bench` found, if it measured this."""
     found = ((saved("latest") or {}).get("measures") or {}).get(measure)
-    return found["figures"] if found else None
+    return found.get("figures") if found else None
 
 
 def axes(width: float = 6.2, height: float = 3.2) -> tuple[Figure, Axes]:
@@ -141,6 +141,18 @@ def breakdown() -> Figure | None:
     return figure
 
 
+def scaling() -> Figure | None:
+    """Throughput of one manager by the number of its slots."""
+    found = figures_of("scale")
+    if found is None:
+        return None
+    figure, ax = axes()
+    ax.plot(*zip(*((size["slots"], size["tasks_per_s"]) for size in found["sizes"])), "o-", color=OURS)
+    ax.set(xscale="log", xlabel="slots of the endpoint", ylabel="no-ops per second")
+    ax.set_ylim(bottom=0)
+    return figure
+
+
 def failures() -> Figure | None:
     """Latency of each call, by the moment at which it was submitted; a process fails meanwhile."""
     found = saved("failures")
@@ -168,6 +180,7 @@ PICTURES: dict[str, Callable[[], Figure | None]] = {
     "latency": latency,
     "peers": peers,
     "hops": breakdown,
+    "scaling": scaling,
     "failures": failures,
 }
 

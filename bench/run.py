@@ -7,11 +7,25 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 
-from bench import backlog, bursts, cold_start, curve, machine, map, memo, memory, payload, row, short_tasks
+from bench import (
+    backlog,
+    bursts,
+    cold_start,
+    curve,
+    machine,
+    map,
+    memo,
+    memory,
+    payload,
+    row,
+    scale,
+    short_tasks,
+)
 from bench.stack import RESULTS, fresh
 
-ALONE = {"cold_start": cold_start, "memory": memory, "backlog": backlog}
+ALONE = {"cold_start": cold_start, "memory": memory, "backlog": backlog, "scale": scale}
 """Name -> a module whose `measure()` starts what it needs."""
 TOGETHER = {
     "bursts": bursts,
@@ -25,12 +39,23 @@ TOGETHER = {
 
 
 def measured(name: str, measure, *given: object) -> dict[str, object]:
-    """The figures, and who else was at work meanwhile."""
+    """The figures, and who else was at work meanwhile. What fails says why, and the others go on."""
     machine.progress(f"{name} …")
+    found: dict[str, object] = {}
     with machine.Watch() as watch:
-        figures = measure(*given)
-    machine.progress(f"{name}: {watch.found}")
-    return {"meanwhile": watch.found, "figures": figures}
+        try:
+            found["figures"] = measure(*given)
+        except (Exception, SystemExit) as error:
+            found["error"] = f"{type(error).__name__}: {error}"
+    machine.progress(f"{name}: {found.get('error', watch.found)}")
+    return {"meanwhile": watch.found, **found}
+
+
+def lines(name: str, module, found: dict[str, object]) -> Iterator[row.Row]:
+    if "error" in found:
+        yield row.Row(name, f"not measured: {found['error']}", met=False)
+    else:
+        yield from module.rows(found["figures"])
 
 
 def run(names: list[str]) -> dict[str, object]:
@@ -44,9 +69,7 @@ def run(names: list[str]) -> dict[str, object]:
                 measures[name] = measured(name, TOGETHER[name].measure, stack, client)
     modules = {**ALONE, **TOGETHER}
     shown = [name for name in [*TOGETHER, *ALONE] if name in measures]
-    found["rows"] = [
-        line.as_dict() for name in shown for line in modules[name].rows(measures[name]["figures"])
-    ]
+    found["rows"] = [line.as_dict() for name in shown for line in lines(name, modules[name], measures[name])]
     return found
 
 
@@ -64,6 +87,7 @@ def main() -> None:
     (RESULTS / f"{kind}.md").write_text(row.markdown(found["rows"]))
     print(row.text(row.Row(**line) for line in found["rows"]))
     print(f"\nwritten to bench/results/{kind}.json and {kind}.md")
+    sys.exit(any("error" in measure for measure in found["measures"].values()))
 
 
 if __name__ == "__main__":
