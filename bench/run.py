@@ -14,6 +14,7 @@ from bench import (
     bursts,
     cold_start,
     curve,
+    hops,
     machine,
     map,
     memo,
@@ -33,6 +34,7 @@ TOGETHER = {
     "payload": payload,
     "map": map,
     "memo": memo,
+    "hops": hops,
     "curve": curve,
 }
 """Name -> a module whose `measure(stack, client)` runs on one stack that they share."""
