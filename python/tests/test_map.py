@@ -215,7 +215,8 @@ def test_chunks_that_end_early_wait_for_their_turn_and_others_go_on(
     results = client.map(abs, itertools.count(), chunk=2)
     assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
     assert first.is_set(), "work went on while the first chunk was away"
-    assert len(results._order) <= AHEAD_CHUNKS + IN_FLIGHT
+    assert len(results._order) <= AHEAD_CHUNKS + results._window
+    results.cancel()
 
 
 def test_an_item_that_fails_fails_alone(client: bursa.Client) -> None:
@@ -356,10 +357,16 @@ def test_nonsense_instead_of_results_is_refused(client: bursa.Client, service: F
         (9, 1, good, []),
         (3, 1, b"?", []),
         (3, 1, serialize.dumps([1]), []),
+        (3, 1, serialize.dumps(1), []),
+        (3, "?", good, []),
+        (3, 1, good, 5),
+        (3, 1, good, [(1, b"", "", "")]),
+        (3, 1, good, [(7, b"", "", "", "")]),
+        (3, 1, good, [(2, b"", "", "", ""), (0, b"", "", "", "")]),
     ):
         service.run = lambda function, args, told=told: (0, serialize.dumps(told), None)
         for value in client.map(abs, range(3), chunk=3, return_exceptions=True):
-            assert isinstance(value, bursa.SerializationError)
+            assert isinstance(value, bursa.SerializationError), told
 
 
 def test_dropping_and_cancelling(client: bursa.Client, service: FakeService) -> None:
@@ -486,3 +493,10 @@ def test_inputs_are_drawn_as_asked() -> None:
     inputs = Inputs(("ab", itertools.count()))
     assert [inputs.take(5), inputs.take(5)] == [(("a", "b"), (0, 1)), None]
     assert Inputs(()).take(1) is None
+
+
+def test_a_bar_counts_what_is_read(client: bursa.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(list(client.map(lambda x: 1 // x, range(10), progress=True, return_exceptions=True))) == 10
+    assert "10/10" in capsys.readouterr().err
+    list(client.map(abs, range(10)))
+    assert capsys.readouterr().err == "", "nobody sees it here"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence, Tuple, Union
 
-from .errors import Invalid, SerializationError, TooLarge
+from .errors import BursaError, Invalid, SerializationError, TooLarge
 from .ids import to_text
 from .outcome import Loads, Outcome, error_of, value_of
 from .serialize import LIMIT, dumps_call, dumps_items, loads_items
@@ -122,11 +122,17 @@ class Ran(NamedTuple):
     def pieces(self, loads: Loads) -> list[Piece]:
         """What became of the items, in order."""
         try:
-            values = list(value_of(self.values, self.task, loads))
-            if len(values) != self.count:
-                raise SerializationError(_garbled(self.task))
-        except Exception as error:
+            pieces = self._pieces(loads)
+            if sum(len(piece) if isinstance(piece, list) else 1 for piece in pieces) == self.count:
+                return pieces
+            raise SerializationError(_garbled(self.task))
+        except BursaError as error:
             return [error] * self.count
+        except Exception:  # failures that are none
+            return [SerializationError(_garbled(self.task))] * self.count
+
+    def _pieces(self, loads: Loads) -> list[Piece]:
+        values = list(value_of(self.values, self.task, loads))
         pieces: list[Piece] = []
         at = 0
         for index, payload, name, message, traceback in self.failures:
@@ -134,7 +140,7 @@ class Ran(NamedTuple):
             error = error_of(payload, failure, self.output, to_text(self.task), loads)
             pieces += [values[at:index], error]
             at = index + 1
-        return [*pieces, values[at:]] if pieces else [values]
+        return [*pieces, values[at:]]
 
 
 class Whole(NamedTuple):
@@ -229,7 +235,7 @@ def _end(chunk: Chunk, outcome: Outcome, task: bytes, loads: Loads) -> Ran | Who
     try:
         count, took_ns, values, failures = loads(told)
         if 0 < count <= chunk.count:
-            return Ran(count, took_ns, values, failures, output, task)
+            return Ran(count, int(took_ns), values, failures, output, task)
     except Exception:  # such as an older worker's, or what is no result at all
         pass
     return Whole(chunk.count, SerializationError(_garbled(task)), task)
