@@ -169,6 +169,8 @@ class Results(Iterator[Any]):
         """Take what has ended, and submit while there is room."""
         while not self._ended.empty():
             self._take(self._ended.get())
+        if 4 * len(self._flying) > 3 * self._window:  # a few at a time: they share messages and commits
+            return
         while self._inputs is not None and self._has_room():
             columns = self._inputs.take(self._plan.size)
             if columns is None:
