@@ -122,11 +122,14 @@ pub const STRAY_RESETS: u32 = 100;
 pub const HELLO_HASHES: usize = 1_024;
 /// Function hashes remembered per session; beyond it bodies are simply sent again.
 pub const SESSION_HASHES: usize = 16 * HELLO_HASHES;
-/// Holdings in one page of `Hello` or `Held`.
-pub const HELD_PAGE: usize = 4_096;
+/// Holdings in one page of `Hello` or `Held`: twice the largest credit takes 48 pages, fewer than may leave before the peer
+/// has acknowledged any (F27), and a page is a third of a message.
+pub const HELD_PAGE: usize = 8_192;
 
-/// Attempts one endpoint may hold: its credit is cut to this (F29).
-pub const CREDIT_TASKS: usize = 65_536;
+/// Attempts that one endpoint may hold beyond one per worker: more feed no worker better, and each takes memory three times.
+pub const PREFETCH_TASKS: usize = 65_536;
+/// Attempts one endpoint may hold: its credit is cut to this (F29). One for each worker of the largest, and those ahead.
+pub const CREDIT_TASKS: usize = 131_072 + PREFETCH_TASKS;
 /// Argument bytes one endpoint may hold.
 pub const CREDIT_BYTES: usize = 256 * MIB;
 /// Attempts offered per slot beyond the running one: keeps a worker busy over one round trip to the service.

@@ -7,8 +7,8 @@
 use bursa_core::sim::{Calls, Plan, Shape, run};
 use std::time::Instant;
 
-/// One endpoint holds at most `limits::CREDIT_TASKS` attempts, too few to keep all of these workers busy.
-const ENDPOINTS: u32 = 4;
+/// One endpoint may hold enough for all of these workers (`limits::CREDIT_TASKS`).
+const ENDPOINTS: u32 = 1;
 const EXECUTORS: u32 = 512;
 const WORKERS: u32 = 256;
 const TASKS: usize = 10 * 131_072;

@@ -143,7 +143,8 @@ impl Executor {
 
     /// Attempts it may hold (F29).
     pub(super) fn credit(&self) -> usize {
-        self.slots().saturating_mul(1 + limits::PREFETCH_PER_SLOT).min(limits::CREDIT_TASKS)
+        let slots = self.slots();
+        slots + slots.saturating_mul(limits::PREFETCH_PER_SLOT).min(limits::PREFETCH_TASKS)
     }
 
     /// Workers that there are or can be.

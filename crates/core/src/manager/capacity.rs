@@ -58,7 +58,8 @@ impl Manager {
             }
         }
         sum.degraded = sum.degraded.or_else(|| self.blocks.trouble());
-        sum.credit_tasks = sum.credit_tasks.min(u32::try_from(limits::CREDIT_TASKS).unwrap_or(u32::MAX));
+        let most = (sum.slots_total as usize + limits::PREFETCH_TASKS).min(limits::CREDIT_TASKS);
+        sum.credit_tasks = sum.credit_tasks.min(u32::try_from(most).unwrap_or(u32::MAX));
         sum.credit_bytes = sum.credit_bytes.min(limits::CREDIT_BYTES as u64);
         sum.warm = warm.into_iter().map(|(container, (warm, free))| Warm { container, warm, free }).collect();
         sum

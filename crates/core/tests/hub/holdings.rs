@@ -143,7 +143,8 @@ fn f10_an_end_that_was_judged_is_not_adopted_and_not_charged_again() {
 fn f29_too_many_holdings_break_the_protocol() {
     let mut rig = Rig::new();
     let mut words = hello(1, 1, 1);
-    words.held = (0..140_000).map(|n| holding(n, Attempt(1), Begun::No)).collect();
+    let many = u32::try_from(2 * bursa_core::limits::CREDIT_TASKS + 1).unwrap();
+    words.held = (0..many).map(|n| holding(n, Attempt(1), Begun::No)).collect();
     let mut peer = rig.open(words);
     assert_eq!(reset(&rig.hear(&mut peer)), Some(ResetReason::Protocol));
     assert!(rig.hear(&mut peer).iter().all(|item| !matches!(item, Item::Welcome { .. })));

@@ -353,6 +353,23 @@ fn ready_is_said_once_when_a_first_call_would_succeed() {
 }
 
 #[test]
+fn f29_credit_is_one_per_worker_and_a_bounded_number_ahead() {
+    let offered = |executors: u8, credit, slots| {
+        let mut rig = Rig::new(config());
+        rig.event(Event::Tick);
+        for n in 1..=executors {
+            rig.hello(x(n), 1, vec![], capacity(credit, slots));
+        }
+        rig.event(Event::LinkUp);
+        let Some(Item::Hello(hello)) = rig.said().into_iter().next() else { panic!("no hello") };
+        hello.capacity.credit_tasks as usize
+    };
+    assert_eq!(offered(2, 1_026, 2), 2_052);
+    assert_eq!(offered(200, 66_000, 464), 200 * 464 + limits::PREFETCH_TASKS);
+    assert_eq!(offered(200, 66_560, 1_024), limits::CREDIT_TASKS);
+}
+
+#[test]
 fn a_welcome_of_absurd_times_is_bent() {
     for (heartbeat_ms, threshold_ms) in [(u64::MAX, 0), (u64::MAX, u64::MAX), (0, 0)] {
         let mut rig = Rig::new(config());

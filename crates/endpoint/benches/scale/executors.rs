@@ -1,9 +1,11 @@
-//! All executors in one process: each has a key and a connection of its own, and answers every call at once.
+//! All executors in one process: each has a key and a connection of its own, and answers every call at once. It needs four
+//! open files for each: the hard limit (`ulimit -Hn`) must allow that.
 
 use bursa_core::id::ExecutorId;
 use bursa_core::limits;
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::Mono;
+use bursa_core::timings::Timings;
 use bursa_core::wire::{self, Blob, Capacity, Done, Hello, Item, Peer, Session, version};
 use bursa_endpoint::home::{self, EndpointDir, ManagerAddress};
 use bursa_fabric::{Connector, Context, KeyPair, Timing};
@@ -87,6 +89,7 @@ fn answer(session: &mut Session, item: Item) {
             failure: None,
             output: Blob::empty(),
             run_ns: 5_000,
+            timings: Timings::default(),
         }))),
         Item::Refused { text, .. } => panic!("{text}"),
         Item::Reset { reason } => panic!("{reason:?}"),
@@ -101,7 +104,7 @@ fn flush(session: &mut Session, connector: &mut Connector, now: Mono) {
 }
 
 fn hello(executor: ExecutorId, slots: u32) -> Hello {
-    let credit = slots as usize * (1 + limits::PREFETCH_PER_SLOT);
+    let ahead = (slots as usize * limits::PREFETCH_PER_SLOT).min(limits::PREFETCH_TASKS);
     Hello {
         proto_min: version::OLDEST,
         proto_max: version::VERSION,
@@ -114,7 +117,7 @@ fn hello(executor: ExecutorId, slots: u32) -> Hello {
         last: true,
         complete: true,
         capacity: Capacity {
-            credit_tasks: u32::try_from(credit.min(limits::CREDIT_TASKS)).unwrap_or(u32::MAX),
+            credit_tasks: slots + u32::try_from(ahead).unwrap_or(u32::MAX),
             credit_bytes: limits::CREDIT_BYTES as u64,
             slots_total: slots,
             slots_free: slots,

@@ -4,7 +4,13 @@
 //! `make bench-scale`. Three processes: this one is the service (the real hub, over a store that answers at once), the
 //! manager, and one that plays all executors, each with a connection of its own.
 
-#![expect(clippy::print_stdout, clippy::expect_used, clippy::exit, reason = "a benchmark")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    clippy::exit,
+    reason = "a benchmark"
+)]
 
 mod executors;
 mod service;
@@ -36,7 +42,8 @@ fn measure(tasks: u64) {
             let mut service = service::Service::new(home.path(), executors);
             let mut peers = ["manager", "executors"].map(|role| start(role, home.path()));
             let report = service.run(tasks, executors * SLOTS, peers.each_ref().map(Child::id)).await;
-            for peer in &mut peers {
+            // Executors first: they would find the manager gone.
+            for peer in peers.iter_mut().rev() {
                 let _ = peer.kill();
                 let _ = peer.wait();
             }

@@ -4,7 +4,7 @@ use bursa_core::hub::{self, Action, Answer, Event, Hub, KnownEndpoint, Op, Reque
 use bursa_core::id::{EndpointId, ExecutorId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::{Args, TaskSpec};
-use bursa_core::time::{Mono, Now, Wall};
+use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire;
 use bursa_endpoint::home::{self, Registration};
 use bursa_fabric::{Acceptor, Context, Incoming, KeyPair, Timing};
@@ -102,8 +102,9 @@ impl Service {
     }
 
     fn now(&self) -> Now {
-        let ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { mono: Mono(ms), wall: Wall(ms) }
+        let ns = u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let ms = ns / 1_000_000;
+        Now { mono: Mono(ms), fine: Fine(ns), wall: Wall(ms) }
     }
 
     /// As the service's driver does: what waits, then what is to be done, then what is to be said.
