@@ -130,7 +130,8 @@ impl Reader {
         after: i64,
         most: usize,
     ) -> Result<Vec<i64>, Error> {
-        let sql = "SELECT id FROM memo WHERE id > ?1 AND user_no = ?2 AND (?3 IS NULL OR hash = ?3)
+        // `+`: by the rows, in their order. By the index of the user's each page would sort all of them.
+        let sql = "SELECT id FROM memo WHERE id > ?1 AND +user_no = ?2 AND (?3 IS NULL OR hash = ?3)
                    AND (?4 IS NULL OR endpoint = ?4) ORDER BY id LIMIT ?5";
         let conn = self.lock();
         let mut find = conn.prepare_cached(sql)?;
