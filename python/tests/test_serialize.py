@@ -37,6 +37,16 @@ def test_plain_values_are_readable_by_any_python(value: object) -> None:
     assert serialize.loads_data(payload) == value
 
 
+@pytest.mark.parametrize("value", [b"x" * (1 << 17), "é" * (1 << 17)], ids=["bytes", "text"])
+def test_large_values_are_plain_too(value: object) -> None:
+    for payload, whole in (
+        (serialize.dumps(value), value),
+        (serialize.dumps_call((1, value), {}), ((1, value), {})),
+    ):
+        assert type(payload) is bytes and payload[:3] == b"p\0\0"
+        assert serialize.loads(payload) == whole
+
+
 def test_arrays_are_plain() -> None:
     for array in [
         numpy.arange(6).reshape(2, 3),

@@ -17,6 +17,7 @@ import zygote as harness
 from zygote import Done, Worker, Zygote, gone, read_to_end
 
 from bursa import serialize
+from bursa.worker.frames import BUFFER
 
 SUCCESS, USER_ERROR, LOAD_FAILED, MISMATCH, TOO_LARGE = range(5)
 HASH = b"h" * 32
@@ -130,6 +131,18 @@ def test_large_payloads(worker: Worker) -> None:
     data = os.urandom(20_000_000)
     assert value(call(worker, lambda d: d[::-1], data)) == data[::-1]
     assert value(call(worker, lambda: "small again")) == "small again"
+
+
+def test_large_and_small_calls_keep_their_order_and_output(worker: Worker) -> None:
+    def echo(data: bytes) -> bytes:
+        print(len(data))
+        return data
+
+    for size in (0, BUFFER - 70, BUFFER - 61, BUFFER, 3 * BUFFER + 1, 5):
+        data = os.urandom(size)
+        done = call(worker, echo, data)
+        assert value(done) == data
+        assert done.output == b"%d\n" % size
 
 
 def test_the_users_exception(worker: Worker) -> None:

@@ -31,6 +31,9 @@ LIMIT = 64 << 20
 """The largest payload, in bytes; the service refuses more."""
 
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+_SIZED = frozenset({str, bytes})
+_LARGE = 1 << 16
+"""Text and bytes of this size are pickled into a file in memory, which copies them once, not thrice."""
 _LEAVES = (
     complex,
     range,
@@ -87,7 +90,8 @@ def dumps(value: Any, *, carry: bool = True) -> bytes:
 
     Raises SerializationError when the value cannot be pickled.
     """
-    if type(value) in _ATOMS:
+    kind = type(value)
+    if kind in _ATOMS and (kind not in _SIZED or len(value) < _LARGE):
         return _NONE if value is None else PLAIN + pickle.dumps(value, PROTOCOL)
     out = io.BytesIO()
     out.write(PLAIN)
@@ -118,7 +122,8 @@ def _cannot_pickle(value: Any, error: Exception) -> str:
 def dumps_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """The arguments of one call: `(args, kwargs)`. Raises SerializationError naming the argument."""
     for value in args:
-        if type(value) not in _ATOMS:
+        kind = type(value)
+        if kind not in _ATOMS or (kind in _SIZED and len(value) >= _LARGE):
             break
     else:
         if not kwargs:

@@ -15,7 +15,9 @@ import socket
 import ssl
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import BursaError, Unavailable, from_service
@@ -87,20 +89,23 @@ class WebSocket:
 
     def send(self, data: bytes, *, reading: bool = False) -> None:
         """One binary message. `reading`: the caller is the reading thread."""
-        self._write(_frame(_BINARY, data), reading)
+        if len(data) < _CHUNK:
+            return self._write(_frame(_BINARY, data), reading)
+        self._write(_head(_BINARY, len(data)), reading)
+        self._write(data, reading)
 
     def send_owed(self, *, reading: bool = False) -> None:
         """Answers the pings that came."""
         while self.owed:
             self._write(_frame(_PONG, self.owed.pop()), reading)
 
-    def receive(self) -> bytes | None:
+    def receive(self) -> bytes | bytearray | None:
         """The next message; None when a ping came instead, whose pong is now owed."""
-        parts: list[bytes] = []
+        parts: list[bytes | bytearray] = []
         while True:
             opcode, final, data = self._receive_frame()
             if opcode == _PING:
-                self.owed.append(data)
+                self.owed.append(bytes(data))
                 if not parts:
                     return None
             elif opcode == _CLOSE:
@@ -112,7 +117,7 @@ class WebSocket:
                 if final:
                     return b"".join(parts)
 
-    def _receive_frame(self) -> tuple[int, bool, bytes]:
+    def _receive_frame(self) -> tuple[int, bool, bytes | bytearray]:
         self._have(2)
         first, size = self._in[0], self._in[1]
         start = 2
@@ -120,24 +125,41 @@ class WebSocket:
             start = 4 if size == 126 else 10
             self._have(start)
             size = int.from_bytes(self._in[2:start], "big")
+        if size > _CHUNK and self._tls is None:
+            return first & 0x0F, bool(first & 0x80), self._receive_large(start, size)
         self._have(start + size)
         with memoryview(self._in) as view:
             data = bytes(view[start : start + size])
         del self._in[: start + size]
         return first & 0x0F, bool(first & 0x80), data
 
+    def _receive_large(self, start: int, size: int) -> bytearray:
+        """The content of a large frame, received where it stays."""
+        data = bytearray(size)
+        held = min(len(self._in) - start, size)
+        data[:held] = self._in[start : start + held]
+        del self._in[: start + held]
+        view = memoryview(data)
+        while held < size:
+            held += self._received(self._sock.recv_into, view[held:])
+        return data
+
     def _have(self, count: int) -> None:
         while len(self._in) < count:
             self._fill()
 
     def _fill(self) -> None:
+        data = self._received(self._sock.recv, _CHUNK)
+        self._in += data if self._tls is None else self._tls.decode(data)
+
+    def _received(self, receive: Callable[[Any], Any], room: int | memoryview) -> Any:
         try:
-            data = self._sock.recv(_CHUNK)
+            received = receive(room)
         except BlockingIOError:
             raise ConnectionError(f"nothing came for {SILENCE} s") from None
-        if not data:
+        if not received:
             raise ConnectionError("the service ended the connection")
-        self._in += data if self._tls is None else self._tls.decode(data)
+        return received
 
     def _write(self, data: bytes, reading: bool = False) -> None:
         if self._tls is not None:
@@ -173,15 +195,18 @@ class WebSocket:
 
 
 def _frame(opcode: int, data: bytes) -> bytes:
-    """A final client frame. Its mask is all zero, which is legal and leaves the data as it is."""
-    size = len(data)
+    return _head(opcode, len(data)) + data
+
+
+def _head(opcode: int, size: int) -> bytes:
+    """Of a final client frame. Its mask is all zero, which is legal and leaves the data as it is."""
     if size < 126:
         head = struct.pack(">BB", 0x80 | opcode, 0x80 | size)
     elif size < 1 << 16:
         head = struct.pack(">BBH", 0x80 | opcode, 0x80 | 126, size)
     else:
         head = struct.pack(">BBQ", 0x80 | opcode, 0x80 | 127, size)
-    return b"".join((head, b"\0\0\0\0", data))
+    return head + b"\0\0\0\0"
 
 
 def _probe(sock: socket.socket) -> None:

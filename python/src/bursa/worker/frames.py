@@ -25,9 +25,7 @@ _DONE_SIZE = _DONE.size - 4
 _NEED = struct.Struct("<IB32s")
 
 BUFFER = 1 << 16
-KEEP = 1 << 20
-"""A receive buffer larger than this is given back once its frame is read."""
-
+"""What is received at once, and the size of frames and payloads from which they are not copied."""
 
 Took = Tuple[int, int, int]
 """Nanoseconds: function and arguments loaded, the function run, its result serialized."""
@@ -64,54 +62,72 @@ def done(
 
 def success(task: bytes, attempt: int, took: Took, payload: bytes, output: bytes) -> bytes:
     """`done` with the outcome SUCCESS: the frame that is written most."""
+    return success_head(task, attempt, took, payload, output) + payload + output
+
+
+def success_head(task: bytes, attempt: int, took: Took, payload: bytes, output: bytes) -> bytes:
+    """What comes before payload and output in `success`, for a payload that is too large to be copied."""
     size, tail = len(payload), len(output)
-    head = _DONE.pack(_DONE_SIZE + size + tail, DONE, task, attempt, SUCCESS, *took, size, 0, 0, 0, tail)
-    return head + payload + output
+    return _DONE.pack(_DONE_SIZE + size + tail, DONE, task, attempt, SUCCESS, *took, size, 0, 0, 0, tail)
 
 
 class Inbox:
-    """Whole frames out of a socket, through one buffer that grows only for a frame that needs it."""
+    """Whole frames out of a socket: through one buffer, and a frame that is larger into memory of its own."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = bytearray(BUFFER)
         self._held = 0
+        self._large: bytearray | None = None
+        self._filled = 0
 
     def read(self, flags: int = 0) -> List[bytearray]:
         """Frames (without their length) of one receive; maybe none yet. `flags` as for `recv`.
 
         Raises EOFError when the executor is gone, BlockingIOError with MSG_DONTWAIT when nothing is there.
         """
-        room = memoryview(self._buffer)[self._held :]
+        if self._large is not None:
+            return self._read_large(self._large, flags)
+        self._held += self._receive(self._buffer, self._held, flags)
+        return self._split()
+
+    def _receive(self, buffer: bytearray, at: int, flags: int) -> int:
+        room = memoryview(buffer)[at:]
         count = self._sock.recv_into(room, 0, flags)
         room.release()
         if count == 0:
             raise EOFError
-        self._held += count
-        return self._split()
+        return count
+
+    def _read_large(self, frame: bytearray, flags: int) -> List[bytearray]:
+        self._filled += self._receive(frame, self._filled, flags)
+        if self._filled < len(frame):
+            return []
+        self._large = None
+        return [frame]
 
     def _split(self) -> List[bytearray]:
         buffer, end, at = self._buffer, self._held, 0
         frames: List[bytearray] = []
-        size = LENGTH.unpack_from
+        length = LENGTH.unpack_from
         while end - at >= 4:
-            stop = at + 4 + size(buffer, at)[0]
+            size = length(buffer, at)[0]
+            stop = at + 4 + size
             if stop > end:
-                self._make_room(at, stop - at)
-                return frames
+                if size > BUFFER - 4:
+                    self._begin_large(at + 4, size)
+                    return frames
+                break
             frames.append(buffer[at + 4 : stop])
             at = stop
-        self._make_room(at, BUFFER)
+        self._held = end - at
+        if at:
+            buffer[: self._held] = buffer[at:end]
         return frames
 
-    def _make_room(self, at: int, wanted: int) -> None:
-        """Move what is left from `at` to the front of a buffer that holds `wanted` bytes."""
-        rest = self._held - at
-        size = len(self._buffer)
-        if wanted > size or (size > KEEP and wanted <= BUFFER):
-            fresh = bytearray(max(wanted, BUFFER))
-            fresh[:rest] = self._buffer[at : self._held]
-            self._buffer = fresh
-        elif at:
-            self._buffer[:rest] = self._buffer[at : self._held]
-        self._held = rest
+    def _begin_large(self, at: int, size: int) -> None:
+        """A frame that begins at `at` does not fit the buffer."""
+        self._filled = self._held - at
+        self._large = bytearray(size)
+        self._large[: self._filled] = memoryview(self._buffer)[at : self._held]
+        self._held = 0

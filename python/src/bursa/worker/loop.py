@@ -12,7 +12,7 @@ from typing import Deque, List, Tuple
 
 from . import frames
 from .calls import Functions, Runner
-from .frames import FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, SUCCESS, Inbox
+from .frames import BUFFER, FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, SUCCESS, Inbox
 from .output import Capture
 from .remains import bury
 
@@ -106,7 +106,14 @@ class Worker:
             _end_alarm()
         output = self._capture.end()
         if outcome == SUCCESS:
-            self._out.append(frames.success(task, attempt, took, sections[0], output))
+            payload = sections[0]
+            if len(payload) < BUFFER:
+                self._out.append(frames.success(task, attempt, took, payload, output))
+            else:
+                self._out.append(frames.success_head(task, attempt, took, payload, output))
+                self._flush()
+                self._send(payload)
+                self._send(output)
         else:
             self._out.append(frames.done(task, attempt, outcome, took, *sections, output))
         if self._now - self._sent_at >= QUIET_NS:
