@@ -15,6 +15,9 @@ pub const PAYLOAD_BYTES: usize = 64 * MIB;
 pub const RESULT_BYTES: usize = 64 * MIB;
 /// Payloads up to this size live in the store's row; larger ones in files of their own (a row is rewritten whole).
 pub const INLINE_BYTES: usize = 64 * KIB;
+/// Payloads of files just written that are kept for who reads them next, as a rule at once: a few of those that are large
+/// and common, so that none of them costs an idle service much.
+pub const RECENT_BYTES: usize = 8 * MIB;
 /// Arguments up to this size stay in the hub's memory while queued; larger ones are read back when sent.
 pub const HELD_BYTES: usize = 4 * KIB;
 /// One function body.
@@ -78,8 +81,9 @@ pub const ROUND_EVENTS: usize = 1_024;
 pub const BATCH_ITEMS: usize = 4_096;
 /// Payload bytes after which a message between processes is closed; one item always fits.
 pub const MESSAGE_BYTES: usize = 2 * MIB;
-/// Larger payloads travel in parts of this size, so that a heartbeat waits behind one part at most.
-pub const PART_BYTES: usize = MIB;
+/// Larger payloads travel in parts of this size, so that a heartbeat waits behind one part at most. A mebibyte of data,
+/// pickled, is one part, which nobody has to put together.
+pub const PART_BYTES: usize = MIB + 64 * KIB;
 /// Payloads above this size are frames of their own (not copied into the item list).
 pub const FRAME_BYTES: usize = 4 * KIB;
 /// Largest frame accepted from a peer: a message's payload, and room for its items.

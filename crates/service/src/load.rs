@@ -69,6 +69,9 @@ impl Loads {
     pub(crate) fn begin(&mut self, load: Load) -> Option<Event> {
         match load.find(&self.reader) {
             Ok(Some(Content::File(hash))) => {
+                if let Some(bytes) = self.reader.at_hand(&hash) {
+                    return self.end((load, Ok(Some(bytes))));
+                }
                 self.waiting.push_back((load, hash));
                 self.fill();
                 None

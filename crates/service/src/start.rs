@@ -100,7 +100,8 @@ fn assemble(
     forwarder: Forwarder,
     (about, metrics): (About, Arc<Metrics>),
 ) -> Result<(Handle, Driver), Error> {
-    let reader = Arc::new(Reader::open(paths)?);
+    let reader = Arc::new(Reader::beside(&store, paths)?);
+    let slow_reader = Reader::beside(&store, paths)?;
     let bells = Arc::new(Bells::default());
     let clock = Clock::new();
     let (commands, asked) = mpsc::channel(COMMANDS);
@@ -130,7 +131,7 @@ fn assemble(
     };
     let handle = Handle {
         commands,
-        slow_reader: Arc::new(Reader::open(paths)?),
+        slow_reader: Arc::new(slow_reader),
         tokens: Tokens::new(Arc::clone(&reader)),
         reader,
         bells,

@@ -4,7 +4,7 @@
 use super::seal::{Cipher, TAG_BYTES};
 use bursa_core::id::ConnId;
 use bursa_core::limits::{BULK_PIECE_BYTES, HIGH_WATER};
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -126,15 +126,36 @@ impl Reader {
         let sizes = self.sizes().await?;
         let mut rest: usize = sizes.iter().map(|size| *size as usize).sum();
         let mut frames = Frames::new(sizes);
-        let mut piece = vec![0; rest.min(BULK_PIECE_BYTES) + TAG_BYTES];
+        let mut piece = BytesMut::new();
         while rest > 0 {
             let size = rest.min(BULK_PIECE_BYTES);
-            let piece = &mut piece[..size + TAG_BYTES];
-            self.from.read_exact(piece).await.ok()?;
-            frames.add(self.opener.open(piece)?);
+            if size <= frames.lacks {
+                // All of it belongs into one frame: it is decrypted where it stays.
+                let begun = frames.frame.len();
+                self.read(&mut frames.frame, size + TAG_BYTES).await?;
+                self.opener.open(&mut frames.frame[begun..])?;
+                frames.frame.truncate(begun + size);
+                frames.added(size);
+            } else {
+                piece.clear();
+                self.read(&mut piece, size + TAG_BYTES).await?;
+                frames.add(self.opener.open(&mut piece)?);
+            }
             rest -= size;
         }
         Some(frames.whole)
+    }
+
+    /// Appends the next `count` bytes to `buffer`.
+    async fn read(&mut self, buffer: &mut BytesMut, count: usize) -> Option<()> {
+        buffer.reserve(count);
+        let mut room = buffer.limit(count);
+        while room.has_remaining_mut() {
+            if self.from.read_buf(&mut room).await.ok()? == 0 {
+                return None;
+            }
+        }
+        Some(())
     }
 
     /// The sizes of the next message. Its bytes may come first, and wait in the socket; an end is seen at once.
@@ -175,7 +196,7 @@ impl Frames {
         for size in self.sizes.by_ref() {
             if size > 0 {
                 self.lacks = size as usize;
-                self.frame = BytesMut::with_capacity(self.lacks);
+                self.frame = BytesMut::with_capacity(self.lacks + TAG_BYTES);
                 return;
             }
             self.whole.push(Bytes::new());
@@ -188,12 +209,17 @@ impl Frames {
             content.split_at_checked(self.lacks.min(content.len())).filter(|(part, _)| !part.is_empty())
         {
             self.frame.extend_from_slice(part);
-            self.lacks -= part.len();
+            self.added(part.len());
             content = rest;
-            if self.lacks == 0 {
-                self.whole.push(std::mem::take(&mut self.frame).freeze());
-                self.begin();
-            }
+        }
+    }
+
+    /// `count` bytes were appended to the frame.
+    fn added(&mut self, count: usize) {
+        self.lacks -= count;
+        if self.lacks == 0 {
+            self.whole.push(std::mem::take(&mut self.frame).freeze());
+            self.begin();
         }
     }
 }

@@ -252,6 +252,9 @@ pub(super) async fn find_payload(app: &App, payload: Content) -> Result<Option<B
     match payload {
         Content::Here(bytes) => Ok(Some(bytes)),
         Content::File(hash) => {
+            if let Some(bytes) = app.handle.slow_reader.at_hand(&hash) {
+                return Ok(Some(bytes));
+            }
             let reader = Arc::clone(&app.handle.slow_reader);
             Ok(tokio::task::spawn_blocking(move || reader.find_file(&hash)).await??)
         }

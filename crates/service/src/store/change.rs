@@ -7,6 +7,7 @@ use super::rows::{Added, Change, Changed};
 use bursa_core::id::{EndpointId, FunctionId, Hash};
 use bursa_core::limits;
 use bursa_core::time::Wall;
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub(super) fn apply(
@@ -95,9 +96,9 @@ fn replace_key(
     }
 }
 
-fn add_body(conn: &Connection, payloads: &Payloads, hash: &Hash, body: &[u8]) -> Result<(), Error> {
+fn add_body(conn: &Connection, payloads: &Payloads, hash: &Hash, body: &Bytes) -> Result<(), Error> {
     let data = match body.len() {
-        0..=limits::INLINE_BYTES => Some(body),
+        0..=limits::INLINE_BYTES => Some(body.as_ref()),
         _ => payloads.put(body).map(|_| None)?,
     };
     conn.execute(

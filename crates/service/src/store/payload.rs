@@ -2,38 +2,86 @@
 
 use super::Error;
 use bursa_core::id::Hash;
+use bursa_core::limits;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The directory of payload files: `payloads/xx/<blake3>`.
+/// The directory of payload files: `payloads/xx/<blake3>`. Clones know what each of them has written.
 #[derive(Debug, Clone)]
-pub(super) struct Payloads(PathBuf);
+pub(super) struct Payloads {
+    root: PathBuf,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// What was written last and not read since: it is sent on or pushed as soon as it is on disk, and then once.
+#[derive(Debug, Default)]
+struct Recent {
+    contents: VecDeque<(Hash, Bytes)>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn keep(&mut self, hash: Hash, data: &Bytes) {
+        self.take(&hash);
+        self.bytes += data.len();
+        self.contents.push_back((hash, data.clone()));
+        while self.bytes > limits::RECENT_BYTES
+            && let Some((_, oldest)) = self.contents.pop_front()
+        {
+            self.bytes -= oldest.len();
+        }
+    }
+
+    fn take(&mut self, hash: &Hash) -> Option<Bytes> {
+        let place = self.contents.iter().position(|(kept, _)| kept == hash)?;
+        let (_, data) = self.contents.remove(place)?;
+        self.bytes -= data.len();
+        Some(data)
+    }
+}
 
 impl Payloads {
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
         private_dir(root).map_err(Error::io("cannot make", root))?;
-        Ok(Self(root.to_owned()))
+        Ok(Self { root: root.to_owned(), recent: Arc::default() })
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The content of the file `hash` if it was just written: once.
+    pub(super) fn at_hand(&self, hash: &Hash) -> Option<Bytes> {
+        self.recent().take(hash)
     }
 
     fn path(&self, hash: &Hash) -> PathBuf {
         let name = hash.to_string();
-        self.0.join(&name[..2]).join(name)
+        self.root.join(&name[..2]).join(name)
     }
 
     /// Writes `data` and returns its name; it survives a power cut from here on.
-    pub(super) fn put(&self, data: &[u8]) -> Result<Hash, Error> {
+    pub(super) fn put(&self, data: &Bytes) -> Result<Hash, Error> {
         let hash = Hash::of(data);
-        let path = self.path(&hash);
+        self.write(&hash, data)?;
+        self.recent().keep(hash, data);
+        Ok(hash)
+    }
+
+    fn write(&self, hash: &Hash, data: &[u8]) -> Result<(), Error> {
+        let path = self.path(hash);
         if fs::metadata(&path).is_ok_and(|meta| meta.len() == data.len() as u64) {
-            return Ok(hash);
+            return Ok(());
         }
-        let directory = path.parent().unwrap_or(&self.0);
+        let directory = path.parent().unwrap_or(&self.root);
         if !directory.exists() {
             private_dir(directory).map_err(Error::io("cannot make", directory))?;
-            sync_directory(&self.0)?;
+            sync_directory(&self.root)?;
         }
         let partial = path.with_extension("partial");
         write_synced(&partial, data).and_then(|()| fs::rename(&partial, &path)).map_err(|error| {
@@ -41,8 +89,7 @@ impl Payloads {
             let _ = fs::remove_file(&partial);
             Error::io("cannot write", &path)(error)
         })?;
-        sync_directory(directory)?;
-        Ok(hash)
+        sync_directory(directory)
     }
 
     /// Whether the file `hash` is there.
@@ -63,7 +110,7 @@ impl Payloads {
 
     /// The files of one of the 256 directories, each with the content it is named by; none: a write left it unfinished.
     pub(super) fn list(&self, directory: u8) -> Result<Vec<(PathBuf, Option<Hash>)>, Error> {
-        let path = self.0.join(format!("{directory:02x}"));
+        let path = self.root.join(format!("{directory:02x}"));
         let entries = match fs::read_dir(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(Error::io("cannot read", &path))?,
@@ -80,7 +127,7 @@ impl Payloads {
 
     /// Whether files can be written now.
     pub(super) fn probe(&self) -> Result<(), Error> {
-        let path = self.0.join("probe.partial");
+        let path = self.root.join("probe.partial");
         let probed = write_synced(&path, b"probe").map_err(Error::io("cannot write", &path));
         let _ = fs::remove_file(&path);
         probed
@@ -123,13 +170,30 @@ mod tests {
     fn content_names_the_file_and_a_second_put_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let payloads = Payloads::open(dir.path()).unwrap();
-        let hash = payloads.put(b"hello").unwrap();
-        assert_eq!(payloads.put(b"hello").unwrap(), hash);
+        let hello = Bytes::from_static(b"hello");
+        let hash = payloads.put(&hello).unwrap();
+        assert_eq!(payloads.put(&hello).unwrap(), hash);
         assert_eq!(payloads.get(&hash).unwrap(), Some(Bytes::from_static(b"hello")));
         assert_eq!(fs::read_dir(dir.path().join(&hash.to_string()[..2])).unwrap().count(), 1);
         assert!(payloads.get(&Hash::of(b"other")).unwrap_err().to_string().starts_with("cannot read "));
         fs::remove_file(payloads.path(&hash)).unwrap();
         assert_eq!(payloads.get(&hash).unwrap(), None, "gone, as its directory is there");
         payloads.probe().unwrap();
+    }
+
+    #[test]
+    fn what_was_just_written_is_at_hand_once_and_within_its_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let payloads = Payloads::open(dir.path()).unwrap();
+        let content = |mark: u8| Bytes::from(vec![mark; limits::RECENT_BYTES / 2]);
+        let [one, two, three] = [1, 2, 3].map(|mark| payloads.put(&content(mark)).unwrap());
+        payloads.put(&content(3)).unwrap();
+        assert_eq!(payloads.at_hand(&one), None, "the oldest made room");
+        assert_eq!(payloads.clone().at_hand(&two), Some(content(2)));
+        assert_eq!(payloads.at_hand(&two), None);
+        assert_eq!(payloads.get(&two).unwrap(), Some(content(2)), "the file is there all the same");
+        assert_eq!(payloads.at_hand(&three), Some(content(3)));
+        let huge = payloads.put(&Bytes::from(vec![4; limits::RECENT_BYTES + 1])).unwrap();
+        assert_eq!((payloads.at_hand(&huge), payloads.recent().bytes), (None, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::payload::Payloads;
 use super::rows::{Content, EndpointRow, FunctionRow, MemoFilter, MemoSums, Page, TokenRow, UserRow};
-use super::{Error, Paths, schema};
+use super::{Error, Paths, SqliteStore, schema};
 use bursa_core::id::{EndpointId, FunctionId, Hash, TaskId, UserId};
 use bursa_core::time::Wall;
 use bytes::Bytes;
@@ -20,13 +20,20 @@ const FUNCTION: &str = "no, user_no, function, hash, name, description, python, 
 const ENDPOINT: &str = "no, user_no, endpoint, name, description, registered";
 
 impl Reader {
-    /// Opens a read connection to the migrated database.
-    ///
-    /// # Errors
-    /// The database cannot be opened.
+    /// A read connection by itself.
+    #[cfg(test)]
     pub(crate) fn open(paths: &Paths) -> Result<Self, Error> {
         let conn = Mutex::new(schema::open_read(&paths.database)?);
         Ok(Self { conn, payloads: Payloads::open(&paths.payloads)? })
+    }
+
+    /// A read connection beside `store`, which finds what that has just written without reading files.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    pub(crate) fn beside(store: &SqliteStore, paths: &Paths) -> Result<Self, Error> {
+        let conn = Mutex::new(schema::open_read(&paths.database)?);
+        Ok(Self { conn, payloads: store.payloads.clone() })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -149,6 +156,11 @@ impl Reader {
             .lock()
             .prepare_cached(sql)?
             .query_row(params![hash.0.as_slice(), user_no], |row| row.get(0))?)
+    }
+
+    /// The content of a payload file that was just written, once: without a look at the disk.
+    pub(crate) fn at_hand(&self, hash: &Hash) -> Option<Bytes> {
+        self.payloads.at_hand(hash)
     }
 
     /// The content of a payload file, `None` if it is gone; blocks for as long as reading it takes.
