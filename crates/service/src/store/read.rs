@@ -123,7 +123,7 @@ impl Reader {
     pub(crate) fn memo_sums(&self, user_no: i64) -> Result<MemoSums, Error> {
         let sql = "SELECT memo_entries, memo_bytes, memo_hits FROM users WHERE no = ?1";
         let sums = self.lock().prepare_cached(sql)?.query_row([user_no], |row| {
-            let sum = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.cast_unsigned());
+            let sum = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.max(0).cast_unsigned());
             Ok(MemoSums { entries: sum(0)?, bytes: sum(1)?, hits: sum(2)? })
         });
         Ok(sums?)
