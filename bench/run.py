@@ -23,6 +23,7 @@ from bench import (
     row,
     scale,
     short_tasks,
+    single,
 )
 from bench.stack import RESULTS, fresh
 
@@ -30,6 +31,7 @@ ALONE = {"cold_start": cold_start, "memory": memory, "backlog": backlog, "scale"
 """Name -> a module whose `measure()` starts what it needs."""
 TOGETHER = {
     "bursts": bursts,
+    "single": single,
     "short_tasks": short_tasks,
     "payload": payload,
     "map": map,
