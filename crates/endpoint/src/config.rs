@@ -64,7 +64,27 @@ key!(
     "12000",
     "how long a restarted manager waits for the executors of the one before"
 );
-key!(IDLE, "idle_ms", "BURSA_ENDPOINT_IDLE_MS", "600000", "a worker without calls ends after this");
+key!(
+    IDLE,
+    "idle_ms",
+    "BURSA_ENDPOINT_IDLE_MS",
+    "600000",
+    "a worker without calls ends after this, if more are left than `min_warm`"
+);
+key!(
+    MIN_WARM,
+    "min_warm",
+    "BURSA_ENDPOINT_MIN_WARM",
+    "1",
+    "workers of each executor that are started before the first call, and stay"
+);
+key!(
+    PREFETCH,
+    "prefetch",
+    "BURSA_ENDPOINT_PREFETCH",
+    "512",
+    "calls taken from the service for each worker beyond the one that it runs: they cover the way there and back"
+);
 key!(
     ORPHAN_START,
     "orphan_start_ms",
@@ -120,6 +140,8 @@ pub const KEYS: &[Key] = &[
     THRESHOLD,
     ADOPT,
     IDLE,
+    MIN_WARM,
+    PREFETCH,
     ORPHAN_START,
     ORPHAN,
     STOP_GRACE,
@@ -158,6 +180,10 @@ pub struct Config {
     pub adopt_ms: u64,
     /// An idle worker ends after this.
     pub idle_ms: u64,
+    /// Workers that are started before the first call, and stay.
+    pub min_warm: u32,
+    /// Attempts taken per worker beyond the running one.
+    pub prefetch: u32,
     /// Without a manager, nothing new starts after this (F13).
     pub orphan_start_ms: u64,
     /// Without a manager, the executor ends after this (F13).
@@ -193,6 +219,8 @@ impl Config {
             threshold_ms: threshold(values, &THRESHOLD, &HEARTBEAT)?,
             adopt_ms: values.parse(&ADOPT)?,
             idle_ms: positive(values, &IDLE)?,
+            min_warm: at_most(values, &MIN_WARM, limits::WORKERS)?,
+            prefetch: at_most(values, &PREFETCH, limits::PREFETCH_TASKS)?,
             orphan_start_ms: values.parse(&ORPHAN_START)?,
             orphan_ms: positive(values, &ORPHAN)?,
             stop_grace_ms: values.parse(&STOP_GRACE)?,
@@ -219,6 +247,8 @@ impl Config {
             (THRESHOLD.env, self.threshold_ms.to_string()),
             (ADOPT.env, self.adopt_ms.to_string()),
             (IDLE.env, self.idle_ms.to_string()),
+            (MIN_WARM.env, self.min_warm.to_string()),
+            (PREFETCH.env, self.prefetch.to_string()),
             (ORPHAN_START.env, self.orphan_start_ms.to_string()),
             (ORPHAN.env, self.orphan_ms.to_string()),
             (STOP_GRACE.env, self.stop_grace_ms.to_string()),
@@ -272,6 +302,13 @@ fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
     match values.parse::<u64>(key)? {
         0 => Err(wrong(values, key, "it must be above 0".into())),
         value => Ok(value),
+    }
+}
+
+fn at_most(values: &Values, key: &Key, most: usize) -> Result<u32, ConfigError> {
+    match values.parse::<u32>(key)? {
+        count if count as usize <= most => Ok(count),
+        _ => Err(wrong(values, key, format!("it must be 0 to {most}"))),
     }
 }
 
@@ -343,6 +380,8 @@ mod tests {
             (&PUBLIC_LISTEN, "login1"),
             (&THRESHOLD, "3000"),
             (&IDLE, "0"),
+            (&MIN_WARM, "1025"),
+            (&PREFETCH, "-1"),
             (&HEARTBEAT, "soon"),
         ] {
             let mut values = Values::default();

@@ -83,6 +83,8 @@ impl Driver {
             software: clock::SOFTWARE.into(),
             workers: config.workers,
             idle_ms: config.idle_ms,
+            min_warm: config.min_warm,
+            prefetch: config.prefetch,
             orphan_start_ms: config.orphan_start_ms,
             orphan_ms: config.orphan_ms,
             seed: clock::seed().map_err(Error::io("get random bytes"))?,

@@ -23,8 +23,13 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyh
         Endpoint::List => list(as_json, &Client::from_settings(settings)?.get("/endpoints?limit=1000")?),
         Endpoint::Status { endpoint } => {
             let id = id_of(settings, &endpoint)?;
-            let status = Client::from_settings(settings)?.get(&format!("/endpoints/{id}/status"))?;
-            if as_json { output::print_json(&status) } else { output::print_fields(&status) }
+            let mut status = Client::from_settings(settings)?.get(&format!("/endpoints/{id}/status"))?;
+            if as_json {
+                output::print_json(&status);
+            } else {
+                status["warm"] = warm(&status).into();
+                output::print_fields(&status);
+            }
         }
         Endpoint::Revoke { endpoint } => revoke(settings, as_json, &endpoint)?,
         Endpoint::Delete { endpoint } => delete(settings, as_json, &endpoint)?,
@@ -151,6 +156,16 @@ pub(super) fn id_of(settings: &Settings, endpoint: &str) -> anyhow::Result<Strin
         Ok(directory) => Ok(directory.registration()?.endpoint_id.to_string()),
         Err(_) => Ok(endpoint.to_owned()),
     }
+}
+
+/// The workers that run, container by container, as people read it.
+fn warm(status: &Value) -> String {
+    let of = |warm: &Value| {
+        let container = warm["container"].as_str().map_or(String::new(), |id| format!(" in container {id}"));
+        format!("{} workers{container}, {} idle", field(warm, "workers"), field(warm, "idle"))
+    };
+    let all: Vec<String> = status["warm"].as_array().into_iter().flatten().map(of).collect();
+    if all.is_empty() { "no workers".to_owned() } else { all.join("; ") }
 }
 
 fn list(as_json: bool, page: &Value) {

@@ -270,6 +270,8 @@ impl Chain {
             software: "costs".into(),
             workers: self.workers,
             idle_ms: DAY_MS,
+            min_warm: 0,
+            prefetch: 512,
             orphan_start_ms: 60_000,
             orphan_ms: DAY_MS,
             seed: self.nodes.len() as u64,

@@ -65,6 +65,7 @@ impl Executor {
                 break;
             }
         }
+        self.claim(now, key, out);
         self.spawn(now, key, out);
         // Breadth first: one more call for each worker, until none has room.
         let mut roomy = self.pool.of(key, |worker| worker.takes_more(now));
@@ -150,7 +151,7 @@ impl Executor {
     }
 
     /// The lane's first attempt goes into this worker's pipe, if it fits and may start. Expired ones end on the way.
-    fn give(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) -> bool {
+    pub(super) fn give(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) -> bool {
         if !self.may_start(now) {
             return false;
         }

@@ -11,6 +11,11 @@ pub(super) struct LaneKey {
     pub(super) container: Option<ContainerId>,
 }
 
+impl LaneKey {
+    /// Of workers that no user has had a call in yet: the id of nobody.
+    pub(super) const SPARE: Self = Self { user: UserId::from_bytes([0; 16]), container: None };
+}
+
 /// One lane.
 #[derive(Debug, Default)]
 pub(super) struct Lane {

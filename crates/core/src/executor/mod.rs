@@ -19,6 +19,7 @@ mod spawning;
 mod stop;
 mod uplink;
 mod verdict;
+mod warm;
 
 pub use event::{Action, Event, Signal, Verdict, WorkerDone, WorkerExit};
 
@@ -49,6 +50,10 @@ pub struct Config {
     pub workers: u32,
     /// An idle worker ends after this.
     pub idle_ms: u64,
+    /// Workers that are made before the first call, and stay when idle.
+    pub min_warm: u32,
+    /// Attempts offered per worker beyond the running one.
+    pub prefetch: u32,
     /// Without a manager, nothing new is started after this (F13).
     pub orphan_start_ms: u64,
     /// Without a manager, this executor ends after this (F13).
@@ -137,6 +142,7 @@ impl Executor {
         if !self.ended {
             self.dispatch(now, out);
             self.withdraw();
+            self.keep_warm(now, out);
         }
     }
 
@@ -156,8 +162,8 @@ impl Executor {
         if self.ended {
             return None;
         }
-        let workers =
-            self.pool.workers.values().filter_map(|worker| worker.next_deadline(self.config.idle_ms)).min();
+        let idle_ms = self.idle_ms();
+        let workers = self.pool.workers.values().filter_map(|worker| worker.next_deadline(idle_ms)).min();
         let drain = self.drain.as_ref().and_then(Drain::next_deadline);
         let spawn = self.spawning.next_deadline();
         let alone = self.uplink.alone_since.map(|since| since.after(self.config.orphan_ms));

@@ -168,8 +168,8 @@ impl Worker {
     }
 
     /// The earliest timer of this worker.
-    pub(super) fn next_deadline(&self, idle_ms: u64) -> Option<Mono> {
-        let idle = self.is_idle().then(|| self.since.after(idle_ms));
+    pub(super) fn next_deadline(&self, idle_ms: Option<u64>) -> Option<Mono> {
+        let idle = idle_ms.filter(|_| self.is_idle()).map(|ms| self.since.after(ms));
         [self.deadline, self.kill_at, idle].into_iter().flatten().min()
     }
 }

@@ -144,7 +144,7 @@ impl Executor {
     /// Attempts it may hold (F29).
     pub(super) fn credit(&self) -> usize {
         let slots = self.slots();
-        slots + slots.saturating_mul(limits::PREFETCH_PER_SLOT).min(limits::PREFETCH_TASKS)
+        slots + slots.saturating_mul(self.config.prefetch as usize).min(limits::PREFETCH_TASKS)
     }
 
     /// Workers that there are or can be.

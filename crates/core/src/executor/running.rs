@@ -76,7 +76,7 @@ impl Executor {
 
     /// Timeouts, graces that are over, and idle workers.
     pub(super) fn tick_workers(&mut self, now: Mono, out: &mut Vec<Action>) {
-        let idle_ms = self.config.idle_ms;
+        let idle_ms = self.idle_ms();
         let is_due = |at: Option<Mono>| at.is_some_and(|at| now >= at);
         let due: Vec<WorkerId> = self
             .pool
@@ -93,7 +93,7 @@ impl Executor {
                 out.push(Action::Signal { worker: id, signal: Signal::Kill });
             } else if is_due(worker.deadline) {
                 self.call_is_due(now, id, out);
-            } else {
+            } else if self.idle_ms().is_some() {
                 self.retire(now, id, out);
                 self.capacity_news = true;
             }

@@ -312,6 +312,7 @@ impl Endpoint {
             python: self.python.clone(),
             slots_total: live.map_or(0, |link| link.capacity.slots_total),
             slots_free: live.map_or(0, |link| link.capacity.slots_free),
+            warm: live.map_or_else(Vec::new, |link| link.capacity.warm.clone()),
             degraded: live.and_then(|link| link.capacity.degraded.clone()),
             queued: self.waiting(),
             held: self.held.len() + self.leases.strays(),

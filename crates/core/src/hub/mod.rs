@@ -72,6 +72,8 @@ pub struct EndpointStatus {
     pub slots_total: u32,
     /// Workers that are idle.
     pub slots_free: u32,
+    /// Its workers, by container.
+    pub warm: Vec<crate::wire::Warm>,
     /// Why it can do less than it should, in its own words: its workers or executors do not start, or it stops.
     pub degraded: Option<String>,
     /// Tasks waiting here for it.

@@ -200,12 +200,15 @@ impl World {
             return;
         }
         let pid = self.fresh_pid();
+        let idle_ms = 5_000 + self.rng.below(60_000);
         let config = executor::Config {
             executor,
             host: format!("node{}", pid.0),
             software: "sim".into(),
             workers: self.shape.workers,
-            idle_ms: 5_000 + self.rng.below(60_000),
+            idle_ms,
+            min_warm: u32::try_from(idle_ms % 3).unwrap_or(0),
+            prefetch: 512,
             orphan_start_ms: 60_000,
             orphan_ms: 150_000,
             seed: self.rng.next(),

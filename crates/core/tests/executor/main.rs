@@ -20,5 +20,6 @@ mod stress;
 mod tape;
 mod timing;
 mod timings;
+mod warm;
 #[path = "../fuzz/words.rs"]
 mod words;

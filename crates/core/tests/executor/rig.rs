@@ -28,6 +28,8 @@ pub(crate) fn config(workers: u32) -> Config {
         software: "bursa 0.1.0".into(),
         workers,
         idle_ms: 60_000,
+        min_warm: 0,
+        prefetch: 512,
         orphan_start_ms: 60_000,
         orphan_ms: 1_800_000,
         seed: 1,

@@ -2,8 +2,9 @@
 
 use super::timings::TaskTimings;
 use super::value::{Data, Text, Time};
-use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Failure, TaskState};
+use bursa_core::wire::Warm;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -131,6 +132,24 @@ pub(crate) struct Endpoints {
     pub(crate) next: Option<String>,
 }
 
+/// Workers that run in one container.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WarmWorkers {
+    /// Absent: the endpoint's own environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) container: Option<Text<ContainerId>>,
+    pub(crate) workers: u32,
+    /// Of these, without a call.
+    pub(crate) idle: u32,
+}
+
+impl WarmWorkers {
+    pub(crate) fn of(warm: Warm) -> Self {
+        Self { container: warm.container.map(Text), workers: warm.warm, idle: warm.free }
+    }
+}
+
 /// How an endpoint is now.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EndpointState {
@@ -145,6 +164,8 @@ pub(crate) struct EndpointState {
     pub(crate) python: String,
     pub(crate) slots_total: u32,
     pub(crate) slots_free: u32,
+    /// Its workers that run, by container.
+    pub(crate) warm: Vec<WarmWorkers>,
     /// Why it can do less than it should; absent while all is well. Its tasks wait for as long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) degraded: Option<String>,

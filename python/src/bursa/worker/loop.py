@@ -17,7 +17,7 @@ from .output import Capture
 from .remains import bury
 
 QUIET_NS = 1_000_000
-"""Finished calls are sent when this long has passed since the last send, though more calls wait."""
+"""Finished calls are sent before a call that begins this long after the last send, though more calls wait."""
 
 _DEFAULT = int(signal.SIG_DFL)
 
@@ -116,8 +116,6 @@ class Worker:
                 self._send(output)
         else:
             self._out.append(frames.done(task, attempt, outcome, took, *sections, output))
-        if self._now - self._sent_at >= QUIET_NS:
-            self._flush()
 
     def _flush(self) -> None:
         if self._out:
