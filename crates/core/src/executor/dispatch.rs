@@ -67,6 +67,10 @@ impl Executor {
         }
         self.claim(now, key, out);
         self.spawn(now, key, out);
+        // Nothing for pipes: what is left is for those that start. A look at all workers would find nobody.
+        if self.lanes.get(key).is_none_or(|lane| lane.waiting.len() <= lane.starting) {
+            return;
+        }
         // Breadth first: one more call for each worker, until none has room.
         let mut roomy = self.pool.of(key, |worker| worker.takes_more(now));
         while !roomy.is_empty() {
