@@ -151,7 +151,8 @@ impl<F: FnMut()> Driver<F> {
         // On disk before a socket opens (F4).
         let generation = dir.raise_generation(&lock, 0)?;
         let inner = timing(config.heartbeat_ms, config.threshold_ms);
-        let mut executors = Acceptor::bind(&Context::new()?, &config.listen, &keys, inner)?;
+        let context = Context::new()?;
+        let mut executors = Acceptor::bind(&context, &config.listen, &keys, inner)?;
         if let Some(Err(error)) = config.bulk.map(|port| executors.listen_bulk(port)) {
             tracing::warn!("{error}");
         }
@@ -180,7 +181,7 @@ impl<F: FnMut()> Driver<F> {
             address,
             stop_grace_ms: config.stop_grace_ms,
             clock,
-            service: Uplink::new(Context::new()?, keys, outer),
+            service: Uplink::new(context, keys, outer),
             executors,
             keys: BTreeMap::new(),
             provider: Local::new(config, dir.clone()),

@@ -16,6 +16,7 @@ use bursa_core::limits;
 use bursa_core::time::Now;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{mpsc, oneshot};
 
 /// Owner of the hub and of all that it acts through.
@@ -112,13 +113,11 @@ impl Driver {
 
     /// Writes and acts until nothing more can be done now: what a flush asks for (a body, say) may make the next one due.
     /// Promises leave last: what they need is on disk then.
-    fn settle(&mut self, mut now: Now) {
+    fn settle(&mut self, now: Now) {
         let mut acts = Vec::new();
         loop {
             self.stores(now, &mut acts);
             while let Some(done) = self.writer.commit() {
-                // A commit takes its time, which is part of what tasks are told of theirs.
-                now = self.clock.now();
                 self.stored(now, done);
                 self.stores(now, &mut acts);
             }
@@ -203,6 +202,7 @@ impl Driver {
 
     fn received(&mut self, now: Now, received: Received) {
         let Received { conn, endpoint, message } = received;
+        self.metrics.link_received.fetch_add(1, Relaxed);
         self.hub.handle(now, Event::Message { conn, endpoint, message }, &mut self.out);
     }
 
@@ -296,6 +296,7 @@ struct Hands<'d> {
 fn perform(action: Action, now: Now, hub: &mut Hub, out: &mut Vec<Action>, hands: &mut Hands<'_>) {
     match action {
         Action::Send { conn, message } => {
+            hands.metrics.link_sent.fetch_add(1, Relaxed);
             if !hands.forwarder.send(conn, message) {
                 hub.handle(now, Event::Unreachable { conn }, out);
             }

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Upper bounds of the commit histogram in microseconds.
-const BOUNDS_US: [u64; 12] =
-    [100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 100_000, 500_000, 2_000_000];
+const BOUNDS_US: [u64; 22] = [
+    50, 75, 100, 125, 150, 200, 250, 300, 400, 500, 700, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 25_000,
+    50_000, 100_000, 500_000, 2_000_000,
+];
 /// The hub's counters, with their names here.
 const HUB: [(Counter, &str, &str); 11] = [
     (Counter::Accepted, "tasks_accepted", "Tasks accepted"),
@@ -41,6 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) errors: AtomicU64,
     pub(crate) streams: AtomicU64,
     pub(crate) pushed: AtomicU64,
+    pub(crate) link_received: AtomicU64,
+    pub(crate) link_sent: AtomicU64,
     pub(crate) removed: AtomicU64,
     pub(crate) removed_files: AtomicU64,
     /// What of the store does not work now.
@@ -102,6 +106,8 @@ impl Metrics {
             ("http_errors_total", "HTTP requests answered by an error", &self.errors),
             ("streams_opened_total", "WebSocket streams opened", &self.streams),
             ("results_pushed_total", "Results pushed on streams", &self.pushed),
+            ("link_messages_received_total", "Messages from managers", &self.link_received),
+            ("link_messages_sent_total", "Messages to managers", &self.link_sent),
             ("tasks_removed_total", "Ended tasks removed after their retention", &self.removed),
             ("payload_files_removed_total", "Payload files removed with them", &self.removed_files),
             ("store_commits_total", "Transactions on disk", &self.commits),

@@ -22,9 +22,10 @@ pub(super) struct Accepts<'c> {
     args: Inserts<'c>,
 }
 
-const TASK: &str = "INSERT INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
+const TASK: &str =
+    "INSERT OR FAIL INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
     timeout_ms, deadline, submitted, memo) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)";
-const ARGS: &str = "INSERT INTO args (id, size, data, file) VALUES (?,?,?,?)";
+const ARGS: &str = "INSERT OR FAIL INTO args (id, size, data, file) VALUES (?,?,?,?)";
 
 /// A task with its id and, when they are large, the file of its arguments.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub(super) struct Ends<'c, 'b> {
 }
 
 const RESULT: &str =
-    "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total, memo,
+    "INSERT OR FAIL INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total, memo,
     timings) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// A record to insert.

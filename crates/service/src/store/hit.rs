@@ -84,7 +84,7 @@ impl<'t> Hits<'t> {
     pub(super) fn count(self, user: &mut Counters, memo: &mut Memo<'_>) -> Vec<TaskId> {
         if !self.rows.is_empty() {
             (user.results, user.total) = (self.results, self.total);
-            memo.hits(user.no, self.rows.len(), self.bytes);
+            memo.hits(user.no, self.rows.len());
         }
         self.rows.iter().map(|hit| hit.row.spec.task).collect()
     }

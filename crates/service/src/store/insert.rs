@@ -1,4 +1,7 @@
 //! Inserting many rows by few statements: a statement's fixed cost is about that of inserting its row.
+//!
+//! They are `INSERT OR FAIL`: what a statement that fails has inserted is undone with its savepoint or transaction, so
+//! SQLite need not keep a copy of each page for the statement alone.
 
 use rusqlite::{CachedStatement, Connection, Result, ToSql};
 

@@ -71,13 +71,11 @@ pub(super) struct Memo<'c> {
     python: Option<(EndpointId, String)>,
     /// Payload files that may be needed by nobody now.
     freed: Vec<Hash>,
-    /// Bytes of hits that were written.
-    written: usize,
 }
 
 impl<'c> Memo<'c> {
     pub(super) const fn new(conn: &'c Connection, payloads: &'c Payloads, limits: MemoLimits) -> Self {
-        Self { conn, payloads, limits, tallies: BTreeMap::new(), python: None, freed: Vec::new(), written: 0 }
+        Self { conn, payloads, limits, tallies: BTreeMap::new(), python: None, freed: Vec::new() }
     }
 
     /// The result of an equal call that is not too old and was made by the Python that the endpoint's workers have.
@@ -132,10 +130,9 @@ impl<'c> Memo<'c> {
         now.0.saturating_sub(self.limits.keep_ms).cast_signed()
     }
 
-    /// So many tasks of a user ended with results that were found, of so many bytes in their rows.
-    pub(super) fn hits(&mut self, user_no: i64, hits: usize, bytes: usize) {
+    /// So many tasks of a user ended with results that were found.
+    pub(super) fn hits(&mut self, user_no: i64, hits: usize) {
         self.tallies.entry(user_no).or_default().hits += hits.cast_signed() as i64;
-        self.written += bytes;
     }
 
     /// Keeps the result of the task in row `task` for calls of its key; false where its function or endpoint is deleted,
@@ -225,8 +222,8 @@ impl<'c> Memo<'c> {
         Ok(removed)
     }
 
-    /// Writes the users' sums. Returns the files that may be needed by nobody now, and how much was written for hits.
-    pub(super) fn finish(self) -> Result<(Vec<Hash>, usize), Error> {
+    /// Writes the users' sums. Returns the files that may be needed by nobody now.
+    pub(super) fn finish(self) -> Result<Vec<Hash>, Error> {
         for (user_no, tally) in self.tallies {
             let mut add = self.conn.prepare_cached(
                 "UPDATE users SET memo_entries = memo_entries + ?2, memo_bytes = memo_bytes + ?3,
@@ -234,7 +231,7 @@ impl<'c> Memo<'c> {
             )?;
             add.execute([user_no, tally.entries, tally.bytes, tally.hits])?;
         }
-        Ok((self.freed, self.written))
+        Ok(self.freed)
     }
 }
 

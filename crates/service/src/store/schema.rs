@@ -1,6 +1,7 @@
 //! Opening the database: pragmas, numbered migrations, the backup before each, the pre-extended WAL.
 
 use super::{Error, Paths, payload};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -81,13 +82,22 @@ pub(super) fn open_read(database: &Path) -> Result<Connection, Error> {
     let conn = Connection::open_with_flags(database, flags)?;
     keep_wal(&conn)?;
     conn.execute_batch("PRAGMA query_only=1; PRAGMA busy_timeout=5000; PRAGMA cache_size=-8192;")?;
-    conn.set_prepared_statement_cache_capacity(64);
+    keep_statements(&conn)?;
     Ok(conn)
+}
+
+/// Statements are prepared once. Without this flag SQLite plans some of them anew for each set of values, since these
+/// might make a partial index usable; ours need no such look.
+fn keep_statements(conn: &Connection) -> Result<(), Error> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // More than the writer has statements.
+    conn.set_prepared_statement_cache_capacity(96);
+    Ok(())
 }
 
 /// The WAL stays as it is when the last connection closes: it was extended once.
 pub(super) fn keep_wal(conn: &Connection) -> Result<(), Error> {
-    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())
 }
 
@@ -106,8 +116,7 @@ fn tune(conn: &Connection) -> Result<(), Error> {
     )?;
     conn.query_row("PRAGMA wal_autocheckpoint=0", [], |_| Ok(()))?;
     conn.query_row("PRAGMA journal_size_limit=-1", [], |_| Ok(()))?;
-    // More than the writer has statements.
-    conn.set_prepared_statement_cache_capacity(96);
+    keep_statements(conn)?;
     Ok(())
 }
 

@@ -96,7 +96,7 @@ impl SqliteStore {
             }
             self.sweep.user_no = user_no;
         }
-        let (freed, _) = memo.finish()?;
+        let freed = memo.finish()?;
         step.files.extend(freed);
         remove_groups(&self.conn, &step.groups)?;
         if step.around {

@@ -474,6 +474,21 @@ fn cpu() -> f64 {
     text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
+/// A file that grows costs each commit another write.
+#[test]
+fn the_wal_begins_anew_though_small_commits_never_pause() {
+    let mut w = world();
+    // Another salt each time that it begins at its beginning.
+    let salt = || std::fs::read(w.paths.wal()).unwrap()[16..24].to_vec();
+    let (before, begun) = (salt(), std::time::Instant::now());
+    let mut n = 0;
+    while salt() == before {
+        assert!(begun.elapsed().as_secs() < 60, "not within {n} commits");
+        n += 1;
+        hub(&mut w.store, vec![accept(vec![spec(n, &[7; 60_000])])]);
+    }
+}
+
 /// `cargo test -p bursa-service --release -- --ignored --nocapture speed`: CPU and elapsed time per accept + end.
 #[test]
 #[ignore = "a measurement"]

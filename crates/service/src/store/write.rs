@@ -27,8 +27,6 @@ pub(crate) struct SqliteStore {
     pub(super) users: Users,
     pub(super) sweep: Sweep,
     pub(super) memo: MemoLimits,
-    /// Bytes that were written for hits since the last commit: their submits do not tell.
-    hit_bytes: usize,
     checkpointer: checkpoint::Checkpointer,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -105,10 +103,10 @@ impl SqliteStore {
     /// A newer schema, a failed migration, or a disk that cannot be written.
     pub(crate) fn open(paths: &Paths, memo: MemoLimits, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let payloads = Payloads::open(&paths.payloads)?;
-        let conn = schema::open_write(paths)?;
-        let checkpointer = checkpoint::Checkpointer::start(&paths.database)?;
+        let mut conn = schema::open_write(paths)?;
+        let checkpointer = checkpoint::Checkpointer::start(&mut conn, &paths.database)?;
         let (users, sweep) = (Users::default(), Sweep::default());
-        Ok(Self { conn, payloads, users, sweep, memo, hit_bytes: 0, checkpointer, metrics })
+        Ok(Self { conn, payloads, users, sweep, memo, checkpointer, metrics })
     }
 
     /// Writes all of `batch` in one transaction: on disk when this returns, or none of it. If one write spoils it for
@@ -129,8 +127,7 @@ impl SqliteStore {
                     self.metrics.troubles.works(Part::Files);
                 }
                 self.metrics.committed(weight.rows, begun.elapsed());
-                let bytes = weight.bytes + std::mem::take(&mut self.hit_bytes);
-                self.checkpointer.wrote(&self.conn, bytes, weight.rows > INLINE_ROWS);
+                self.checkpointer.wrote(&self.conn, weight.rows > INLINE_ROWS);
                 done
             }
             Err(error) => {
@@ -164,7 +161,7 @@ impl SqliteStore {
     }
 
     fn together(&mut self, batch: &[Write]) -> Result<Vec<Done>, Error> {
-        let Self { conn, payloads, users, memo, sweep, hit_bytes, .. } = self;
+        let Self { conn, payloads, users, memo, sweep, .. } = self;
         let mut memo = Memo::new(conn, payloads, *memo);
         let mut done = Vec::with_capacity(batch.len());
         let mut accepts = Accepts::new(conn, payloads)?;
@@ -180,9 +177,7 @@ impl SqliteStore {
             });
         }
         ends.finish()?;
-        let (freed, written) = memo.finish()?;
-        sweep.freed.extend(freed);
-        *hit_bytes += written;
+        sweep.freed.extend(memo.finish()?);
         Ok(done)
     }
 
