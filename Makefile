@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ sim-scale: ## 131,072 simulated workers, 1,310,720 tasks: real time and memory
 
 fuzz: ## Every fuzz target for SECONDS=300; findings go into a __fuzz__/*/corpus
 	BOLERO_RANDOM_TEST_TIME_MS=$(or $(SECONDS),300)000 cargo test --workspace --locked --no-fail-fast fuzzed
+
+prefetch: ## Tasks per second over slow links, by endpoint.prefetch
+	$(PYTHON) -m bench.prefetch
 
 instructions: system ## What a task costs machines and codec, against bench/instructions.json; UPDATE=1 accepts
 	$(PYTHON) bench/instructions.py $(if $(UPDATE),--update)

@@ -66,14 +66,15 @@ def role(command: list[str]) -> str:
 
 
 @contextmanager
-def running(home: Path, *options: str) -> Iterator[Stack]:
-    """`bursa up` on this home, with more options if given; ends with the block."""
+def running(home: Path, *options: str, **more: str) -> Iterator[Stack]:
+    """`bursa up` on this home, with more options and environment if given; ends with the block."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BURSA_")}
-    command = [BINARY, "up", "--json", "--home", str(home), "--http", "127.0.0.1:0", "--zmq", "127.0.0.1:0"]
+    command = [BINARY, "up", "--json", "--home", str(home), "--http", "127.0.0.1:0"]
+    command += [] if "--zmq" in options else ["--zmq", "127.0.0.1:0"]
     command += ["--workers", str(WORKERS), "--python", sys.executable, *options]
     started = time.perf_counter()
     process = subprocess.Popen(
-        command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, env={**clean, **more}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         line = process.stdout.readline()

@@ -113,11 +113,13 @@ impl Driver {
 
     /// Writes and acts until nothing more can be done now: what a flush asks for (a body, say) may make the next one due.
     /// Promises leave last: what they need is on disk then.
-    fn settle(&mut self, now: Now) {
+    fn settle(&mut self, mut now: Now) {
         let mut acts = Vec::new();
         loop {
             self.stores(now, &mut acts);
             while let Some(done) = self.writer.commit() {
+                // A commit takes its time, which is part of what tasks are told of theirs.
+                now = self.clock.now();
                 self.stored(now, done);
                 self.stores(now, &mut acts);
             }
