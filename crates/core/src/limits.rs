@@ -118,7 +118,9 @@ pub const CONNECTIONS: usize = 2 * ENDPOINTS;
 /// What nobody waits for waits this long for a message that leaves anyway (F39): longer than a quick call takes from end to
 /// end, shorter than anybody notices.
 pub const LINGER_MS: u64 = 10;
-/// So many items of it leave at once: a message is cheap by then.
+/// The result of a quick call waits at most this long for others, and only while more calls wait for a worker (F39).
+pub const RESULT_LINGER_MS: u64 = 5;
+/// So many items of either leave at once: a message is cheap by then.
 pub const LINGER_ITEMS: usize = 64;
 /// Strays answered per second by a manager: more would let a confused peer keep it busy (F2).
 pub const STRAY_RESETS: u32 = 100;

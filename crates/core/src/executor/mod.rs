@@ -24,7 +24,9 @@ mod warm;
 pub use event::{Action, Event, Signal, Verdict, WorkerDone, WorkerExit};
 
 use crate::id::{ExecutorId, WorkerId};
+use crate::limits;
 use crate::rng::Rng;
+use crate::task::Outcome;
 use crate::time::{Fine, Mono, Now};
 use crate::wire::{Done, Item};
 use attempt::{Attempts, Entry, Key, Open, Place};
@@ -223,7 +225,19 @@ impl Executor {
             return;
         };
         self.unplace(key, &open);
-        self.uplink.say(Item::Result(done));
+        if self.may_linger(&done) {
+            self.uplink.say_soon(Item::Result(done));
+        } else {
+            self.uplink.say(Item::Result(done));
+        }
+    }
+
+    /// Whether a result may wait for others (F39): it is small, calls like it end often, and the workers have more to do.
+    fn may_linger(&self, done: &Done) -> bool {
+        done.outcome == Outcome::Success
+            && done.run_ns <= depth::QUICK_NS
+            && done.payload.len() <= limits::FRAME_BYTES
+            && self.lanes.with_work().next().is_some()
     }
 
     /// Takes an attempt that ended out of where it waited.

@@ -105,6 +105,15 @@ impl Uplink {
         }
     }
 
+    /// The same, but it may wait for others (F39).
+    pub(super) fn say_soon(&mut self, item: Item) {
+        if self.link == Link::Up
+            && let Some(session) = &mut self.session
+        {
+            session.push_by(item, self.last_handled.after(limits::RESULT_LINGER_MS));
+        }
+    }
+
     /// The socket is gone: the session is over, and nothing else changed (F1).
     pub(super) fn lost(&mut self, now: Mono, rng: &mut Rng) {
         self.session = None;

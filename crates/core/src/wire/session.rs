@@ -183,10 +183,20 @@ impl Session {
     }
 
     /// Says `item`: it leaves with the next [`flush`](Self::flush) that the window allows, or lingers (F39).
-    pub fn push(&mut self, mut item: Item) {
+    pub fn push(&mut self, item: Item) {
         if !item.may_linger() {
             self.leave_at = Some(Mono(0));
         }
+        self.queue(item);
+    }
+
+    /// Says `item`, which may linger until `latest` (F39).
+    pub fn push_by(&mut self, item: Item, latest: Mono) {
+        self.leave_at = Some(self.leave_at.map_or(latest, |at| at.min(latest)));
+        self.queue(item);
+    }
+
+    fn queue(&mut self, mut item: Item) {
         if let Some(blob) = item.blob_mut()
             && blob.len() > limits::PART_BYTES
         {

@@ -1,6 +1,6 @@
 //! A call's ordinary life: body, load, run, result; and what comes of limits and user failures (F20, F28, F33, F35).
 
-use crate::rig::{Rig, assign, done, function, hash, load, run, spawn, task};
+use crate::rig::{Rig, assign, done, function, hash, load, number, run, spawn, task};
 use bursa_core::executor::{Action, Event, Verdict, WorkerDone};
 use bursa_core::id::{Hash, WorkerId};
 use bursa_core::limits;
@@ -165,4 +165,35 @@ fn a_call_behind_one_with_a_timeout_is_marked() {
     let actions = rig.say([limited, Item::Assign(Box::new(assign(2))), Item::Assign(Box::new(assign(3)))]);
     assert_eq!(actions, [run(1, 1, false), run(1, 2, true), run(1, 3, false)]);
     assert!(!actions.iter().any(|action| matches!(action, Action::Spawn { .. })));
+}
+
+/// The calls whose results the manager was told, lingering ones not.
+fn told(rig: &mut Rig) -> Vec<u64> {
+    let number = |item| match item {
+        Item::Result(done) => Some(number(done.task)),
+        _ => None,
+    };
+    rig.took().into_iter().filter_map(number).collect()
+}
+
+#[test]
+fn f39_results_of_quick_calls_share_a_message_while_more_wait() {
+    let mut rig = Rig::warm(1, 10_000_000);
+    rig.assign(1..=5);
+    rig.done(1, 1, 10_000_000);
+    rig.done(1, 2, 10_000_000);
+    assert_eq!(told(&mut rig), [0; 0], "4 and 5 give the worker enough to do");
+    rig.pass(limits::RESULT_LINGER_MS);
+    assert_eq!(told(&mut rig), [1, 2], "long enough");
+    rig.done(1, 3, 10_000_000);
+    rig.done(1, 4, 10_000_000);
+    assert_eq!(told(&mut rig), [3, 4], "nothing waits: whoever asked may have nothing else to do");
+}
+
+#[test]
+fn f39_the_result_of_a_long_call_leaves_at_once() {
+    let mut rig = Rig::warm(1, 10_000_000);
+    rig.assign(1..=4);
+    rig.done(1, 1, 30_000_000);
+    assert_eq!(told(&mut rig), [1]);
 }

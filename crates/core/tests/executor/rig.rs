@@ -302,7 +302,16 @@ impl Rig {
         self.full_results().iter().map(short).collect()
     }
 
+    /// The results that the manager was told since it listened last, what lingers too.
     pub(crate) fn full_results(&mut self) -> Vec<Done> {
+        let (mut now, mut out) = (self.now(), Vec::new());
+        now.mono = now.mono.after(limits::RESULT_LINGER_MS);
+        self.executor.flush(now, &mut out);
+        for action in out {
+            if let Action::Send { message } = action {
+                self.hear(message);
+            }
+        }
         let results = |item: Item| match item {
             Item::Result(done) => Some(*done),
             _ => None,
