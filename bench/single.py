@@ -22,16 +22,23 @@ COMMIT = "bursa_store_commit_seconds"
 MORE_MS = {"p50": (0.5, 0.5), "p99": (0.99, 1.5)}
 """Percentile -> its share, and the milliseconds that a call may take beyond two commits."""
 MOST_CPU_US, MOST_SWITCHES = 700, 30
+WAYS = "sent", "received"
+"""Of messages between service and managers."""
 
 
-def commits(stack: Stack) -> dict[float, float]:
-    """Seconds -> the store's commits so far that took at most so long."""
+def counted(stack: Stack) -> dict[str, float]:
+    """What the service has counted so far: name, with its labels -> value."""
     ask = urllib.request.Request(f"{stack.url}/metrics", headers={"Authorization": f"Bearer {stack.token}"})
     with urllib.request.urlopen(ask) as answer:
         lines = answer.read().decode().splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def commits(counts: dict[str, float]) -> dict[float, float]:
+    """Seconds -> commits of the store that took at most so long."""
     prefix = f'{COMMIT}_bucket{{le="'
-    buckets = (line[len(prefix) :].split('"} ') for line in lines if line.startswith(prefix))
-    return {float(bound): float(count) for bound, count in buckets}
+    return {float(name[len(prefix) : -2]): count for name, count in counts.items() if name.startswith(prefix)}
 
 
 def quantile(buckets: dict[float, float], share: float) -> float:
@@ -47,15 +54,17 @@ def quantile(buckets: dict[float, float], share: float) -> float:
 
 def measure(stack: Stack, client: bursa.Client) -> dict[str, object]:
     calls(client, WARM)
-    before, cpu, switched = commits(stack), used(stack), woken(stack)
+    before, cpu, switched = counted(stack), used(stack), woken(stack)
     times = calls(client, CALLS)
     cpu_us, switches_each = each(cpu, used(stack), CALLS / 1e6), each(switched, woken(stack), CALLS)
-    grown = {bound: count - before[bound] for bound, count in commits(stack).items()}
+    grown = {name: count - before.get(name, 0) for name, count in counted(stack).items()}
+    took = commits(grown)
     return {
         "calls": CALLS,
         "ms": {part: percentile(times, share) for part, (share, _) in MORE_MS.items()},
-        "commit_ms": {part: 1000 * quantile(grown, share) for part, (share, _) in MORE_MS.items()},
-        "commits_per_call": max(grown.values()) / CALLS,
+        "commit_ms": {part: 1000 * quantile(took, share) for part, (share, _) in MORE_MS.items()},
+        "commits_per_call": max(took.values()) / CALLS,
+        "messages_per_call": {way: grown[f"bursa_link_messages_{way}_total"] / CALLS for way in WAYS},
         "cpu_us": cpu_us,
         "switches": switches_each,
     }
@@ -95,6 +104,8 @@ def rows(found: dict) -> Iterator[Row]:
     yield at_most("one call at a time, context switches", sum(switched.values()), MOST_SWITCHES, "", 1)
     yield detail("by process", ", ".join(f"{role} {value:.1f}" for role, value in switched.items()))
     yield detail("commits", f"{found['commits_per_call']:.2f}")
+    sent = ", ".join(f"{count:.2f} {way}" for way, count in found["messages_per_call"].items())
+    yield detail("messages of the service's link", sent)
 
 
 def main() -> None:

@@ -1,14 +1,14 @@
-"""What a call costs the running product, counted and not timed: context switches and commits.
+"""What a call costs the running product, counted and not timed: context switches, commits, messages.
 
-The other half of the gate is `make instructions`. The bounds are generous: what they catch is a thread or a
-commit more per call, not a busy machine.
+The other half of the gate is `make instructions`. The bounds are generous: what they catch is a thread, a
+commit or a message more per call, not a busy machine.
 """
 
 from __future__ import annotations
 
 import os
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import bursa
@@ -26,16 +26,18 @@ def noop(x: object) -> None:
 class Costs:
     switches: float
     commits: float
+    sent: float
+    received: float
 
     def __sub__(self, before: Costs) -> Costs:
-        return Costs(self.switches - before.switches, self.commits - before.commits)
+        return Costs(*(now - then for now, then in zip(astuple(self), astuple(before))))
 
     def each(self, calls: int) -> Costs:
-        return Costs(self.switches / calls, self.commits / calls)
+        return Costs(*(count / calls for count in astuple(self)))
 
 
 def costs(stack: Stack) -> Costs:
-    """So far: switches of this process and all of Bursa's; commits of the store."""
+    """So far: switches of this process and all of Bursa's; the store's commits; messages of the service's link."""
     request = urllib.request.Request(
         f"{stack.url}/metrics", headers={"Authorization": f"Bearer {stack.token}"}
     )
@@ -43,7 +45,8 @@ def costs(stack: Stack) -> Costs:
         lines = answer.read().decode().splitlines()
     values = dict(line.split() for line in lines if line and not line.startswith("#") and "{" not in line)
     pids = [os.getpid(), stack.pid, *descendants(stack.pid)]
-    return Costs(sum(map(switches, pids)), float(values["bursa_store_commits_total"]))
+    names = "store_commits", "link_messages_sent", "link_messages_received"
+    return Costs(sum(map(switches, pids)), *(float(values[f"bursa_{name}_total"]) for name in names))
 
 
 def switches(pid: int) -> int:
@@ -65,6 +68,7 @@ def test_one_call_at_a_time(stack: Stack, client: bursa.Client) -> None:
     spent = (costs(stack) - before).each(ONE_BY_ONE)
     assert 1.9 <= spent.commits <= 2.2, f"a call is two commits, its acceptance and its end: {spent}"
     assert spent.switches <= 50, spent
+    assert max(spent.sent, spent.received) <= 1.3, f"a call is one message each way: {spent}"
 
 
 def test_a_burst(stack: Stack, client: bursa.Client) -> None:
@@ -76,3 +80,4 @@ def test_a_burst(stack: Stack, client: bursa.Client) -> None:
     spent = (costs(stack) - before).each(BURST)
     assert spent.commits <= 0.05, f"many calls share a commit: {spent}"
     assert spent.switches <= 2, spent
+    assert max(spent.sent, spent.received) <= 0.06, f"many calls share a message: {spent}"
