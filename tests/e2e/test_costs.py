@@ -37,7 +37,7 @@ class Costs:
 
 
 def costs(stack: Stack) -> Costs:
-    """So far: switches of this process and all of Bursa's; the store's commits; messages of the service's link."""
+    """So far: switches of this process and all of Bursa's, commits, messages of the service's link."""
     request = urllib.request.Request(
         f"{stack.url}/metrics", headers={"Authorization": f"Bearer {stack.token}"}
     )
