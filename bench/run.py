@@ -24,10 +24,17 @@ from bench import (
     scale,
     short_tasks,
     single,
+    worker_start,
 )
 from bench.stack import RESULTS, fresh
 
-ALONE = {"cold_start": cold_start, "memory": memory, "backlog": backlog, "scale": scale}
+ALONE = {
+    "cold_start": cold_start,
+    "worker_start": worker_start,
+    "memory": memory,
+    "backlog": backlog,
+    "scale": scale,
+}
 """Name -> a module whose `measure()` starts what it needs."""
 TOGETHER = {
     "bursts": bursts,
