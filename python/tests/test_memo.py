@@ -124,6 +124,6 @@ def test_the_command_takes_the_option(
     file = tmp_path / "job.py"
     file.write_text("def double(x: int) -> int:\n    return 2 * x\n")
     assert run.main(["--memoize", str(file), "4"]) == 0
-    service.run = lambda function, args: pytest.fail("it ran")
-    assert run.main(["--memoize", "--json", str(file), "4"]) == 0
-    assert '"result": 8' in capsys.readouterr().out
+    service.run = lambda function, args: (1, b"", {"code": "load-failed", "message": f"it ran: {args!r}"})
+    code, said = run.main(["--memoize", "--json", str(file), "4"]), capsys.readouterr()
+    assert (code, '"result": 8' in said.out) == (0, True), (said, service.functions, service.memo)
