@@ -104,6 +104,24 @@ SCRIPT = """
 """
 
 
+SHAPES = """
+    LIMIT = {"least": 3}
+
+    def sizes(size: int, *more, unit="shapes", **rest):
+        def inner(value):
+            return (lambda other: other + value)(0)
+
+        return [inner(size), LIMIT["least"]]
+"""
+IMPORTS = """
+    import sys, bursa, shapes
+
+    with bursa.Client(sys.argv[1], sys.argv[2]) as client:
+        future = client.run(shapes.sizes, 6, memoize=True)
+        print(future.result(10), future.memo)
+"""
+
+
 def test_another_process_finds_it(service: FakeService, tmp_path: Path) -> None:
     """Bodies and arguments are the same bytes wherever they are made."""
     script = tmp_path / "script.py"
@@ -114,6 +132,33 @@ def test_another_process_finds_it(service: FakeService, tmp_path: Path) -> None:
         command = [sys.executable, str(script), service.url, TOKEN]
         said.append(subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60))
     assert [(each.stdout, each.stderr) for each in said] == [("5 stored\n", ""), ("5 hit\n", "")]
+
+
+def test_a_module_from_its_cache_has_the_same_code(service: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "shapes.py").write_text(textwrap.dedent(SHAPES))
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(IMPORTS))
+    said = []
+    for _ in range(2):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        command = [sys.executable, str(script), service.url, TOKEN]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        said.append((done.stdout, done.stderr))
+    assert list((tmp_path / "__pycache__").glob("shapes.*")), "the second time it was not compiled"
+    assert said == [("[6, 3] stored\n", ""), ("[6, 3] hit\n", "")]
+
+
+def test_another_state_of_its_globals_is_another_function(client: bursa.Client) -> None:
+    """The same function object, as a notebook has it."""
+    limits = {"least": 1}
+
+    def clipped(value: int) -> int:
+        return max(limits["least"], value)
+
+    assert client.run(clipped, 0, memoize=True).result(10) == 1
+    limits["least"] = 2
+    again = client.run(clipped, 0, memoize=True)
+    assert (again.result(10), again.memo) == (2, "stored")
 
 
 def test_the_command_takes_the_option(

@@ -67,3 +67,18 @@ def test_a_poison_task_ends_after_its_retries_with_cause_and_last_output(
     assert log.read_text().count("started") == 3
     assert "about to drink" in caught.value.output
     assert failure["host"] and failure["peak_rss_kb"] > 0 and "SIGSEGV" in failure["message"]
+
+
+def test_a_quick_killer_fails_alone(stack: Stack) -> None:
+    """Calls of no length share a worker's pipe, and nobody knows which of them ended it."""
+
+    def leaves(number: int) -> int:
+        if number == 7:
+            os._exit(3)
+        return number
+
+    client = stack.client()
+    for _ in range(3):
+        futures = [client.run(leaves, number) for number in range(60)]
+        failed = {number: future.exception(60) for number, future in enumerate(futures)}
+        assert {number: error.code for number, error in failed.items() if error} == {7: "worker-died"}

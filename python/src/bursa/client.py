@@ -16,6 +16,7 @@ from .errors import Invalid, NotFound, TaskPending, TooLarge, Unavailable
 from .future import TaskFuture
 from .ids import new_id, to_raw, to_text
 from .map import Calls, Results
+from .options import checked
 from .outcome import CANCELLED, ENDED, of_task, value_of
 from .progress import Bar
 from .registry import Registry, body_of, name_of
@@ -197,12 +198,15 @@ class Client:
         return stream
 
     def _route(self, function: Callee, endpoint_id: str | None, options: tuple[Any, ...] = ()) -> Route:
+        if options and options[-1] and callable(function):
+            # As it is now: with other globals it is another function, whose results are others.
+            function = self._registry.of_function(function)
         key = (id(function), endpoint_id, options)
         held = self._routes.get(key)
         if held is None:
+            named = checked(options)
             raw = to_raw(self._function_id(function), "function")
-            names = ("retries", "retry_on_error", "timeout", "deadline", "memoize")
-            route = Route(raw, self._endpoint(endpoint_id), **dict(zip(names, options)))
+            route = Route(raw, self._endpoint(endpoint_id), **named)
             if len(self._routes) >= ROUTES:
                 self._routes.pop(next(iter(self._routes)), None)
             held = self._routes[key] = (function, route)  # holds the function, so that its id() stays its own

@@ -82,7 +82,24 @@ class _CodePickler(cloudpickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, (types.FunctionType, types.ModuleType, type)):
             carry_by_value(obj)
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, types.FunctionType) and isinstance(reduced, tuple):
+            make, (code, variables, *rest), *state = reduced
+            return make, (_of_file(code, variables.get("__file__")), variables, *rest), *state
+        return reduced
+
+
+def _of_file(code: types.CodeType, file: object) -> types.CodeType:
+    """The code with its file's name as the very object that its module has.
+
+    It is after compiling, but not in a module that comes from `__pycache__`, and pickle writes one object and
+    two equal ones differently: the same function would have two hashes.
+    """
+    inner = tuple(
+        _of_file(each, file) if isinstance(each, types.CodeType) else each for each in code.co_consts
+    )
+    name = file if isinstance(file, str) and file == code.co_filename else code.co_filename
+    return code.replace(co_filename=name, co_consts=inner)
 
 
 def dumps(value: Any, *, carry: bool = True) -> bytes:

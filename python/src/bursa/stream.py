@@ -329,6 +329,8 @@ class Stream:
 
     def _refused(self, number: int | None, error: BursaError) -> None:
         submit = self._unanswered
+        if number is None and submit is not None:
+            number = submit.number  # what cannot be read has no number, and nothing else is unanswered
         if number is None or submit is None or submit.number != number:
             return
         now = time.monotonic()

@@ -69,7 +69,7 @@ fn unmarked_calls_may_have_begun_unannounced_and_are_not_started_twice() {
     assert_eq!(rig.exited(1, signalled(11)), [spawn(2, 1)]);
     let died = |n| (n, Outcome::Died, Begun::Unknown, Some(FailureCode::WorkerDied));
     assert_eq!(rig.results(), [died(1), died(2), died(3)], "F14 before F19");
-    assert_eq!(rig.ready(2), [load(2), run(2, 4, false), run(2, 5, false)]);
+    assert_eq!(rig.ready(2), [load(2), run(2, 4, true)], "from now on one by one");
 }
 
 #[test]
@@ -87,4 +87,16 @@ fn rerouted_calls_keep_their_place() {
     rig.assign([3, 4]);
     rig.exited(1, signalled(11));
     assert_eq!(rig.ready(2), [load(2), run(2, 2, true), run(2, 3, true)]);
+}
+
+#[test]
+fn after_a_death_that_nobody_can_place_calls_of_that_function_run_one_by_one() {
+    let mut rig = Rig::warm(1, 1_000);
+    assert_eq!(rig.assign([1, 2]), [run(1, 1, false), run(1, 2, false)]);
+    rig.exited(1, signalled(11));
+    let unknown = |n| (n, Outcome::Died, Begun::Unknown, Some(FailureCode::WorkerDied));
+    assert_eq!(rig.results(), [unknown(1), unknown(2)]);
+    rig.assign([3, 4]);
+    assert_eq!(rig.ready(2), [load(2), run(2, 3, true)], "alone, and announced");
+    assert_eq!(rig.done(2, 3, 1_000), [run(2, 4, true)]);
 }

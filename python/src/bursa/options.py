@@ -1,0 +1,44 @@
+"""The options of a call, checked before they are sent: a batch is refused as a whole, innocent calls too."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from .errors import Invalid
+
+NAMES = ("retries", "retry_on_error", "timeout", "deadline", "memoize")
+MOST_RETRIES = 1_000
+
+
+def checked(options: tuple[Any, ...]) -> dict[str, Any]:
+    """Name -> value of options in the order of `NAMES`, None for the default. Raises Invalid."""
+    return {name: CHECKS[name](name, value) for name, value in zip(NAMES, options) if value is not None}
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= MOST_RETRIES:
+        raise Invalid(f"{name} is {value!r}; give a whole number from 0 to {MOST_RETRIES}.")
+    return int(value)
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise Invalid(f"{name} is {value!r}; give a number of seconds.")
+    return float(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):  # numpy's too
+        raise Invalid(f"{name} is {value!r}; give True or False.")
+    return bool(value)
+
+
+CHECKS = {
+    "retries": _count,
+    "retry_on_error": _count,
+    "timeout": _seconds,
+    "deadline": _seconds,
+    "memoize": _flag,
+}

@@ -1,0 +1,59 @@
+"""Options of a wrong kind are refused before they reach a batch; an error without a number is an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fake_service import TOKEN, FakeService, error, fake_service
+
+import bursa
+from bursa.options import checked
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with fake_service() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("retries", "x"),
+        ("retries", -1),
+        ("retries", True),
+        ("retries", 10**12),
+        ("retry_on_error", 1.5),
+        ("timeout", "a"),
+        ("timeout", float("nan")),
+        ("deadline", float("inf")),
+        ("memoize", "yes"),
+        ("memoize", 1),
+    ],
+)
+def test_wrong_kinds(service: FakeService, option: str, value: object) -> None:
+    with bursa.Client(service.url, TOKEN) as client:
+        with pytest.raises(bursa.Invalid, match=f"^{option} is {value!r}; give "):
+            client.submit(pow, [2, 9], **{option: value})
+        assert client.submit(pow, [2, 9]).result(10) == 512, "the client goes on"
+
+
+def test_numpy_and_whole_numbers_will_do() -> None:
+    numpy = pytest.importorskip("numpy")
+    options = numpy.int64(3), None, numpy.float32(1.5), 2, numpy.bool_(True)
+    assert checked(options) == {"retries": 3, "timeout": 1.5, "deadline": 2.0, "memoize": True}
+    assert [type(value) for value in checked(options).values()] == [int, float, float, bool]
+
+
+def test_an_error_without_a_number_is_the_answer_to_what_is_unanswered(service: FakeService) -> None:
+    def refuse(stream, message) -> bool:
+        stream.send({"type": "error", "id": None, **error("invalid", "This cannot be read.")})
+        return True
+
+    accept, service.on_submit = service.on_submit, refuse
+    with bursa.Client(service.url, TOKEN) as client:
+        with pytest.raises(bursa.Invalid, match="This cannot be read"):
+            client.run(pow, 2, 9).result(10)
+        service.on_submit = accept
+        assert client.run(pow, 2, 9).result(10) == 512
