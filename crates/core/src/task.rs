@@ -167,6 +167,21 @@ pub enum Outcome {
     Environment,
 }
 
+impl Outcome {
+    /// All outcomes in the order of their declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Success,
+        Self::Error,
+        Self::Died,
+        Self::Timeout,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Lost,
+        Self::Returned,
+        Self::Environment,
+    ];
+}
+
 /// Whether an attempt that ended had begun to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -79,27 +79,40 @@ def _is_plain_class(cls: type) -> bool:
 class _CodePickler(cloudpickle.Pickler):
     """cloudpickle that also carries code of the user's own modules: a worker elsewhere has no copy."""
 
+    def __init__(self, file: io.BytesIO, protocol: int) -> None:
+        super().__init__(file, protocol)
+        self._codes: dict[int, tuple[types.CodeType, types.CodeType]] = {}
+
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, (types.FunctionType, types.ModuleType, type)):
             carry_by_value(obj)
         reduced = super().reducer_override(obj)
         if isinstance(obj, types.FunctionType) and isinstance(reduced, tuple):
             make, (code, variables, *rest), *state = reduced
-            return make, (_of_file(code, variables.get("__file__")), variables, *rest), *state
+            return make, (self._of_file(code, variables.get("__file__")), variables, *rest), *state
         return reduced
 
+    def _of_file(self, code: types.CodeType, file: object) -> types.CodeType:
+        """The code with its file's name as the very object that its module has.
 
-def _of_file(code: types.CodeType, file: object) -> types.CodeType:
-    """The code with its file's name as the very object that its module has.
+        It is after compiling, but not in a module that comes from `__pycache__`, and pickle writes one object
+        and two equal ones differently: the same function would have two hashes. What is shared stays shared.
+        """
+        if code.co_filename is file or code.co_filename != file:
+            return code
+        _, known = self._codes.get(id(code), (code, None))
+        if known is None:
+            known = _renamed(code, file)
+            self._codes[id(code)] = code, known  # holds the code, so that its id() stays its own
+        return known
 
-    It is after compiling, but not in a module that comes from `__pycache__`, and pickle writes one object and
-    two equal ones differently: the same function would have two hashes.
-    """
+
+def _renamed(code: types.CodeType, file: str) -> types.CodeType:
+    """The code, and all code in it, with this file's name."""
     inner = tuple(
-        _of_file(each, file) if isinstance(each, types.CodeType) else each for each in code.co_consts
+        _renamed(each, file) if isinstance(each, types.CodeType) else each for each in code.co_consts
     )
-    name = file if isinstance(file, str) and file == code.co_filename else code.co_filename
-    return code.replace(co_filename=name, co_consts=inner)
+    return code.replace(co_filename=file, co_consts=inner)
 
 
 def dumps(value: Any, *, carry: bool = True) -> bytes:

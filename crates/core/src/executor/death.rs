@@ -1,6 +1,6 @@
 //! Workers that are gone or never came: what becomes of the calls in their pipes (F19).
 
-use super::attempt::{Entry, Open};
+use super::attempt::Open;
 use super::event::{Action, WorkerExit};
 use super::pool::{Call, Fate, Phase};
 use super::report::begun;
@@ -78,7 +78,9 @@ impl Executor {
         self.lanes.tidy(worker.lane);
         let maybe = worker.maybe_begun();
         if maybe > 1 {
-            self.part(worker.pipe.iter().take(maybe).map(|call| call.key));
+            // One of these ended the worker, and nobody knows which. When they run again each has a pipe to itself, so
+            // that the next death is blamed on whoever causes it.
+            worker.pipe.iter().take(maybe).for_each(|call| self.depths.record(call.hash, u64::MAX));
         }
         let mut death = Death { exit, output, ours: worker.signalled };
         for (place, call) in worker.pipe.into_iter().enumerate() {
@@ -91,16 +93,6 @@ impl Executor {
         }
         self.capacity_news = true;
         self.wake_all();
-    }
-
-    /// One of these calls ended its worker, and nobody knows which. When they run again each has a pipe to itself, so
-    /// that the next death is blamed on whoever causes it.
-    fn part(&mut self, suspects: impl Iterator<Item = Key>) {
-        for key in suspects {
-            if let Some(Entry::Open(open)) = self.attempts.get(key) {
-                self.depths.record(open.assign.hash, u64::MAX);
-            }
-        }
     }
 
     /// It ran, or may have run, when its worker died. `alone`: no other call may have.

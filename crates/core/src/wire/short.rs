@@ -16,18 +16,7 @@ const RESULT: u64 = 1;
 const ACK: u64 = 2;
 const STARTED: u64 = 3;
 
-/// By their numbers on the wire, which are those of their declaration.
-const OUTCOMES: [Outcome; 9] = [
-    Outcome::Success,
-    Outcome::Error,
-    Outcome::Died,
-    Outcome::Timeout,
-    Outcome::Expired,
-    Outcome::Cancelled,
-    Outcome::Lost,
-    Outcome::Returned,
-    Outcome::Environment,
-];
+/// By their numbers on the wire, which are those of their declaration, as those of `Outcome::ALL` are.
 const BEGUN: [Begun; 3] = [Begun::Yes, Begun::No, Begun::Unknown];
 
 /// What the last `Assign` of a message said and the next one need not repeat: most tasks in a row are calls of one
@@ -154,7 +143,7 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
         RESULT => Item::Result(Box::new(Done {
             task,
             attempt,
-            outcome: numbered(&OUTCOMES, list.must()?)?,
+            outcome: numbered(&Outcome::ALL, list.must()?)?,
             begun: numbered(&BEGUN, list.must()?)?,
             payload: read_blob(list.must()?, shelf)?,
             run_ns: list.must()?.uint()?,
@@ -164,7 +153,7 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
             output: list.may()?.map_or(Ok(Blob::empty()), |output| read_blob(output, shelf))?,
             failure: list.may()?.map(Reader::value).transpose()?,
         })),
-        ACK => Item::Ack { task, attempt, outcome: numbered(&OUTCOMES, list.must()?)? },
+        ACK => Item::Ack { task, attempt, outcome: numbered(&Outcome::ALL, list.must()?)? },
         STARTED => Item::Started { task, attempt, worker: WorkerId(list.must()?.small()?) },
         kind => return Err(format!("an item of the unknown kind {kind}")),
     };

@@ -18,18 +18,6 @@ pub(crate) struct Names {
     pub(crate) peers: [Peer; 3],
 }
 
-pub(crate) const OUTCOMES: [Outcome; 9] = [
-    Outcome::Success,
-    Outcome::Error,
-    Outcome::Died,
-    Outcome::Timeout,
-    Outcome::Expired,
-    Outcome::Cancelled,
-    Outcome::Lost,
-    Outcome::Returned,
-    Outcome::Environment,
-];
-
 impl Names {
     pub(crate) fn task(&self, tape: &mut Tape<'_>) -> TaskId {
         (self.task)(tape.below(12))
@@ -99,7 +87,7 @@ impl Names {
             6..=9 => Item::Assign(Box::new(self.assign(tape, task, attempt))),
             10 | 11 => Item::Started { task, attempt, worker: WorkerId(tape.below(4)) },
             12..=15 => Item::Result(Box::new(Self::done(tape, task, attempt))),
-            16 | 17 => Item::Ack { task, attempt, outcome: tape.pick(&OUTCOMES) },
+            16 | 17 => Item::Ack { task, attempt, outcome: tape.pick(&Outcome::ALL) },
             18 | 19 => Item::Cancel { task, attempt, grace_ms: tape.pick(&[0, 50, 2_000, u64::MAX]) },
             20 => Item::WantFunction { hash: self.hash(tape) },
             21 => Item::Function { hash: self.hash(tape), body: (!tape.one_in(4)).then(|| Self::blob(tape)) },
@@ -145,7 +133,7 @@ impl Names {
         Done {
             task,
             attempt,
-            outcome: tape.pick(&OUTCOMES),
+            outcome: tape.pick(&Outcome::ALL),
             begun: tape.pick(&[Begun::Yes, Begun::No, Begun::Unknown]),
             payload: Self::blob(tape),
             failure,

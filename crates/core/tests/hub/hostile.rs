@@ -2,11 +2,10 @@
 //! still ends.
 
 use crate::rig::*;
-use crate::words::OUTCOMES;
 use bursa_core::hub::{Answer, Event, Token};
 use bursa_core::id::Hash;
 use bursa_core::rng::Rng;
-use bursa_core::task::{Begun, TaskState};
+use bursa_core::task::{Begun, Outcome, TaskState};
 use bursa_core::wire::{Attempt, Hello, Item, Message, ResetReason};
 use bytes::Bytes;
 
@@ -39,7 +38,7 @@ fn words(rng: &mut Rng, connection: u64) -> Hello {
 fn item(rng: &mut Rng) -> Item {
     match rng.below(14) {
         0 | 1 => started(small(rng, 40), attempt(rng)),
-        2..=6 => result(small(rng, 40), attempt(rng), pick(rng, &OUTCOMES), begun(rng)),
+        2..=6 => result(small(rng, 40), attempt(rng), pick(rng, &Outcome::ALL), begun(rng)),
         7 | 8 => {
             let list = (0..rng.below(6)).map(|_| holding(small(rng, 40), attempt(rng), begun(rng))).collect();
             held(list, rng.below(2) == 0, rng.below(2) == 0)
