@@ -9,26 +9,13 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_service import ENDPOINT, TOKEN, FakeService, Stream, error, fake_service
+from fake_service import ENDPOINT, TOKEN, FakeService, Stream, error
 
 import bursa
 from bursa import serialize, stream
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with fake_service() as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: FakeService) -> Iterator[bursa.Client]:
-    with bursa.Client(service.url, TOKEN) as made:
-        yield made
 
 
 def submits(service: FakeService) -> list[dict]:

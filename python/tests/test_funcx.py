@@ -8,18 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_service import ENDPOINT, TOKEN, FakeService, fake_service
+from fake_service import ENDPOINT, TOKEN, FakeService
 
 import bursa
 from bursa.funcx import FuncXClient
 
 SHIM = Path(__file__).parents[1] / "funcx-shim" / "src"
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with fake_service() as running:
-        yield running
 
 
 @pytest.fixture

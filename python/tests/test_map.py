@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_service import TOKEN, FakeService, Stream, fake_service
+from fake_service import TOKEN, FakeService, Stream
 
 import bursa
 from bursa import chunks, serialize
@@ -21,18 +21,6 @@ from bursa.chunks import Inputs, Plan
 from bursa.map import AHEAD_BYTES, AHEAD_CHUNKS, IN_FLIGHT
 
 PATIENCE = 20
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with fake_service() as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: FakeService) -> Iterator[bursa.Client]:
-    with bursa.Client(service.url, TOKEN) as client:
-        yield client
 
 
 class Drawn:

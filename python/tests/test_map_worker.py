@@ -7,30 +7,11 @@ import random
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-import zygote as harness
-from zygote import Done, Worker, Zygote
+from zygote import Done, Worker
 
 from bursa import serialize
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with harness.zygote() as running:
-        yield running
-
-
-@pytest.fixture
-def worker(zygote: Zygote) -> Iterator[Worker]:
-    spawned = zygote.spawn()
-    assert spawned.wire.frame()[0] == "ready"
-    yield spawned
-    spawned.wire.sock.close()
-    os.close(spawned.pipe)
-    os.close(spawned.memfd)
 
 
 def run(worker: Worker, function: object, *columns: Any, slice_ns: int = 0) -> Done:

@@ -6,28 +6,15 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_service import ENDPOINT, TOKEN, FakeService, fake_service
+from fake_service import ENDPOINT, TOKEN, FakeService
 
 import bursa
 from bursa import run
 from bursa.funcx import FuncXClient
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with fake_service() as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: FakeService) -> Iterator[bursa.Client]:
-    with bursa.Client(service.url, TOKEN) as made:
-        yield made
 
 
 def area(width: float = 1, height: float = 1) -> float:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from fake_service import TOKEN, FakeService, error, fake_service
+from fake_service import TOKEN, FakeService, error
 
 import bursa
 from bursa.options import checked
-
-
-@pytest.fixture
-def service() -> Iterator[FakeService]:
-    with fake_service() as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,22 +20,6 @@ from bursa.worker.frames import BUFFER
 
 SUCCESS, USER_ERROR, LOAD_FAILED, MISMATCH, TOO_LARGE = range(5)
 HASH = b"h" * 32
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with harness.zygote() as running:
-        yield running
-
-
-@pytest.fixture
-def worker(zygote: Zygote) -> Iterator[Worker]:
-    spawned = zygote.spawn()
-    assert spawned.wire.frame() == ("ready", (spawned.pid, *sys.version_info[:2]))
-    yield spawned
-    spawned.wire.sock.close()
-    os.close(spawned.pipe)
-    os.close(spawned.memfd)
 
 
 def call(worker: Worker, function: object, *args: object) -> Done:

@@ -5,23 +5,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::manager::{Behave, Endpoint, Manager, register};
+use support::manager::{Behave, Manager, register};
 use support::socket::{Said, Socket};
-use support::{Answer, Service, b64, config, id, start, try_start};
-
-struct World {
-    dir: tempfile::TempDir,
-    service: Service,
-    function: String,
-    endpoint: Endpoint,
-}
-
-fn world() -> World {
-    let dir = tempfile::tempdir().unwrap();
-    let service = start(dir.path());
-    let (function, endpoint) = (service.function(), register(&service, "lab"));
-    World { dir, service, function, endpoint }
-}
+use support::world::{World, world};
+use support::{Answer, b64, config, id, start, try_start};
 
 impl World {
     fn call(&self, n: u64, args: &[u8]) -> Value {

@@ -6,23 +6,10 @@ mod support;
 
 use bursa_core::id::{GroupId, TaskId};
 use std::time::{Duration, Instant};
-use support::manager::{Behave, Endpoint, Manager, register};
+use support::manager::{Behave, Manager, register};
 use support::socket::{Said, Socket};
-use support::{NOBODY, Service, id, start};
-
-struct World {
-    dir: tempfile::TempDir,
-    service: Service,
-    function: String,
-    endpoint: Endpoint,
-}
-
-fn world() -> World {
-    let dir = tempfile::tempdir().unwrap();
-    let service = start(dir.path());
-    let (function, endpoint) = (service.function(), register(&service, "lab"));
-    World { dir, service, function, endpoint }
-}
+use support::world::{World, world};
+use support::{NOBODY, id, start};
 
 impl World {
     fn to(&self) -> (&str, &str) {

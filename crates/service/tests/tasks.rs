@@ -6,22 +6,9 @@ mod support;
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use support::manager::{Behave, Endpoint, Manager, register};
-use support::{NOBODY, Service, b64, id, start};
-
-struct World {
-    _dir: tempfile::TempDir,
-    service: Service,
-    function: String,
-    endpoint: Endpoint,
-}
-
-fn world() -> World {
-    let dir = tempfile::tempdir().unwrap();
-    let service = start(dir.path());
-    let (function, endpoint) = (service.function(), register(&service, "lab"));
-    World { _dir: dir, service, function, endpoint }
-}
+use support::manager::{Behave, Manager, register};
+use support::world::{World, world};
+use support::{NOBODY, b64, id};
 
 impl World {
     fn task(&self, n: u64, args: &[u8]) -> Value {
@@ -62,7 +49,7 @@ fn an_endpoint_that_stays_away_fails_its_tasks_where_that_is_configured() {
     let config = bursa_service::Config { fail_when_offline_ms: Some(200), ..support::config(dir.path()) };
     let service = support::try_start(config).unwrap();
     let (function, endpoint) = (service.function(), register(&service, "lab"));
-    let w = World { _dir: dir, service, function, endpoint };
+    let w = World { dir, service, function, endpoint };
     assert_eq!(w.submit(&[w.task(1, b"p")]).status, 200);
     let ended = w.service.get(&format!("/api/v1/tasks/{}?wait=10", id(1))).json();
     assert_eq!((&ended["state"], &ended["failure"]["code"]), (&json!("failed"), &json!("endpoint-offline")));

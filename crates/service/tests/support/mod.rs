@@ -4,6 +4,7 @@
 
 pub mod manager;
 pub mod socket;
+pub mod world;
 
 use bursa_service::{Config, Ready};
 use serde_json::{Value, json};
