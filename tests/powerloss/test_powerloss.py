@@ -84,6 +84,14 @@ def echo(value: bytes) -> bytes:
     return value
 
 
+def stay(value: bytes) -> bytes:
+    """A call that ends only when it is cancelled."""
+    import threading
+
+    threading.Event().wait()
+    return value
+
+
 class Load:
     """Submits on a stream, and waits until everything has ended."""
 
@@ -103,15 +111,16 @@ class Load:
         call = {"function": self.function, "endpoint": self.endpoint, "tasks": b"".join(tasks), "args": args}
         self.socket.send(msgpack.packb({"type": "submit", "id": number, "group": group, "calls": [call]}))
 
-    def submit_and_cancel(self, ready: dict[str, str]) -> None:
-        """A batch of which the second half is cancelled, by the REST API."""
+    def submit_and_cancel(self, ready: dict[str, str], staying: str) -> None:
+        """A batch of which the second half is cancelled, by the REST API: calls of a function that stays."""
         tasks, group = [str(uuid.uuid4()) for _ in range(400)], uuid.uuid4()
         args = base64.b64encode(dumps_call((b"soon",), {})).decode()
-        ids = {
-            "endpoint_id": str(uuid.UUID(bytes=self.endpoint)),
-            "function_id": str(uuid.UUID(bytes=self.function)),
-        }
-        calls = [{"task_id": task, "args": args, **ids} for task in tasks]
+        endpoint, quick = str(uuid.UUID(bytes=self.endpoint)), str(uuid.UUID(bytes=self.function))
+        functions = [quick] * 200 + [staying] * 200
+        calls = [
+            {"task_id": task, "args": args, "endpoint_id": endpoint, "function_id": function}
+            for task, function in zip(tasks, functions, strict=True)
+        ]
         post(ready["url"], ready["token"], "/tasks", {"group_id": str(group), "tasks": calls})
         post(ready["url"], ready["token"], "/tasks/cancel", {"task_ids": tasks[200:]})
         self.batches[group.bytes] = {uuid.UUID(task).bytes for task in tasks}
@@ -136,7 +145,7 @@ def load(ready: dict[str, str]) -> Load:
             for count in (1, 3, 40):
                 load.submit([size] * count)
             load.wait()
-        load.submit_and_cancel(ready)
+        load.submit_and_cancel(ready, client.register(stay))
         # More than half of the log, so that it is brought into the database meanwhile.
         for _ in range(6):
             load.submit([40_000] * 25)
