@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -407,9 +408,16 @@ def test_the_endpoints_slots_widen_the_window(client: bursa.Client, service: Fak
 
 
 def test_bad_sizes(client: bursa.Client) -> None:
-    for chunk in (0, -1, 1.5, "large", None):
-        with pytest.raises(bursa.Invalid, match="chunk="):
+    for chunk in (0, -1, 1.5, True, np.float64(2), "large", None):
+        with pytest.raises(bursa.Invalid, match=rf"^chunk is {re.escape(repr(chunk))}; give a whole number"):
             client.map(abs, [1], chunk=chunk)
+    assert list(client.map(abs, range(-3, 0), chunk=np.int64(2))) == [3, 2, 1]
+
+
+def test_bad_timeouts(client: bursa.Client) -> None:
+    for timeout in ("soon", True, float("nan")):
+        with pytest.raises(bursa.Invalid, match=f"^timeout is {timeout!r}; give a number of seconds"):
+            client.map(abs, [1], timeout=timeout)
 
 
 def test_data_only_results(service: FakeService) -> None:

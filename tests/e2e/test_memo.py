@@ -161,6 +161,9 @@ def test_the_commands(tmp_path: Path) -> None:
         assert call() == 5
         wrong = run_cli(stack.home, "memo", "clear", "--function", "0" * 8)
         assert wrong.returncode != 0 and "id" in wrong.stderr
+        wrong = run_cli(stack.home, "memo", "clear", "--endpoint", "nope")
+        assert wrong.returncode == 1 and "'nope' is neither an endpoint of this home" in wrong.stderr
+        assert "bursa endpoint list" in wrong.stderr
 
 
 def test_a_result_outlives_its_task_and_goes_after_its_time(tmp_path: Path) -> None:

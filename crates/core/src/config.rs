@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// One key.
@@ -92,14 +93,30 @@ impl Values {
     where
         T::Err: fmt::Display,
     {
-        let (value, from) = self.get(key);
-        value.parse().map_err(|error: T::Err| ConfigError {
-            key: key.name,
-            value: value.to_owned(),
-            from,
-            why: error.to_string(),
-            about: key.about,
+        self.get(key).0.parse().map_err(|error: T::Err| self.wrong(key, error.to_string()))
+    }
+
+    /// The value of `key`, a whole number in `range`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming key, value, source and range.
+    pub fn whole<T: FromStr + PartialOrd + fmt::Display>(
+        &self,
+        key: &Key,
+        range: RangeInclusive<T>,
+    ) -> Result<T, ConfigError> {
+        let value = self.get(key).0.parse().ok().filter(|value| range.contains(value));
+        value.ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            self.wrong(key, format!("it must be a whole number from {least} to {most}"))
         })
+    }
+
+    /// That `key` cannot have the value it has, and why.
+    #[must_use]
+    pub fn wrong(&self, key: &Key, why: String) -> ConfigError {
+        let (value, from) = self.get(key);
+        ConfigError { key: key.name, value: value.to_owned(), from, why, about: key.about }
     }
 }
 
@@ -117,5 +134,17 @@ mod tests {
         values.offer(&PORT, "7", Source::Default);
         let error = values.parse::<u16>(&PORT).unwrap_err().to_string();
         assert!(error.starts_with("service.port = 'many' (from config.toml:3) is not valid: "), "{error}");
+    }
+
+    #[test]
+    fn a_number_outside_of_its_range_is_told_the_range() {
+        for value in ["-1", "0", "9", "99999999999999999999999", "1.5", "many", ""] {
+            let mut values = Values::default();
+            values.offer(&PORT, value, Source::Env);
+            let error = values.whole::<u32>(&PORT, 1..=8).unwrap_err().to_string();
+            let said = "is not valid: it must be a whole number from 1 to 8; the port";
+            assert_eq!(error, format!("service.port = '{value}' (from environment) {said}"));
+        }
+        assert_eq!(Values::default().whole::<u16>(&PORT, 1..=u16::MAX), Ok(5000));
     }
 }

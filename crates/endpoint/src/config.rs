@@ -210,23 +210,23 @@ impl Config {
             home: absolute(home.to_owned()),
             name: name.to_owned(),
             workers: workers(values)?,
-            executors: executors(values)?,
+            executors: values.whole(&EXECUTORS, 1..=most(limits::EXECUTORS))?,
             python: python(values.get(&PYTHON).0),
             listen: values.get(&LISTEN).0.to_owned(),
             public_listen: public_listen(values)?,
             bulk: bulk(values)?,
-            heartbeat_ms: positive(values, &HEARTBEAT)?,
+            heartbeat_ms: values.whole(&HEARTBEAT, 1..=u64::MAX)?,
             threshold_ms: threshold(values, &THRESHOLD, &HEARTBEAT)?,
-            adopt_ms: values.parse(&ADOPT)?,
-            idle_ms: positive(values, &IDLE)?,
-            min_warm: at_most(values, &MIN_WARM, limits::WORKERS)?,
-            prefetch: at_most(values, &PREFETCH, limits::PREFETCH_TASKS)?,
-            orphan_start_ms: values.parse(&ORPHAN_START)?,
-            orphan_ms: positive(values, &ORPHAN)?,
-            stop_grace_ms: values.parse(&STOP_GRACE)?,
-            link_heartbeat_ms: positive(values, &LINK_HEARTBEAT)?,
+            adopt_ms: values.whole(&ADOPT, 0..=u64::MAX)?,
+            idle_ms: values.whole(&IDLE, 1..=u64::MAX)?,
+            min_warm: values.whole(&MIN_WARM, 0..=most(limits::WORKERS))?,
+            prefetch: values.whole(&PREFETCH, 0..=most(limits::PREFETCH_TASKS))?,
+            orphan_start_ms: values.whole(&ORPHAN_START, 0..=u64::MAX)?,
+            orphan_ms: values.whole(&ORPHAN, 1..=u64::MAX)?,
+            stop_grace_ms: values.whole(&STOP_GRACE, 0..=u64::MAX)?,
+            link_heartbeat_ms: values.whole(&LINK_HEARTBEAT, 1..=u64::MAX)?,
             link_threshold_ms: threshold(values, &LINK_THRESHOLD, &LINK_HEARTBEAT)?,
-            lease_ms: positive(values, &LEASE)?,
+            lease_ms: values.whole(&LEASE, 1..=u64::MAX)?,
             program: this_program(),
         })
     }
@@ -259,33 +259,25 @@ impl Config {
     }
 }
 
-fn wrong(values: &Values, key: &Key, why: String) -> ConfigError {
-    let (value, from) = values.get(key);
-    ConfigError { key: key.name, value: value.to_owned(), from, why, about: key.about }
-}
-
 fn workers(values: &Values) -> Result<u32, ConfigError> {
-    let most = u32::try_from(limits::WORKERS).unwrap_or(u32::MAX);
-    match values.parse::<u32>(&WORKERS)? {
+    let most = most(limits::WORKERS);
+    match values.whole(&WORKERS, 0..=most)? {
         0 => {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             Ok(u32::try_from(cores).unwrap_or(most).min(most))
         }
-        count if count <= most => Ok(count),
-        _ => Err(wrong(values, &WORKERS, format!("at most {most} workers"))),
-    }
-}
-
-fn executors(values: &Values) -> Result<u32, ConfigError> {
-    let most = u32::try_from(limits::EXECUTORS).unwrap_or(u32::MAX);
-    match values.parse::<u32>(&EXECUTORS)? {
-        count if (1..=most).contains(&count) => Ok(count),
-        _ => Err(wrong(values, &EXECUTORS, format!("it must be 1 to {most}"))),
+        count => Ok(count),
     }
 }
 
 fn bulk(values: &Values) -> Result<Option<u16>, ConfigError> {
-    if values.get(&BULK).0 == NO_PORT { Ok(None) } else { values.parse(&BULK).map(Some) }
+    match values.get(&BULK).0 {
+        NO_PORT => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| values.wrong(&BULK, format!("it must be a port, 0 to 65535, or {NO_PORT}"))),
+    }
 }
 
 fn public_listen(values: &Values) -> Result<Option<String>, ConfigError> {
@@ -294,28 +286,19 @@ fn public_listen(values: &Values) -> Result<Option<String>, ConfigError> {
     match port {
         _ if text.is_empty() => Ok(None),
         Some((_, port)) if port.parse::<u16>().is_ok() => Ok(Some(text.to_owned())),
-        _ => Err(wrong(values, &PUBLIC_LISTEN, "expected host:port".into())),
+        _ => Err(values.wrong(&PUBLIC_LISTEN, "expected host:port".into())),
     }
 }
 
-fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
-    match values.parse::<u64>(key)? {
-        0 => Err(wrong(values, key, "it must be above 0".into())),
-        value => Ok(value),
-    }
-}
-
-fn at_most(values: &Values, key: &Key, most: usize) -> Result<u32, ConfigError> {
-    match values.parse::<u32>(key)? {
-        count if count as usize <= most => Ok(count),
-        _ => Err(wrong(values, key, format!("it must be 0 to {most}"))),
-    }
+/// A bound of `limits`, all of which fit.
+fn most(bound: usize) -> u32 {
+    u32::try_from(bound).unwrap_or(u32::MAX)
 }
 
 fn threshold(values: &Values, key: &Key, heartbeat: &Key) -> Result<u64, ConfigError> {
-    let (threshold, beat) = (positive(values, key)?, positive(values, heartbeat)?);
+    let (threshold, beat) = (values.whole(key, 1..=u64::MAX)?, values.whole(heartbeat, 1..=u64::MAX)?);
     if threshold / 2 < beat {
-        return Err(wrong(values, key, format!("it must be at least twice {} ({beat})", heartbeat.name)));
+        return Err(values.wrong(key, format!("it must be at least twice {} ({beat})", heartbeat.name)));
     }
     Ok(threshold)
 }
@@ -388,6 +371,16 @@ mod tests {
             values.offer(key, value, Source::Env);
             let error = Config::from_values(&values, Path::new("/h"), "lab").unwrap_err().to_string();
             assert!(error.starts_with(&format!("{} = '{value}' (from environment)", key.name)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_number_says_its_range() {
+        for value in ["-1", "65537", "99999999999999999999", "1.5", "many"] {
+            let mut values = Values::default();
+            values.offer(&PREFETCH, value, Source::Env);
+            let error = Config::from_values(&values, Path::new("/h"), "lab").unwrap_err();
+            assert_eq!(error.why, "it must be a whole number from 0 to 65536");
         }
     }
 }

@@ -166,20 +166,20 @@ impl Config {
         let bulk = match values.get(&BULK) {
             ("none", _) => None,
             (_, Source::Default) if zmq.ends_with(":0") => Some(0),
-            _ => Some(values.parse(&BULK)?),
+            _ => Some(port(values, &BULK)?),
         };
-        let heartbeat_ms = positive(values, &HEARTBEAT)?;
-        let threshold_ms = positive(values, &THRESHOLD)?;
+        let heartbeat_ms = values.whole(&HEARTBEAT, 1..=u64::MAX)?;
+        let threshold_ms = values.whole(&THRESHOLD, 1..=u64::MAX)?;
         if threshold_ms / 2 < heartbeat_ms {
             let why = format!("it must be at least twice {} ({heartbeat_ms})", HEARTBEAT.name);
-            return Err(wrong(values, &THRESHOLD, why));
+            return Err(values.wrong(&THRESHOLD, why));
         }
         let retention_ms = days(values, &RETENTION)?;
-        let results_per_user = positive(values, &RESULTS_PER_USER)?;
+        let results_per_user = values.whole(&RESULTS_PER_USER, 1..=u64::MAX)?;
         let memo_ttl_ms = days(values, &MEMO_TTL)?;
-        let memo_per_user = positive(values, &MEMO_PER_USER)?;
-        let tasks_per_user = usize::try_from(positive(values, &TASKS_PER_USER)?).unwrap_or(usize::MAX);
-        let fail_when_offline_ms = Some(values.parse(&FAIL_WHEN_OFFLINE)?).filter(|ms| *ms > 0);
+        let memo_per_user = values.whole(&MEMO_PER_USER, 1..=u64::MAX)?;
+        let tasks_per_user = values.whole(&TASKS_PER_USER, 1..=usize::MAX)?;
+        let fail_when_offline_ms = Some(values.whole(&FAIL_WHEN_OFFLINE, 0..=u64::MAX)?).filter(|ms| *ms > 0);
         let home = home.to_owned();
         Ok(Self {
             home,
@@ -199,35 +199,29 @@ impl Config {
     }
 }
 
-fn wrong(values: &Values, key: &Key, why: String) -> ConfigError {
-    let (value, from) = values.get(key);
-    ConfigError { key: key.name, value: value.to_owned(), from, why, about: key.about }
-}
-
-fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
-    match values.parse::<u64>(key)? {
-        0 => Err(wrong(values, key, "it must be above 0".into())),
-        value => Ok(value),
-    }
-}
-
 /// Days as milliseconds.
 fn days(values: &Values, key: &Key) -> Result<u64, ConfigError> {
     const DAY: f64 = 86_400.0;
-    let days: f64 = values.parse(key)?;
-    match Duration::try_from_secs_f64(days * DAY) {
-        Ok(time) if time >= Duration::from_millis(1) => {
+    let days = values.get(key).0.parse::<f64>().ok();
+    match days.and_then(|days| Duration::try_from_secs_f64(days * DAY).ok()) {
+        Some(time) if time >= Duration::from_millis(1) => {
             Ok(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
         }
-        _ => Err(wrong(values, key, "it must be a number of days above 0".into())),
+        _ => Err(values.wrong(key, "it must be a number of days above 0".into())),
     }
+}
+
+/// A port, where "none" stands for no port.
+fn port(values: &Values, key: &Key) -> Result<u16, ConfigError> {
+    let why = "it must be a port, 0 to 65535, or none";
+    values.get(key).0.parse().map_err(|_| values.wrong(key, why.into()))
 }
 
 fn address(values: &Values, key: &Key) -> Result<String, ConfigError> {
     let text = values.get(key).0;
     let valid =
         text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if valid { Ok(text.to_owned()) } else { Err(wrong(values, key, "expected host:port".into())) }
+    if valid { Ok(text.to_owned()) } else { Err(values.wrong(key, "expected host:port".into())) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ from typing import Any, Iterable, Iterator, NamedTuple, Sequence, Tuple, Union
 
 from .errors import BursaError, Invalid, SerializationError, TooLarge
 from .ids import to_text
+from .options import is_whole
 from .outcome import Loads, Outcome, error_of, value_of
 from .serialize import LIMIT, dumps_call, dumps_items, loads_items
 
@@ -77,9 +78,9 @@ def fixed_size(chunk: int | str) -> int | None:
     """What `chunk=` means; None: "auto". Raises Invalid."""
     if chunk == "auto":
         return None
-    if isinstance(chunk, int) and chunk >= 1:
+    if is_whole(chunk, 1):
         return int(chunk)
-    raise Invalid(f"chunk={chunk!r} is no size of a chunk; pass a number of items, at least 1, or 'auto'.")
+    raise Invalid(f"chunk is {chunk!r}; give a whole number of items, at least 1, or 'auto'.")
 
 
 class Plan:

@@ -171,7 +171,8 @@ class Client:
         given = (iterable, *iterables)
         calls = Calls(self, function, endpoint_id, (retries, retry_on_error, deadline, memoize or None))
         bar = Bar(given, progress)
-        plan = Plan(fixed_size(1 if memoize and chunk == "auto" else chunk), timeout)
+        size = fixed_size(1 if memoize and chunk == "auto" else chunk)
+        plan = Plan(size, checked((None, None, timeout)).get("timeout"))
         return Results(calls, Inputs(given), plan, return_exceptions=return_exceptions, bar=bar)
 
     def batch(self, endpoint_id: str | None = None, memoize: bool = False) -> Batch:

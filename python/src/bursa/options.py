@@ -17,8 +17,13 @@ def checked(options: tuple[Any, ...]) -> dict[str, Any]:
     return {name: CHECKS[name](name, value) for name, value in zip(NAMES, options) if value is not None}
 
 
+def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    """Whether it is a whole number from `least` to `most`, numpy's too; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= most
+
+
 def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= MOST_RETRIES:
+    if not is_whole(value, 0, MOST_RETRIES):
         raise Invalid(f"{name} is {value!r}; give a whole number from 0 to {MOST_RETRIES}.")
     return int(value)
 

@@ -6,7 +6,8 @@ use crate::client::Client;
 use crate::exit::{Coded, FAILED};
 use crate::output::{self, field};
 use crate::settings::Settings;
-use anyhow::Context;
+use anyhow::{Context, bail};
+use bursa_core::id::EndpointId;
 use bursa_endpoint::control::{self, Stopped};
 use bursa_endpoint::home::{self, EndpointDir, Registration};
 use serde_json::{Value, json};
@@ -154,7 +155,10 @@ fn revoke(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<
 pub(super) fn id_of(settings: &Settings, endpoint: &str) -> anyhow::Result<String> {
     match home::load(settings.home(), endpoint) {
         Ok(directory) => Ok(directory.registration()?.endpoint_id.to_string()),
-        Err(_) => Ok(endpoint.to_owned()),
+        Err(_) if endpoint.parse::<EndpointId>().is_ok() => Ok(endpoint.to_owned()),
+        Err(why) => bail!(
+            "'{endpoint}' is neither an endpoint of this home ({why}) nor an endpoint's id; `bursa endpoint list` shows the ids of yours"
+        ),
     }
 }
 

@@ -64,32 +64,20 @@ impl Rules {
     /// # Errors
     /// [`ConfigError`] for the first value that is not what its key must be.
     pub fn from_values(values: &Values) -> Result<Self, ConfigError> {
-        let heartbeat = positive(values, &HEARTBEAT)?;
-        let threshold = positive(values, &THRESHOLD)?;
+        let heartbeat = values.whole(&HEARTBEAT, 1..=u64::MAX)?;
+        let threshold = values.whole(&THRESHOLD, 1..=u64::MAX)?;
         if threshold < 2 * heartbeat {
             let why = format!("it must be at least twice {} ({heartbeat})", HEARTBEAT.name);
-            return Err(wrong(values, &THRESHOLD, why));
+            return Err(values.wrong(&THRESHOLD, why));
         }
         Ok(Self {
             heartbeat: Duration::from_millis(heartbeat),
             threshold: Duration::from_millis(threshold),
-            start: Duration::from_millis(positive(values, &START)?),
-            deaths: usize::try_from(positive(values, &DEATHS)?).unwrap_or(usize::MAX),
-            within: Duration::from_millis(positive(values, &WITHIN)?),
+            start: Duration::from_millis(values.whole(&START, 1..=u64::MAX)?),
+            deaths: usize::try_from(values.whole(&DEATHS, 1..=u64::MAX)?).unwrap_or(usize::MAX),
+            within: Duration::from_millis(values.whole(&WITHIN, 1..=u64::MAX)?),
         })
     }
-}
-
-fn positive(values: &Values, key: &Key) -> Result<u64, ConfigError> {
-    match values.parse::<u64>(key)? {
-        0 => Err(wrong(values, key, "it must be above 0".into())),
-        value => Ok(value),
-    }
-}
-
-fn wrong(values: &Values, key: &Key, why: String) -> ConfigError {
-    let (value, from) = values.get(key);
-    ConfigError { key: key.name, value: value.to_owned(), from, why, about: key.about }
 }
 
 #[cfg(test)]
