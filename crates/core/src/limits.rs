@@ -131,6 +131,8 @@ pub const SESSION_HASHES: usize = 16 * HELLO_HASHES;
 /// Holdings in one page of `Hello` or `Held`: twice the largest credit takes 48 pages, fewer than may leave before the peer
 /// has acknowledged any (F27), and a page is a third of a message.
 pub const HELD_PAGE: usize = 8_192;
+// All pages leave before `Welcome`, in one window: a larger `Hello` would never be whole.
+const _: () = assert!(((2 * CREDIT_TASKS).div_ceil(HELD_PAGE) as u64) < WINDOW);
 
 /// Attempts that one endpoint may hold beyond one per worker: more feed no worker better, and each takes memory three times.
 pub const PREFETCH_TASKS: usize = 65_536;
