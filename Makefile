@@ -43,8 +43,8 @@ sim-scale: ## 131,072 simulated workers, 1,310,720 tasks: real time and memory
 fuzz: ## Every fuzz target for SECONDS=300; findings go into a __fuzz__/*/corpus
 	BOLERO_RANDOM_TEST_TIME_MS=$(or $(SECONDS),300)000 cargo test --workspace --locked --no-fail-fast fuzzed
 
-prefetch: ## Tasks per second over slow links, by endpoint.prefetch
-	$(PYTHON) -m bench.prefetch
+prefetch: setup build ## Tasks per second over slow links, by endpoint.prefetch
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.prefetch
 
 instructions: system ## What a task costs machines and codec, against bench/instructions.json; UPDATE=1 accepts
 	$(PYTHON) bench/instructions.py $(if $(UPDATE),--update)

@@ -6,6 +6,7 @@ python -m bench.plots     # or: make plots
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 import statistics
@@ -153,6 +154,26 @@ def scaling() -> Figure | None:
     return figure
 
 
+def prefetch() -> Figure | None:
+    """No-ops per second by the calls taken ahead for each worker, for each delay; 8 workers dashed."""
+    found = saved("prefetch")
+    if found is None:
+        return None
+    figure, ax = axes()
+    delays = sorted({case["delay_ms"] for case in found["cases"]})
+    for (workers, line), (delay, color) in itertools.product(((2, "o-"), (8, "s--")), zip(delays, PALETTE)):
+        points = sorted(
+            (case["prefetch"], case["tasks_per_s"][0])
+            for case in found["cases"]
+            if (case["workers"], case["delay_ms"]) == (workers, delay)
+        )
+        ax.plot(*zip(*points), line, color=color, markersize=4, label=f"{workers} workers, {delay:g} ms")
+    ax.set(yscale="log", xlabel="endpoint.prefetch", ylabel="no-ops per second")
+    ax.set_xscale("symlog", linthresh=1)
+    ax.legend(fontsize=7)
+    return figure
+
+
 def failures() -> Figure | None:
     """Latency of each call, by the moment at which it was submitted; a process fails meanwhile."""
     found = saved("failures")
@@ -181,6 +202,7 @@ PICTURES: dict[str, Callable[[], Figure | None]] = {
     "peers": peers,
     "hops": breakdown,
     "scaling": scaling,
+    "prefetch": prefetch,
     "failures": failures,
 }
 

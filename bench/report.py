@@ -29,6 +29,7 @@ CAPTIONS = {
     "throughput": "Tasks per second by the size of a burst.",
     "latency": "One call at a time: the share of calls that took at most so long.",
     "hops": "Where the time of one call goes: service, forwarder, endpoint, worker.",
+    "prefetch": "No-ops per second by `endpoint.prefetch` over a slow link, for 2 and 8 workers.",
     "scaling": "Throughput by the number of slots of one endpoint, executors simulated on real sockets.",
 }
 """Picture -> what it shows; `bench.plots` draws them."""
@@ -53,6 +54,22 @@ def provenance(found: dict) -> str:
     )
 
 
+def prefetch_table(found: dict) -> str:
+    """Tasks per second: a row for each number of workers, delay and length, a column for each credit."""
+    credits = sorted({case["prefetch"] for case in found["cases"]})
+    lines = ["| workers | delay each way | task | " + " | ".join(map(str, credits)) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(credits))
+    rates: dict[tuple, dict[int, list[float]]] = {}
+    for case in found["cases"]:
+        rates.setdefault((case["workers"], case["delay_ms"]), {})[case["prefetch"]] = case["tasks_per_s"]
+    for (workers, delay), by_credit in rates.items():
+        for place, length in enumerate(found["lengths_ms"]):
+            cells = [f"{by_credit[credit][place]:,.0f}" for credit in credits]
+            name = f"{length:g} ms" if length else "no-op"
+            lines.append(f"| {workers} | {delay:g} ms | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def tables() -> dict[str, str]:
     """Marker -> the text that belongs between it and its end."""
     texts = {}
@@ -62,6 +79,8 @@ def tables() -> dict[str, str]:
         texts["headlines"] = markdown([row for row in rows if row["metric"] in HEADLINES])
     if peers := saved("peers"):
         texts["peers"] = f"{provenance(peers)}\n{peers_table(peers['peers'])}"
+    if prefetch := saved("prefetch"):
+        texts["prefetch"] = f"{provenance(prefetch)}\n{prefetch_table(prefetch)}"
     texts["pictures"] = "\n\n".join(
         f"![{caption}](images/{name}.svg)\n*{caption}*"
         for name, caption in CAPTIONS.items()

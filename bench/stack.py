@@ -71,7 +71,8 @@ def running(home: Path, *options: str, **more: str) -> Iterator[Stack]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BURSA_")}
     command = [BINARY, "up", "--json", "--home", str(home), "--http", "127.0.0.1:0"]
     command += [] if "--zmq" in options else ["--zmq", "127.0.0.1:0"]
-    command += ["--workers", str(WORKERS), "--python", sys.executable, *options]
+    command += [] if "--workers" in options else ["--workers", str(WORKERS)]
+    command += ["--python", sys.executable, *options]
     started = time.perf_counter()
     process = subprocess.Popen(
         command, env={**clean, **more}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
