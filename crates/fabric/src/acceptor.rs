@@ -15,8 +15,8 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Messages after which handshakes get a turn even if messages never stop.
-const TURN: u32 = 64;
+/// Looks after which handshakes get a turn untold: even if messages never stop, or nobody ever waits.
+pub(crate) const TURN: u32 = 64;
 /// Dropped messages after which others get a turn.
 const DROPS: usize = 256;
 
@@ -72,6 +72,13 @@ pub struct Acceptor {
     bulk: Option<Door>,
     /// Messages that waited for a bulk connection, and those behind them: in order of each link.
     ready: VecDeque<(ConnId, Vec<Bytes>)>,
+}
+
+/// What there is to look at.
+enum Woke {
+    Messages,
+    Handshakes,
+    Bulk(ConnId, Arrival),
 }
 
 /// What one look at the socket gave.
@@ -147,8 +154,10 @@ impl Acceptor {
                     Look::Message(message) => return message,
                     Look::Dropped => {}
                     Look::Nothing => {
-                        if let Some((conn, arrival)) = self.news().await {
-                            self.arrived(conn, arrival);
+                        match self.news().await {
+                            Woke::Messages => {}
+                            Woke::Handshakes => self.since_turn = TURN,
+                            Woke::Bulk(conn, arrival) => self.arrived(conn, arrival),
                         }
                         break;
                     }
@@ -218,7 +227,7 @@ impl Acceptor {
         }
     }
 
-    fn news(&mut self) -> impl Future<Output = Option<(ConnId, Arrival)>> + Send {
+    fn news(&mut self) -> impl Future<Output = Woke> + Send {
         let (messages, asks) = (self.router.link.news(), self.zap.link.news());
         let failures = self.router.monitor.news();
         let bulk = self.bulk.as_mut();
@@ -230,10 +239,10 @@ impl Acceptor {
                 }
             };
             tokio::select! {
-                () = messages => None,
-                () = asks => None,
-                () = failures => None,
-                arrival = arrival => arrival,
+                () = messages => Woke::Messages,
+                () = asks => Woke::Handshakes,
+                () = failures => Woke::Handshakes,
+                arrival = arrival => arrival.map_or(Woke::Messages, |(conn, arrival)| Woke::Bulk(conn, arrival)),
             }
         }
     }
@@ -250,7 +259,7 @@ impl Acceptor {
             return self.waited(conn, frames);
         }
         let Some(route) = self.router.link.frame() else {
-            return if self.turn() { Look::Dropped } else { Look::Nothing };
+            return if self.since_turn >= TURN { Look::Dropped } else { Look::Nothing };
         };
         let Some(mut first) =
             Some(&route).filter(|route| route.get_more()).and_then(|_| self.router.link.frame())
@@ -350,13 +359,13 @@ impl Acceptor {
         }
     }
 
-    /// Handshakes: answers ZAP and counts failures. True if there is more to do.
-    fn turn(&mut self) -> bool {
-        self.since_turn = 0;
+    /// Handshakes: answers ZAP and counts failures. Comes again if there is more to do. Each look at a socket is
+    /// two system calls, so there is one only when these have news, and now and then.
+    fn turn(&mut self) {
         while let Some(news) = self.router.news() {
             // A refused key was counted by the one who refused it.
             self.counters.failed_handshakes += u64::from(news == News::HandshakeFailed);
         }
-        self.zap.serve()
+        self.since_turn = if self.zap.serve() { TURN } else { 0 };
     }
 }

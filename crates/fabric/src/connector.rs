@@ -1,6 +1,7 @@
 //! The connecting end: a DEALER that is one connection and one session, never more. Does not own back-off: who
 //! wants another connection makes another connector.
 
+use crate::acceptor::TURN;
 use crate::bulk::{Arrival, Bulk, Dialer, Note, is_large, is_note};
 use crate::curve::{KeyPair, PublicKey};
 use crate::error::{Disconnected, Error, SendError};
@@ -24,6 +25,8 @@ pub struct Connector {
     dealer: Monitored,
     state: State,
     oversized: u64,
+    /// Looks since the last one at the connection's own news.
+    since_turn: u32,
     bulk: Bulk,
     dialer: Dialer,
     /// In order, and nothing lacks.
@@ -59,6 +62,7 @@ impl Connector {
             dealer,
             state: State::Connecting,
             oversized: 0,
+            since_turn: 0,
             bulk: Bulk::default(),
             dialer: Dialer::new(addr, Arc::clone(&context.bulk)),
             ready: VecDeque::new(),
@@ -93,7 +97,10 @@ impl Connector {
             let (messages, events) = (self.dealer.link.news(), self.dealer.monitor.news());
             let arrival = tokio::select! {
                 () = messages => None,
-                () = events => None,
+                () = events => {
+                    self.since_turn = TURN;
+                    None
+                }
                 arrival = self.dialer.arrivals.recv() => arrival,
             };
             if let Some((_, arrival)) = arrival {
@@ -110,7 +117,10 @@ impl Connector {
         if let Some(frames) = self.take() {
             return Ok(Some(frames));
         }
-        self.update();
+        self.since_turn += 1;
+        if self.since_turn >= TURN {
+            self.update();
+        }
         let State::Down(why) = self.state else { return Ok(None) };
         // What came between the look and the news.
         self.take().map(Some).ok_or(why)
@@ -206,6 +216,7 @@ impl Connector {
 
     /// Takes the news; the first reason for an end is the true one.
     fn update(&mut self) {
+        self.since_turn = 0;
         while let Some(news) = self.dealer.news() {
             self.state = match (self.state, news) {
                 (State::Down(_), _) => continue,
