@@ -38,6 +38,8 @@ class FakeService:
         self.sequence = 0
         self.connections = 0
         self.received: list[dict[str, Any]] = []  # every stream message
+        self.sent: list[dict[str, Any]] = []  # all results, for who subscribes
+        self.ending = threading.Lock()  # held from an acceptance to its results
         self.requests: list[tuple[str, str, Any]] = []
         self.on_submit: Callable[[Stream, dict[str, Any]], bool] = lambda stream, message: False
         self.run: Callable[[bytes, bytes], tuple[int, bytes, dict | None]] = self.call
@@ -141,6 +143,11 @@ class FakeService:
         while True:
             message = stream.receive()
             self.received.append(message)
+            if message["type"] == "subscribe":
+                with self.ending:
+                    missed = [sent for sent in self.sent if sent["cursor"] > message["cursor"]]
+                for results in missed:
+                    stream.send(results)
             if message["type"] != "submit":
                 continue
             for call in message["calls"]:
@@ -191,10 +198,13 @@ class Stream:
 
     def accept(self, message: dict[str, Any], results_first: bool = False) -> None:
         accepted = {"type": "accepted", "id": message["id"]}
-        if not results_first:
-            self.send(accepted)
-        for call in message["calls"]:
-            self.send(self.results(call))
+        with self.service.ending:
+            if not results_first:
+                self.send(accepted)
+            ends = [self.results(call) for call in message["calls"]]
+            self.service.sent += ends
+        for end in ends:
+            self.send(end)
         if results_first:
             self.send(accepted)
 

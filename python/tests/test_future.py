@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from collections import deque
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +20,9 @@ FAILED = (b"", {"code": "worker-died", "message": "The worker was killed."}, b"l
 
 class FakeClient:
     loads = staticmethod(serialize.loads)
+
+    def read_for(self, future: TaskFuture, until: float | None) -> None:
+        """Nobody reads here."""
 
     def wait_accepted(self, futures: list[TaskFuture]) -> None:
         """Everything is accepted at once."""
@@ -129,7 +134,11 @@ def finish(futures: list[TaskFuture], size: int) -> None:
     waiting = {future.raw: future for future in futures}
     for start in range(0, len(futures), size):
         part = futures[start : start + size]
-        end_all(waiting, b"".join(f.raw for f in part), bytes(len(part)), [SEVEN] * len(part), {}, {})
+        aloud: deque[Callable[[], None]] = deque()
+        ids, states, payloads = b"".join(f.raw for f in part), bytes(len(part)), [SEVEN] * len(part)
+        end_all(waiting, ids, states, payloads, {}, {}, b"", aloud)
+        for end in aloud:
+            end()
     assert not waiting
 
 

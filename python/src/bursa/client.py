@@ -336,6 +336,11 @@ class Client:
             return future.cancelled()
         return self.cancel(future) == ["cancelled"]
 
+    def read_for(self, future: TaskFuture, until: float | None) -> None:
+        """Reads in this thread until the future has ended or it is `until`; may leave that to another."""
+        if self._stream is not None:
+            self._stream.read_for(future, until)
+
     def wait_accepted(self, futures: list[TaskFuture]) -> None:
         """Waits (10 s at most) until the service has these tasks: it answers about no others."""
         if self._stream is not None and futures:

@@ -11,8 +11,11 @@ import concurrent.futures
 import os
 import struct
 import threading
+import time
+from collections import deque
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, LOGGER, PENDING
 from contextlib import suppress
+from functools import partial
 from typing import Any, Callable, Generator, Iterable
 
 from .errors import TaskCancelled, TaskPending
@@ -49,7 +52,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     """Once it has ended: "hit" (an earlier result), "stored" (later calls may have its), or None."""
 
     def __init__(self, raw: bytes, client: Any) -> None:
-        """`client` has `loads` (payload to value), `cancel_one`, `explain` and `wait_accepted`."""
+        """`client` has `loads` (payload to value), `read_for`, `cancel_one`, `explain`, `wait_accepted`."""
         self.raw = raw
         self._client = client
 
@@ -148,10 +151,14 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         return self._outcome or b""
 
     def _wait(self, timeout: float | None) -> None:
-        condition = self._condition
-        with condition:
-            if self._state == PENDING:
-                condition.wait(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        if self._made is None:  # nobody else asks
+            self._client.read_for(self, until)
+        if self._state == PENDING:
+            condition = self._condition
+            with condition:
+                if self._state == PENDING:
+                    condition.wait(None if until is None else max(0.0, until - time.monotonic()))
         if self._state == PENDING:
             raise TaskPending(
                 f"Task {to_text(self.raw)} has not ended within {timeout} s; it goes on, so ask again later.",
@@ -175,9 +182,9 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
                 if self._state == PENDING:
                     self._outcome, self._state = outcome, _state_of(outcome)
                 return
-        self._end_aloud(outcome)
+        self.end_aloud(outcome)
 
-    def _end_aloud(self, outcome: Outcome) -> None:
+    def end_aloud(self, outcome: Outcome) -> None:
         """End a future that may be waited for."""
         with self._condition:
             if self._state != PENDING:
@@ -215,18 +222,22 @@ def end_all(
     payloads: Iterable[bytes],
     failures: dict[int, dict[str, Any]],
     outputs: dict[int, bytes],
-    memo: bytes = b"",
+    memo: bytes,
+    aloud: deque[Callable[[], None]],
 ) -> None:
-    """End the futures of one `results` message and take them out of `pending`; others' ids are skipped."""
+    """End the futures of one `results` message and take them out of `pending`; others' ids are skipped.
+
+    How to end those that may be waited for is added to `aloud`. A future leaves `pending` last: a signal may
+    interrupt this in the main thread, and then the same message comes again.
+    """
     for (raw,), part in zip(_ids(tasks), memo):
         if part and raw in pending:
             pending[raw].memo = _MEMO[part]
-    aloud: list[tuple[TaskFuture, Outcome]] = []
-    take = pending.pop
+    find, drop = pending.get, pending.pop
     outcome: Outcome
     with _making:
         for index, ((raw,), state, payload) in enumerate(zip(_ids(tasks), states, payloads)):
-            future = take(raw, None)
+            future = find(raw)
             if future is None:
                 continue
             if state == _SUCCESS:
@@ -235,9 +246,8 @@ def end_all(
                 failure = failures.get(index) or {"code": "cancelled" if state == _CANCELLED else "failed"}
                 outcome = (payload, failure, outputs.get(index, b""))
             if future._made is not None:
-                aloud.append((future, outcome))
+                aloud.append(partial(future.end_aloud, outcome))
             elif future._state == PENDING:
                 future._outcome = outcome
                 future._state = FINISHED if state == _SUCCESS else _state_of(outcome)
-    for future, outcome in aloud:
-        future._end_aloud(outcome)
+            drop(raw, None)

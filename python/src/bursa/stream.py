@@ -3,6 +3,11 @@
 `submit` appends to a queue; whoever gets the sending lock sends what is there. While one message is
 unanswered the queue collects, and the reader thread sends the next batch when the answer comes. There is no
 sender thread and no timer on this path. After a broken connection everything unanswered is sent again.
+
+Who waits for the only call that is open reads by itself (`read_for`), while the reader thread waits on: to
+hand a message from thread to thread is most of what such a call costs a client. A signal may interrupt the
+main thread anywhere. So the reader thread does all that is more than to note a result, and makes a new
+connection where a reading was interrupted: what was lost with it comes again.
 """
 
 from __future__ import annotations
@@ -12,14 +17,15 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, NamedTuple, Tuple
+from functools import partial
+from typing import Any, Callable, NamedTuple, Tuple
 
 import msgpack
 
 from .errors import BursaError, Unavailable, from_service
 from .future import TaskFuture, end_all
 from .ids import to_text
-from .websocket import WebSocket
+from .websocket import CALL, IGNORE, LISTEN, SILENCE, WebSocket
 
 BATCH_TASKS, BATCH_BYTES = 8192, 1 << 20
 """One submit message holds at most so many tasks and, beyond its first, so many bytes of arguments."""
@@ -65,7 +71,10 @@ class Stream:
         self._queue: deque[_Entry] = deque()
         self._large = 0  # bytes of large arguments in the queue
         self._sending = threading.Lock()
+        self._reading = threading.RLock()  # held by who reads; released by no one else, which RLock sees to
+        self._left: deque[Callable[[], None]] = deque()  # for the reader thread to do
         self._changed = threading.Condition()  # the queue got shorter, a submit was answered, or it is over
+        self._watched = 0  # how many wait for that
         self._unanswered: _Submit | None = None
         self._refused_since: float | None = None  # the service says that it takes nothing now
         self._paused: threading.Timer | None = None  # nothing is submitted before it is over
@@ -105,12 +114,20 @@ class Stream:
     def _wait_for_room(self) -> None:
         if threading.current_thread() is self._reader:  # a done callback submits: nobody else could make room
             return
+        self._until(
+            lambda: (len(self._queue) < QUEUE_TASKS and self._large <= QUEUE_BYTES)
+            or not self._queue
+            or self._over is not None
+        )
+
+    def _until(self, met: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until something is met. False when time is up."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: (len(self._queue) < QUEUE_TASKS and self._large <= QUEUE_BYTES)
-                or not self._queue
-                or self._over is not None
-            )
+            self._watched += 1
+            try:
+                return self._changed.wait_for(met, timeout)
+            finally:
+                self._watched -= 1
 
     @property
     def over(self) -> bool:
@@ -119,17 +136,13 @@ class Stream:
 
     def flush(self, timeout: float) -> bool:
         """Wait until every submit so far is answered. False when time is up."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: self._over is not None or (not self._queue and self._unanswered is None), timeout
-            )
+        return self._until(
+            lambda: self._over is not None or (not self._queue and self._unanswered is None), timeout
+        )
 
     def wait_accepted(self, futures: list[TaskFuture], timeout: float) -> bool:
         """Wait until the service knows these tasks (or has refused them). False when time is up."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: self._over is not None or not self._unsent(futures), timeout
-            )
+        return self._until(lambda: self._over is not None or not self._unsent(futures), timeout)
 
     def _unsent(self, futures: list[TaskFuture]) -> bool:
         submit = self._unanswered
@@ -159,8 +172,7 @@ class Stream:
             left = until - time.monotonic()
             if left <= 0 or self._over is not None or threading.current_thread() is self._reader:
                 return taken
-            with self._changed:
-                self._changed.wait_for(lambda sent=sent: self._over or self._unanswered is not sent, left)
+            self._until(lambda sent=sent: self._over is not None or self._unanswered is not sent, left)
 
     def _take_back(self, wanted: set[bytes]) -> set[bytes]:
         """Takes tasks out of the queue. Others may only append meanwhile: the rest keeps its order."""
@@ -267,6 +279,56 @@ class Stream:
         )
         return _Submit(self._number, message, entries)
 
+    # Reading, in a thread that waits for a result
+
+    def read_for(self, future: TaskFuture, until: float | None) -> None:
+        """Read in this thread until `future` has ended or it is `until` (monotonic), if it is the only one.
+
+        Returns early where the reader thread has something to do; that one reads on.
+        """
+        if len(self._pending) != 1 or threading.current_thread() is self._reader:
+            return
+        # Each `finally` begins with one call into C, before which no signal is handled: all is undone always.
+        acquire, release, after = self._reading.acquire, self._reading.release, CALL
+        try:
+            socket = self._socket if acquire(False) else None
+            if socket is None or socket.watch is None or socket.torn or self._is_more(socket):
+                return  # a call that the reader thread has not heard yet stands
+            change, number = socket.watch.modify, socket.fileno()
+            try:
+                change(number, IGNORE)
+                after = self._read_until(socket, future, until)
+            finally:
+                change(number, after)
+        finally:
+            try:  # noqa: SIM105, which would come before the call
+                release()
+            except RuntimeError:  # it was not acquired
+                pass
+
+    def _read_until(self, socket: WebSocket, future: TaskFuture, until: float | None) -> int:
+        """LISTEN, or CALL when there is something to do for the reader thread."""
+        while not future.done():
+            left = SILENCE if until is None else min(until - time.monotonic(), SILENCE)
+            if not socket.arrives(left):
+                socket.torn = left == SILENCE
+                return CALL if socket.torn else LISTEN
+            socket.torn = True
+            try:
+                socket.fill()
+                while socket.has_frame():
+                    self._take_next(socket)
+            except (OSError, ValueError):
+                return CALL
+            socket.torn = False
+            if self._is_more(socket):
+                return CALL
+        return LISTEN
+
+    def _is_more(self, socket: WebSocket) -> bool:
+        """Whether there is more to do than a thread that only waits for a result does."""
+        return bool(self._left or self._watched or self._has_work() or socket.has_large())
+
     # Reading, in the reader thread
 
     def _read_all(self) -> None:
@@ -289,15 +351,43 @@ class Stream:
         if socket is None:
             return ConnectionError("the connection broke while sending")
         try:
+            with self._reading:
+                self._round(socket)  # what came with the connection's first words
             while True:
-                data = socket.receive()
-                if data is not None:
-                    self._take(msgpack.unpackb(data, strict_map_key=False))
-                self._pump()
+                called = socket.wait()
+                with self._reading:
+                    self._do_left()
+                    if socket.torn:
+                        return ConnectionError("who read from it was interrupted, or found it broken")
+                    if called and socket.watch is not None:
+                        socket.watch.modify(socket.fileno(), LISTEN)
+                    socket.fill()
+                    self._round(socket)
         except (OSError, ValueError) as error:
             return error
         finally:
             socket.shut()
+
+    def _round(self, socket: WebSocket) -> None:
+        """All that is there, and what follows from it."""
+        self._do_left()
+        while socket.has_frame() or socket.has_large():
+            self._take_next(socket)
+            self._do_left()
+            self._pump()
+        self._pump()
+        if self._watched:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _do_left(self) -> None:
+        while self._left:
+            self._left.popleft()()
+
+    def _take_next(self, socket: WebSocket) -> None:
+        data = socket.receive()
+        if data is not None:
+            self._take(msgpack.unpackb(data, strict_map_key=False))
 
     def _take(self, message: dict[str, Any]) -> None:
         kind = message.get("type")
@@ -310,22 +400,19 @@ class Stream:
                 message.get("failures") or {},
                 message.get("outputs") or {},
                 message.get("memo") or b"",
+                self._left,
             )
             self._cursor = message["cursor"]
         elif kind == "accepted":
             self._answered(message["id"])
         elif kind == "error":
-            self._refused(message.get("id"), from_service(message["error"]))
+            error = from_service(message["error"])
+            self._left.append(partial(self._refused, message.get("id"), error))
 
-    def _answered(self, number: int) -> _Submit | None:
+    def _answered(self, number: int) -> None:
         submit = self._unanswered
-        if submit is None or submit.number != number:
-            return None
-        self._unanswered = self._refused_since = None
-        self._pump()
-        with self._changed:
-            self._changed.notify_all()
-        return submit
+        if submit is not None and submit.number == number:
+            self._unanswered = self._refused_since = None
 
     def _refused(self, number: int | None, error: BursaError) -> None:
         submit = self._unanswered
@@ -401,7 +488,7 @@ class Stream:
         self._socket = None
         if old is not None:
             old.shut()
-        with self._sending:  # whoever was sending on the old connection has failed by now
+        with self._sending, self._reading:  # whoever used the old connection has failed by now
             if old is not None:
                 old.close()
             socket = self._open()
@@ -424,8 +511,9 @@ class Stream:
             pause.cancel()
         socket, self._socket = self._socket, None
         if socket is not None:
-            with self._sending:
+            with self._sending, self._reading:
                 socket.close()
+        self._do_left()
         self._fail_pending(error)
         with self._changed:
             self._changed.notify_all()

@@ -1,6 +1,6 @@
 """A WebSocket client over one raw socket: binary messages, no extensions, TLS for https.
 
-One thread reads. One thread at a time writes (the caller sees to that); when that is the reader itself, it
+One thread at a time reads, and one at a time writes (the caller sees to that); when that is the same, it
 keeps reading while the peer does not take its bytes, so that two full pipes can never wait for each other.
 """
 
@@ -15,9 +15,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import BursaError, Unavailable, from_service
@@ -32,6 +30,10 @@ PROBE_AFTER, PROBE_EVERY, PROBES, UNANSWERED = 5, 2, 3, 10
 """Seconds without a byte after which the kernel asks whether the other side is there, how often it asks, and
 how many times; seconds without an answer after which it is not. What died without a sign is noticed
 by this; SILENCE is for a service that hangs."""
+
+LISTEN, IGNORE = (select.EPOLLIN, 0) if hasattr(select, "epoll") else (0, 0)
+CALL = LISTEN | (select.EPOLLOUT if LISTEN else 0)
+"""What `watch` may be set to: `wait` ends when something comes; it goes on; it ends at once."""
 
 _CHUNK = 256 << 10
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -48,7 +50,12 @@ class WebSocket:
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         self._sock = socket.create_connection((host, port), CONNECT_TIMEOUT)
         self._in = bytearray()
+        self._room = memoryview(bytearray(_CHUNK))  # received into, over and over
+        self._fills = 0
         self.owed: list[bytes] = []  # pongs to send
+        self.torn = False  # what was read may be lost, so that this connection is of no use any more
+        self.watch = select.epoll() if LISTEN else None  # of `wait`; None where there is no such thing
+        self._arrivals = select.poll()
         try:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _probe(self._sock)
@@ -57,8 +64,11 @@ class WebSocket:
             self._sock.settimeout(None)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE, 0))
+            self._arrivals.register(self._sock, select.POLLIN)
+            if self.watch is not None:
+                self.watch.register(self._sock, LISTEN)
         except BaseException:
-            self._sock.close()
+            self.close()
             raise
 
     def _shake_hands(self, host: str, path: str, token: str) -> None:
@@ -117,14 +127,29 @@ class WebSocket:
                 if final:
                     return b"".join(parts)
 
+    def has_frame(self) -> bool:
+        """Whether `receive` finds a frame that is here as a whole."""
+        start, size = self._measure()
+        return start > 0 and start + size <= len(self._in)
+
+    def has_large(self) -> bool:
+        """Whether `receive` finds the beginning of a large frame, and would wait for its end."""
+        return self._measure()[1] > _CHUNK and self._tls is None
+
+    def _measure(self) -> tuple[int, int]:
+        """Where the data of the first frame begin, and how many; zeros while its head is not whole."""
+        have = len(self._in)
+        size = self._in[1] if have >= 2 else 0
+        start = 2 if size < 126 else 4 if size == 126 else 10
+        if have < start:
+            return 0, 0
+        return start, size if start == 2 else int.from_bytes(self._in[2:start], "big")
+
     def _receive_frame(self) -> tuple[int, bool, bytes | bytearray]:
-        self._have(2)
-        first, size = self._in[0], self._in[1]
-        start = 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            self._have(start)
-            size = int.from_bytes(self._in[2:start], "big")
+        while not (measured := self._measure())[0]:
+            self._fill()
+        start, size = measured
+        first = self._in[0]
         if size > _CHUNK and self._tls is None:
             return first & 0x0F, bool(first & 0x80), self._receive_large(start, size)
         self._have(start + size)
@@ -141,25 +166,49 @@ class WebSocket:
         del self._in[: start + held]
         view = memoryview(data)
         while held < size:
-            held += self._received(self._sock.recv_into, view[held:])
+            held += self._received(view[held:])
         return data
 
     def _have(self, count: int) -> None:
         while len(self._in) < count:
             self._fill()
 
-    def _fill(self) -> None:
-        data = self._received(self._sock.recv, _CHUNK)
+    def _fill(self, flags: int = 0) -> None:
+        data = self._room[: self._received(self._room, flags)]
         self._in += data if self._tls is None else self._tls.decode(data)
 
-    def _received(self, receive: Callable[[Any], Any], room: int | memoryview) -> Any:
+    def _received(self, room: memoryview, flags: int = 0) -> int:
         try:
-            received = receive(room)
+            received = self._sock.recv_into(room, 0, flags)
         except BlockingIOError:
+            if flags:
+                return 0
             raise ConnectionError(f"nothing came for {SILENCE} s") from None
         if not received:
             raise ConnectionError("the service ended the connection")
+        self._fills += 1
         return received
+
+    def fill(self) -> None:
+        """Takes what has come since (only without `watch` it waits for something)."""
+        self._fill(0 if self.watch is None else socket.MSG_DONTWAIT)
+
+    def arrives(self, timeout: float) -> bool:
+        """Whether something comes within so many seconds. An interrupt of this loses nothing."""
+        return bool(self._arrivals.poll(max(0.0, timeout) * 1000))
+
+    def wait(self) -> bool:
+        """Waits as `watch` is set. True when it ended because somebody set it to CALL."""
+        if self.watch is None:
+            return False
+        fills = self._fills
+        events = self.watch.poll(SILENCE)
+        if not events and fills == self._fills:
+            raise ConnectionError(f"nothing came for {SILENCE} s")
+        return bool(events and events[0][1] & select.EPOLLOUT)
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
 
     def _write(self, data: bytes, reading: bool = False) -> None:
         if self._tls is not None:
@@ -191,6 +240,8 @@ class WebSocket:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        if self.watch is not None:
+            self.watch.close()
         self._sock.close()
 
 
@@ -249,7 +300,7 @@ class _Tls:
             self._tls.write(data)
             return self._outgoing.read()
 
-    def decode(self, data: bytes) -> bytes:
+    def decode(self, data: memoryview) -> bytes:
         parts = []
         with self._lock:
             self._incoming.write(data)
