@@ -69,11 +69,6 @@ def test_batches(fxc: FuncXClient) -> None:
 
 
 def test_what_comes_later_is_said(fxc: FuncXClient) -> None:
-    for ask in (lambda: fxc.register_container("x", "docker"), lambda: fxc.get_container("x", "docker")):
-        with pytest.raises(bursa.BursaError, match="not supported"):
-            ask()
-    with pytest.raises(bursa.BursaError, match="Containers"):
-        fxc.register_function(len, container_uuid="x")
     with pytest.warns(UserWarning, match="only you"):
         fxc.register_function(len, public=True)
 

@@ -319,8 +319,9 @@ def test_the_whole_funcx_client(fxc: FuncXClient, stack: Stack) -> None:
     assert [fxc.get_result(task) for task in mapped] == list(range(10))
     assert fxc.get_endpoint_status(stack.endpoint_id)["status"] == "online"
     assert [found["function_id"] for found in fxc.search_function("plus_for_funcx")] == [function]
-    with pytest.raises(bursa.BursaError, match="not supported"):
-        fxc.register_container("image", "docker")
+    container = fxc.register_container("python:3.11", "docker", name="py")
+    shown = {"container_uuid": container, "name": "py", "type": "docker", "location": "python:3.11"}
+    assert fxc.get_container(container, "docker") == shown
 
 
 def test_funcx_waits_then_says_pending_and_raises_the_users_error(fxc: FuncXClient, stack: Stack) -> None:

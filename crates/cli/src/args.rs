@@ -21,6 +21,7 @@ Use:
   run       Call a function of a Python file and print its result
   task      Look at and cancel tasks
   function  Look at registered functions
+  container Register containers, and look at them
   memo      Look at memoized results, and forget them
 
 Settings:
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// Look at registered functions
     #[command(subcommand)]
     Function(Function),
+    /// Register containers, and look at them
+    #[command(subcommand)]
+    Container(Container),
     /// Look at memoized results, and forget them
     #[command(subcommand)]
     Memo(Memo),
@@ -212,6 +216,9 @@ pub(crate) struct Run {
     /// Endpoint to run on [default: your only one]
     #[arg(long, value_name = "ID")]
     pub(crate) endpoint: Option<String>,
+    /// Container to run in, or `raw` for the endpoint's own environment
+    #[arg(long, value_name = "ID")]
+    pub(crate) container: Option<String>,
     /// Take the result of an equal call if there is one, and keep this one's for later calls
     #[arg(long)]
     pub(crate) memoize: bool,
@@ -281,6 +288,43 @@ pub(crate) enum Function {
     Delete {
         /// Its id
         function: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Container {
+    /// Register a container
+    Register {
+        /// docker, podman, apptainer, singularity, shifter, charliecloud, bwrap or custom
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// Where the image is: a name in a registry, or a path at the endpoint
+        location: String,
+        /// A name, for people
+        #[arg(long, default_value = "")]
+        name: String,
+        /// What is in it, for people
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List your containers
+    List {
+        /// Only those with this text in name, location or description
+        #[arg(long)]
+        search: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a container
+    Show {
+        /// Its id
+        container: String,
+    },
+    /// Delete a container; tasks already accepted still run in it
+    Delete {
+        /// Its id
+        container: String,
     },
 }
 

@@ -6,6 +6,7 @@
 //! whole world of them in one thread.
 
 pub mod config;
+pub mod container;
 pub mod executor;
 pub mod function;
 pub mod hub;

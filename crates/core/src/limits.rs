@@ -24,6 +24,8 @@ pub const HELD_BYTES: usize = 4 * KIB;
 pub const FUNCTION_BYTES: usize = 16 * MIB;
 /// Function name and description: for people, indexed.
 pub const NAME_BYTES: usize = 256;
+/// Where a container's image is: a name or a path. Each message repeats it once, and what an endpoint holds may have one each.
+pub const LOCATION_BYTES: usize = KIB;
 /// Free text such as a description.
 pub const TEXT_BYTES: usize = 16 * KIB;
 /// Tail of a task's stdout and stderr kept with its record.
@@ -61,7 +63,7 @@ pub const STREAM_SUBMITS: usize = 64;
 pub const STREAM_GROUPS: usize = 10_000;
 /// Rows waiting for the store beyond which the service takes nothing new in: a slow store slows its clients.
 pub const BACKLOG_ROWS: usize = 8 * BATCH_TASKS;
-/// Functions and endpoints whose owner is kept in memory, each; a full cache is emptied.
+/// Functions, containers and endpoints whose owner is kept in memory, each; a full cache is emptied.
 pub const CACHED_OWNERS: usize = 100_000;
 /// Tokens whose user is kept in memory; a full cache is emptied.
 pub const CACHED_TOKENS: usize = 10_000;

@@ -1,11 +1,13 @@
 //! Tasks: what a user asks for, the states a task passes through, and how it ends.
 
-use crate::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use crate::container::Container;
+use crate::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use crate::time::Wall;
 use crate::timings::Timings;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// What a user asked for, as the store keeps it. Nothing in it changes after the task was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct TaskSpec {
     /// Where to call it.
     pub endpoint: EndpointId,
     /// The container to call it in; `None` is the endpoint's own environment.
-    pub container: Option<ContainerId>,
+    pub container: Option<Arc<Container>>,
     /// The serialized arguments: opaque here.
     pub args: Args,
     /// Lost executions that had started and are run again.

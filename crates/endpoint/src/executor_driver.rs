@@ -8,6 +8,7 @@ use crate::package;
 use crate::proc::Identity;
 use crate::uplink::{News, Uplink};
 use crate::worker::{Pool, PoolSetup};
+use bursa_core::container::Container;
 use bursa_core::executor::{self, Action, Event, Executor};
 use bursa_core::id::ExecutorId;
 use bursa_core::limits;
@@ -177,8 +178,10 @@ impl Driver {
                     self.inbox.push(Event::LinkDown { why });
                 }
             }
-            // One user and no containers per endpoint process for now: every worker is of the same kind.
-            Action::Spawn { worker, .. } => self.pool.spawn(worker),
+            Action::Spawn { worker, container, .. } => match container.as_deref().map_or(Ok(()), can_run) {
+                Ok(()) => self.pool.spawn(worker),
+                Err(why) => self.inbox.push(Event::WorkerFailed { worker, why }),
+            },
             Action::Load { worker, hash, body } => self.pool.load(worker, hash, body),
             Action::Run { worker, task, attempt, hash, args, flush } => {
                 self.pool.run(worker, (task, attempt), hash, args, flush);
@@ -196,6 +199,15 @@ impl Driver {
         let manager = manager.ok_or("no manager has written its address yet")?;
         self.link.connect(&manager.address, &manager.public_key)
     }
+}
+
+/// Whether workers can be started in this container here.
+fn can_run(container: &Container) -> Result<(), String> {
+    let Container { container, kind, location } = container;
+    Err(format!(
+        "this endpoint cannot run containers of kind {kind} yet (container {container}, {location}); call the function \
+         without a container, or on another endpoint"
+    ))
 }
 
 /// Whether a machine's deadline has come.

@@ -6,8 +6,9 @@ use crate::command::{Command, ReplyTo};
 use crate::intake::{Admitted, Intake};
 use crate::metrics::{Gauges, Metrics};
 use crate::store::{Change, Changed, Error, Reader};
+use bursa_core::container::Container;
 use bursa_core::hub::{EndpointStatus, Explanation, Reply};
-use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::{TaskSpec, TaskState};
 use std::collections::HashMap;
@@ -37,11 +38,20 @@ pub(crate) struct About {
     pub(crate) zmq: String,
 }
 
-/// Owners (and hashes) of functions and endpoints, so that a submit reads no row for each of its tasks.
+/// Functions, containers and the owners of endpoints, so that a submit reads no row for each of its tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Callable {
-    functions: Mutex<HashMap<FunctionId, (i64, Hash)>>,
+    functions: Mutex<HashMap<FunctionId, KnownFunction>>,
+    containers: Mutex<HashMap<ContainerId, (i64, Arc<Container>)>>,
     endpoints: Mutex<HashMap<EndpointId, i64>>,
+}
+
+/// What a submit needs of a function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownFunction {
+    pub(crate) owner: i64,
+    pub(crate) hash: Hash,
+    pub(crate) container: Option<ContainerId>,
 }
 
 /// The driver is gone: the service stops.
@@ -79,13 +89,17 @@ impl Handle {
 
     /// Changes the registry; the inner error is why the store could not be written.
     pub(crate) async fn change(&self, change: Change) -> Result<Result<Changed, String>, Stopping> {
-        let function = match &change {
-            Change::DeleteFunction { function, .. } => Some(*function),
-            _ => None,
+        let (function, container) = match &change {
+            Change::DeleteFunction { function, .. } => (Some(*function), None),
+            Change::DeleteContainer { container, .. } => (None, Some(*container)),
+            _ => (None, None),
         };
         let changed = self.ask(|answer| Command::Change(change, answer)).await;
         if let Some(function) = function {
             lock(&self.callable.functions).remove(&function);
+        }
+        if let Some(container) = container {
+            lock(&self.callable.containers).remove(&container);
         }
         changed
     }
@@ -113,10 +127,23 @@ impl Handle {
         self.ask(Command::Gauges).await
     }
 
-    /// Owner and body of a function; `None`: there is none.
-    pub(crate) fn function(&self, function: &FunctionId) -> Result<Option<(i64, Hash)>, Error> {
+    /// A function; `None`: there is none.
+    pub(crate) fn function(&self, function: &FunctionId) -> Result<Option<KnownFunction>, Error> {
         cached(&self.callable.functions, function, || {
-            Ok(self.reader.function(function)?.map(|row| (row.user_no, row.hash)))
+            let known = self.reader.function(function)?;
+            let known = known.map(|row| KnownFunction {
+                owner: row.user_no,
+                hash: row.hash,
+                container: row.container,
+            });
+            Ok(known)
+        })
+    }
+
+    /// Owner of a container, and what tasks share of it; `None`: there is none.
+    pub(crate) fn container(&self, container: &ContainerId) -> Result<Option<(i64, Arc<Container>)>, Error> {
+        cached(&self.callable.containers, container, || {
+            Ok(self.reader.container(container)?.map(|row| (row.user_no, Arc::new(row.container))))
         })
     }
 
@@ -133,19 +160,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Reads and keeps under one lock: a deletion that follows finds what it must remove.
-fn cached<K: Eq + std::hash::Hash + Copy, V: Copy>(
+fn cached<K: Eq + std::hash::Hash + Copy, V: Clone>(
     cache: &Mutex<HashMap<K, V>>,
     key: &K,
     read: impl FnOnce() -> Result<Option<V>, Error>,
 ) -> Result<Option<V>, Error> {
     let mut cache = lock(cache);
     if let Some(value) = cache.get(key) {
-        return Ok(Some(*value));
+        return Ok(Some(value.clone()));
     }
     let Some(value) = read()? else { return Ok(None) };
     if cache.len() >= limits::CACHED_OWNERS {
         cache.clear();
     }
-    cache.insert(*key, value);
+    cache.insert(*key, value.clone());
     Ok(Some(value))
 }

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Client": "client",
+    "RAW": "containers",
     "Batch": "client",
     "Executor": "executor",
     "Function": "remote",
@@ -42,6 +43,7 @@ __all__ = [
     "Function",
     "Invalid",
     "NotFound",
+    "RAW",
     "Results",
     "SerializationError",
     "TaskCancelled",
@@ -57,6 +59,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .client import Batch, Client
+    from .containers import RAW
     from .errors import (
         BursaError,
         Conflict,

@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable, Union
 
 from .chunks import Inputs, Plan, fixed_size
 from .config import settings
+from .containers import Container, Containers
 from .errors import Invalid, NotFound, TaskPending, TooLarge, Unavailable
 from .future import TaskFuture
 from .ids import new_id, to_raw, to_text
@@ -70,7 +71,7 @@ class Client:
     def _reset(self) -> None:
         """Fresh connections; what a fork's child needs too."""
         self._rest = Rest(self.url, self._token)
-        self._registry = Registry(self._rest)
+        self._registry, self._containers = Registry(self._rest), Containers(self._rest)
         self._group = new_id()
         self._stream: Stream | None = None
         self._routes: dict[Any, tuple[Any, Route]] = {}
@@ -134,13 +135,16 @@ class Client:
         timeout: float | None = None,
         deadline: float | None = None,
         memoize: bool = False,
+        container: Container | None = None,
     ) -> TaskFuture:
         """Like `run`, with options: `timeout` bounds one execution, `deadline` the whole task (seconds).
 
         `memoize`: take the result of an equal call if there is one, and keep this one's for later calls;
         `future.memo` says which it was. docs/memoization.md says when that is right.
+        `container`: run it there; by default where the function says, or in the endpoint's own environment,
+        which is `bursa.RAW`.
         """
-        options = (retries, retry_on_error, timeout, deadline, memoize or None)
+        options = (retries, retry_on_error, timeout, deadline, memoize or None, container)
         payload = _arguments(tuple(args), kwargs or {}, memoize)
         return self._send(self._route(function, endpoint_id, options), payload)
 
@@ -157,6 +161,7 @@ class Client:
         timeout: float | None = None,
         deadline: float | None = None,
         memoize: bool = False,
+        container: Container | None = None,
         return_exceptions: bool = False,
         progress: bool | None = None,
     ) -> Results:
@@ -169,15 +174,18 @@ class Client:
         terminal and in a notebook. docs/map.md says what happens when items fail.
         """
         given = (iterable, *iterables)
-        calls = Calls(self, function, endpoint_id, (retries, retry_on_error, deadline, memoize or None))
+        options = (retries, retry_on_error, deadline, memoize or None, container)
+        calls = Calls(self, function, endpoint_id, options)
         bar = Bar(given, progress)
         size = fixed_size(1 if memoize and chunk == "auto" else chunk)
         plan = Plan(size, checked((None, None, timeout)).get("timeout"))
         return Results(calls, Inputs(given), plan, return_exceptions=return_exceptions, bar=bar)
 
-    def batch(self, endpoint_id: str | None = None, memoize: bool = False) -> Batch:
-        """Collects calls and submits them together; `memoize` as of `submit`."""
-        return Batch(self, endpoint_id, memoize)
+    def batch(
+        self, endpoint_id: str | None = None, memoize: bool = False, container: Container | None = None
+    ) -> Batch:
+        """Collects calls and submits them together; `memoize` and `container` as of `submit`."""
+        return Batch(self, endpoint_id, memoize, container)
 
     def _send(self, route: Route, args: bytes) -> TaskFuture:
         if len(args) > LIMIT:
@@ -199,7 +207,7 @@ class Client:
         return stream
 
     def _route(self, function: Callee, endpoint_id: str | None, options: tuple[Any, ...] = ()) -> Route:
-        if options and options[-1] and callable(function):
+        if options and options[4] and callable(function):
             # As it is now: with other globals it is another function, whose results are others.
             function = self._registry.of_function(function)
         key = (id(function), endpoint_id, options)
@@ -359,17 +367,25 @@ class Client:
         """
         return self._rest.delete("/memo", function_id=function_id, endpoint_id=endpoint_id)["removed"]
 
-    # Functions and endpoints
+    # Functions
 
     def register(
-        self, function: Callable[..., Any], name: str | None = None, description: str | None = None
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        description: str | None = None,
+        container: Container | None = None,
     ) -> str:
-        """Register a function; its id, for `run`. (`run` registers by itself what it is given.)"""
-        return self._registry.register(name or name_of(function), body_of(function), description)
+        """Register a function; its id, for `run`. (`run` registers by itself what it is given.)
+
+        `container`: where it is called unless a call says otherwise.
+        """
+        body = body_of(function)
+        return self._registry.register(name or name_of(function), body, description, container)
 
     def register_body(self, name: str, body: bytes, description: str | None = None) -> str:
         """Register a payload that was made elsewhere; its function id."""
-        return self._registry.register(name, body, description)
+        return self._registry.register(name, body, description, None)
 
     def functions(self, search: str | None = None) -> list[dict[str, Any]]:
         """Your functions, newest first; `search` matches name and description."""
@@ -378,6 +394,28 @@ class Client:
     def delete_function(self, function_id: str) -> None:
         """Tasks already accepted keep it."""
         self._rest.delete(f"/functions/{segment(function_id)}")
+
+    # Containers
+
+    def register_container(
+        self, location: str, type: str = "docker", name: str = "", description: str = ""
+    ) -> str:
+        """Register an image by its type and location, which never change; its id. See docs/containers.md."""
+        return self._containers.register(location, type, name, description)
+
+    def containers(self, search: str | None = None) -> list[dict[str, Any]]:
+        """Your containers, newest first; `search` matches name, location and description."""
+        return self._containers.list(search)
+
+    def container(self, container_id: Container) -> dict[str, Any]:
+        """What is known of a container."""
+        return self._containers.get(container_id)
+
+    def delete_container(self, container_id: Container) -> None:
+        """Tasks already accepted still run in it; later calls in it are refused."""
+        self._containers.delete(container_id)
+
+    # Endpoints
 
     def endpoints(self) -> list[dict[str, Any]]:
         """The endpoints that you may use."""
@@ -395,8 +433,15 @@ class Client:
 class Batch:
     """Calls that are submitted together. Arguments are taken as they are when they are added."""
 
-    def __init__(self, client: Client, endpoint_id: str | None = None, memoize: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        endpoint_id: str | None = None,
+        memoize: bool = False,
+        container: Container | None = None,
+    ) -> None:
         self._client, self._endpoint_id, self._memoize = client, endpoint_id, memoize
+        self._options = (None, None, None, None, memoize or None, container)
         self._calls: list[tuple[Route, bytes]] = []
 
     def __len__(self) -> int:
@@ -404,8 +449,7 @@ class Batch:
 
     def add(self, function: Callee, /, *args: Any, **kwargs: Any) -> None:
         """Add the call `function(*args, **kwargs)`."""
-        options = (None, None, None, None, True) if self._memoize else ()
-        route = self._client._route(function, self._endpoint_id, options)
+        route = self._client._route(function, self._endpoint_id, self._options)
         self._calls.append((route, _arguments(args, kwargs, self._memoize)))
 
     def submit(self) -> list[TaskFuture]:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterable, Iterator
 
 from .chunks import Inputs, Plan
 from .client import Client
+from .containers import Container
 from .future import TaskFuture
 from .map import Calls, Results
 
@@ -17,12 +18,19 @@ class Executor(concurrent.futures.Executor):
     """`submit`, `map` and `shutdown` as usual; also a context manager."""
 
     def __init__(
-        self, endpoint_id: str | None = None, client: Client | None = None, memoize: bool = False
+        self,
+        endpoint_id: str | None = None,
+        client: Client | None = None,
+        memoize: bool = False,
+        container: Container | None = None,
     ) -> None:
-        """Without `client` it makes its own, and closes it at shutdown. `memoize` as of `Client.submit`."""
+        """Without `client` it makes its own, and closes it at shutdown.
+
+        `memoize` and `container` as of `Client.submit`.
+        """
         self._own = client is None
         self._client = client if client is not None else Client()
-        self._endpoint_id, self._memoize = endpoint_id, memoize
+        self._endpoint_id, self._memoize, self._container = endpoint_id, memoize, container
         self._futures: list[TaskFuture] = []
         self._prune_at = 1024
         self._lock = threading.Lock()
@@ -32,7 +40,8 @@ class Executor(concurrent.futures.Executor):
         """Raises RuntimeError after `shutdown`."""
         if self._down:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future = self._client.submit(fn, args, kwargs, endpoint_id=self._endpoint_id, memoize=self._memoize)
+        where = {"endpoint_id": self._endpoint_id, "container": self._container}
+        future = self._client.submit(fn, args, kwargs, memoize=self._memoize, **where)
         self._note(future)
         return future
 
@@ -54,7 +63,7 @@ class Executor(concurrent.futures.Executor):
         if chunksize == 1:
             futures = [self.submit(fn, *args) for args in zip(*iterables)]
             return self._results(futures, None if timeout is None else time.monotonic() + timeout)
-        options = (None, None, None, self._memoize or None)
+        options = (None, None, None, self._memoize or None, self._container)
         calls = Calls(self._client, fn, self._endpoint_id, options, note=self._note)
         plan = Plan(chunksize, None)
         return _read(Results(calls, Inputs(iterables), plan, is_eager=True, timeout=timeout))

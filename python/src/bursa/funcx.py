@@ -6,7 +6,7 @@ import warnings
 from typing import Any, Callable, Iterable, NamedTuple, Sized
 
 from .client import Client
-from .errors import BursaError, Invalid
+from .errors import Invalid, NotFound
 from .future import TaskFuture
 from .ids import to_raw
 from .map import Results
@@ -48,14 +48,14 @@ class FuncXClient:
         group: str | None = None,
         searchable: bool = True,
     ) -> str:
-        """Register a function; its id. It is yours alone: sharing and containers come later."""
-        if container_uuid is not None:
-            raise _later("Containers")
+        """Register a function; its id. It is yours alone: sharing comes later."""
         if public or group is not None:
             warnings.warn(
                 "This release of Bursa shares no functions: only you can run this one.", stacklevel=2
             )
-        return self.client.register(function, name=function_name, description=description)
+        return self.client.register(
+            function, name=function_name, description=description, container=container_uuid
+        )
 
     def search_function(
         self, q: str, offset: int = 0, limit: int = 10, **ignored: Any
@@ -160,11 +160,26 @@ class FuncXClient:
         status = self.client.endpoint_status(endpoint_uuid)
         return {**status, "logs": [status]}
 
-    def register_container(self, *args: Any, **kwargs: Any) -> str:
-        raise _later("Containers")
+    def register_container(
+        self, location: str, container_type: str, name: str = "", description: str = ""
+    ) -> str:
+        """Register an image by its location and type; its id."""
+        return self.client.register_container(location, container_type, name, description)
 
-    def get_container(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        raise _later("Containers")
+    def get_container(self, container_uuid: str, container_type: str) -> dict[str, Any]:
+        """`container_uuid`, `name`, `type` and `location` of a container of this type."""
+        found = self.client.container(container_uuid)
+        if found["type"] != container_type.lower():
+            raise NotFound(
+                f"Container {container_uuid} is of type {found['type']}, not {container_type}; "
+                "ask for it by its own type."
+            )
+        return {
+            "container_uuid": found["container_id"],
+            "name": found["name"],
+            "type": found["type"],
+            "location": found["location"],
+        }
 
 
 class _Call(NamedTuple):
@@ -192,8 +207,3 @@ def _base(address: str | None) -> str | None:
     head, _, last = address.rstrip("/").rpartition("/")
     return head if last in ("v1", "v2", "v3") else address
 
-
-def _later(what: str) -> BursaError:
-    return BursaError(
-        f"{what} are not supported by this release of Bursa; leave them out.", code="unsupported"
-    )

@@ -39,14 +39,14 @@ class Calls:
         options: tuple[Any, ...] = (None, None, None, None),
         note: Callable[[TaskFuture], None] | None = None,
     ) -> None:
-        """`options`: retries, retry_on_error, deadline, memoize. `note` is shown every task."""
+        """`options`: retries, retry_on_error, deadline, memoize, container. `note` is shown every task."""
         self.client, self._function, self._endpoint_id = client, function, endpoint_id
         self._options, self._note = options, note
 
     def send(self, payload: bytes, timeout: float | None) -> TaskFuture:
         """Submit one task."""
-        retries, retry_on_error, deadline, memoize = self._options
-        options = (retries, retry_on_error, timeout, deadline, memoize)
+        retries, retry_on_error, deadline, memoize, container = self._options
+        options = (retries, retry_on_error, timeout, deadline, memoize, container)
         future = self.client._send(self.client._route(self._function, self._endpoint_id, options), payload)
         if self._note is not None:
             self._note(future)

@@ -6,9 +6,10 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+from .containers import checked_place
 from .errors import Invalid
 
-NAMES = ("retries", "retry_on_error", "timeout", "deadline", "memoize")
+NAMES = ("retries", "retry_on_error", "timeout", "deadline", "memoize", "container")
 MOST_RETRIES = 1_000
 
 
@@ -46,4 +47,5 @@ CHECKS = {
     "timeout": _seconds,
     "deadline": _seconds,
     "memoize": _flag,
+    "container": lambda name, value: checked_place(value),
 }

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from typing import Any, Callable
 
+from .containers import Container
 from .errors import SerializationError, TooLarge
 from .rest import Rest
 from .serialize import LIMIT, dumps_code
@@ -28,15 +29,19 @@ class Registry:
         digest = hashlib.blake2b(body, digest_size=32).digest()
         known = self._ids.get(digest)
         if known is None:
-            known = self.register(name_of(function), body, None)
+            known = self.register(name_of(function), body, None, None)
             if len(self._ids) >= BODIES:
                 self._ids.pop(next(iter(self._ids)))
             self._ids[digest] = known
         return known
 
-    def register(self, name: str, body: bytes, description: str | None) -> str:
+    def register(
+        self, name: str, body: bytes, description: str | None, container: Container | None
+    ) -> str:
         """Always a new registration; its id."""
         request = {"name": name, "body": body, "description": description, "python": PYTHON}
+        if container is not None:
+            request["container"] = str(container)
         return self._rest.post("/functions", request)["function_id"]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Callable, Generic, Iterable, TypeVar, overload
 
 from .client import Client
 from .config import Settings, settings
+from .containers import Container
 from .future import TaskFuture
 from .map import Results
 from .serialize import identity
@@ -35,10 +36,12 @@ class Function(Generic[F]):
         endpoint_id: str | None,
         client: Client | None,
         memoize: bool = False,
+        container: Container | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self._function, self._name = function, name
         self._endpoint_id, self._client, self._memoize = endpoint_id, client, memoize
+        self._container = container
         self._id: str | None = None
 
     def __reduce__(self) -> Any:
@@ -53,14 +56,19 @@ class Function(Generic[F]):
 
     def remote(self, *args: Any, **kwargs: Any) -> TaskFuture:
         """Run it on the endpoint; a future."""
-        return self._ready().submit(
-            self._callee(), args, kwargs, endpoint_id=self._endpoint_id, memoize=self._memoize
-        )
+        return self._ready().submit(self._callee(), args, kwargs, **self._options())
 
     def map(self, iterable: Iterable[Any], /, *iterables: Iterable[Any], **options: Any) -> Results:
         """Run it for each item; the results in order. `options` as of `Client.map`."""
-        options = {"endpoint_id": self._endpoint_id, "memoize": self._memoize, **options}
+        options = {**self._options(), **options}
         return self._ready().map(self._callee(), iterable, *iterables, **options)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "endpoint_id": self._endpoint_id,
+            "memoize": self._memoize,
+            "container": self._container,
+        }
 
     def _ready(self) -> Client:
         if self._client is None:
@@ -84,6 +92,7 @@ def function(
     endpoint_id: str | None = None,
     client: Client | None = None,
     memoize: bool = False,
+    container: Container | None = None,
 ) -> Callable[[F], Function[F]]: ...
 
 
@@ -94,11 +103,13 @@ def function(
     endpoint_id: str | None = None,
     client: Client | None = None,
     memoize: bool = False,
+    container: Container | None = None,
 ) -> Any:
     """`@function` or `@function(name=…, endpoint_id=…)`. Without `client`: one with the usual settings.
 
-    `memoize`: calls on the endpoint may have the results of equal ones (see `Client.submit`).
+    `memoize`: calls on the endpoint may have the results of equal ones; `container`: where they run (see
+    `Client.submit`).
     """
     if wrapped is None:
-        return lambda later: Function(later, name, endpoint_id, client, memoize)
-    return Function(wrapped, name, endpoint_id, client, memoize)
+        return lambda later: Function(later, name, endpoint_id, client, memoize, container)
+    return Function(wrapped, name, endpoint_id, client, memoize, container)

@@ -1,4 +1,4 @@
-"""`python -m bursa.run [--json] [--endpoint ID] [--memoize] FILE.py[::function] [ARGS…] [--name value…]`
+"""`python -m bursa.run [--json] [--endpoint ID] [--container ID] [--memoize] FILE.py[::function] [ARGS…] [--name value…]`
 
 Calls one function of a file on an endpoint. Exit code 0; 1 when the task failed; 2 for a wrong call;
 3, 4, 5 as `bursa --help` says.
@@ -30,13 +30,14 @@ LOOK = 0.5
 """Seconds that the service holds its answer about a live task, while somebody watches it."""
 
 USAGE = (
-    "usage: bursa run [--json] [--endpoint ID] [--memoize] FILE.py[::function] [ARGS...] [--name value...]"
+    "usage: bursa run [--json] [--endpoint ID] [--container ID] [--memoize] FILE.py[::function] [ARGS...] "
+    "[--name value...]"
 )
 
 
 def main(argv: list[str]) -> int:
     try:
-        as_json, endpoint, memoize, target, words = _options(argv)
+        as_json, options, target, words = _options(argv)
         path, _, name = target.partition("::")
         function = _choose(_load(path), name, path)
         args, kwargs = bind(function, words)
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         with Client() as client:
-            future = client.submit(function, args, kwargs, endpoint_id=endpoint, memoize=memoize)
+            future = client.submit(function, args, kwargs, **options)
             value = _wait(client, future)
     except Exception as error:  # the user's own, or ours
         _explain(error, as_json)
@@ -54,22 +55,24 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _options(argv: list[str]) -> tuple[bool, str | None, bool, str, list[str]]:
-    """(json?, endpoint, memoize?, FILE[::function], the rest)"""
-    as_json, endpoint, memoize, words = False, None, False, list(argv)
+def _options(argv: list[str]) -> tuple[bool, dict[str, Any], str, list[str]]:
+    """(json?, options of the call, FILE[::function], the rest)"""
+    as_json, options, words = False, {}, list(argv)
     while words and words[0].startswith("-"):
         option = words.pop(0)
         if option == "--json":
             as_json = True
         elif option == "--memoize":
-            memoize = True
+            options["memoize"] = True
         elif option == "--endpoint" and words:
-            endpoint = words.pop(0)
+            options["endpoint_id"] = words.pop(0)
+        elif option == "--container" and words:
+            options["container"] = words.pop(0)
         else:
             raise Usage(f"the option {option} is unknown or lacks its value here.\n{USAGE}")
     if not words:
         raise Usage(f"no file is given.\n{USAGE}")
-    return as_json, endpoint, memoize, words[0], words[1:]
+    return as_json, options, words[0], words[1:]
 
 
 def _load(path: str) -> ModuleType:

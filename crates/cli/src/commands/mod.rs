@@ -2,6 +2,7 @@
 
 mod backup;
 mod config;
+mod container;
 mod endpoint;
 mod function;
 mod memo;
@@ -29,6 +30,7 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Run(command) => run::run(&settings, json, &command),
         Command::Task(command) => task::run(&settings, json, &command),
         Command::Function(command) => function::run(&settings, json, &command),
+        Command::Container(command) => container::run(&settings, json, &command),
         Command::Memo(command) => memo::run(&settings, json, &command),
         Command::Token(command) => token::run(&settings, json, &command),
         Command::Config(command) => config::run(&settings, json, &command),

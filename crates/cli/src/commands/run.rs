@@ -19,6 +19,9 @@ pub(super) fn run(settings: &Settings, json: bool, command: &Run) -> anyhow::Res
     if let Some(endpoint) = &command.endpoint {
         python_command.args(["--endpoint", endpoint]);
     }
+    if let Some(container) = &command.container {
+        python_command.args(["--container", container]);
+    }
     if command.memoize {
         python_command.arg("--memoize");
     }

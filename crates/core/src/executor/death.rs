@@ -2,7 +2,7 @@
 
 use super::attempt::Open;
 use super::event::{Action, WorkerExit};
-use super::pool::{Call, Fate, Phase};
+use super::pool::{Call, Fate, Phase, Worker};
 use super::report::begun;
 use super::{Executor, Key, verdict};
 use crate::id::WorkerId;
@@ -21,7 +21,8 @@ struct Death {
 
 impl Executor {
     /// A worker could not be made. What waits in its lane waits for the next one; but where other workers can be made
-    /// and this lane has none, the fault is the lane's own, and what waits there ends with the reason.
+    /// and this lane has none, the fault is the lane's own, and what waits there ends with the reason. So is a container
+    /// in which no worker is ready: that says nothing of what other lanes can do.
     pub(super) fn worker_failed(&mut self, now: Mono, id: WorkerId, why: &str, out: &mut Vec<Action>) {
         let Some(worker) = self.pool.get(id).filter(|worker| worker.phase == Phase::Starting) else {
             self.ignored += 1;
@@ -32,15 +33,14 @@ impl Executor {
         self.lanes.leave(key, id);
         let lane = self.lanes.lane(key);
         lane.starting = lane.starting.saturating_sub(1);
-        let alone = self.pool.workers.values().all(|worker| worker.phase != Phase::Ready);
-        let orphaned = self.lanes.lane(key).workers.is_empty() && !alone;
+        let ready = |worker: &Worker| worker.phase == Phase::Ready;
+        let alone = !self.pool.workers.values().any(ready);
+        let unusable = key.container.is_some() && self.pool.of(key, ready).is_empty();
+        let orphaned = unusable || (lane.workers.is_empty() && !alone);
         out.push(Action::Log { text: format!("a worker could not be started: {why}") });
-        let rng = &mut self.rng;
-        let degraded = self.spawning.is_degraded();
-        self.spawning.failed(now, asked, key, why, |ms| rng.jitter(ms));
-        if self.spawning.is_degraded() && !degraded {
-            let text = "no more workers are started but a probe now and then, and no calls are taken";
-            out.push(Action::Log { text: format!("this executor is degraded: {text}") });
+        // A probe that is the only one must be followed by the next.
+        if !unusable || self.spawning.is_degraded() {
+            self.back_off(now, asked, key, why, out);
         }
         while orphaned
             && let Some(key) = self.lanes.get(key).and_then(|lane| lane.waiting.values().next().copied())

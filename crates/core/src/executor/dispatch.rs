@@ -19,7 +19,7 @@ impl Executor {
         let Some(open) = self.attempts.open_mut(key) else { return };
         open.place = Place::Lane;
         let (lane, arrival, expires) = (open.lane(), open.arrival, open.expires);
-        self.lanes.lane(lane).waiting.insert(arrival, key);
+        self.lanes.lane_in(lane, open.assign.container.as_ref()).waiting.insert(arrival, key);
         self.todo.insert(lane);
         self.attempts.look_at(expires);
     }
@@ -101,7 +101,7 @@ impl Executor {
         let lane = self.lanes.lane(key);
         lane.workers.push(worker);
         lane.starting += 1;
-        out.push(Action::Spawn { worker, user: key.user, container: key.container });
+        out.push(Action::Spawn { worker, user: key.user, container: lane.container.clone() });
     }
 
     /// Puts one more call behind those of a busy worker, but leaves what the starting workers will take.

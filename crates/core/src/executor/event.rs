@@ -1,8 +1,10 @@
 //! What the executor is told and what it asks for: its whole surface towards its driver.
 
-use crate::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
+use crate::container::Container;
+use crate::id::{Hash, TaskId, UserId, WorkerId};
 use crate::wire::{Attempt, Message};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// How a worker process ended, as the system said it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -156,7 +158,7 @@ pub enum Action {
         /// For whom.
         user: UserId,
         /// In which container.
-        container: Option<ContainerId>,
+        container: Option<Arc<Container>>,
     },
     /// Give a worker a body.
     Load {

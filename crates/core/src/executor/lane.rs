@@ -1,8 +1,10 @@
 //! Lanes: what waits for a worker, by user and container. Workers are never shared between lanes.
 
 use super::attempt::Key;
+use crate::container::Container;
 use crate::id::{ContainerId, UserId, WorkerId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Whose work, in which container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +21,8 @@ impl LaneKey {
 /// One lane.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
+    /// What its workers run in: that of its key.
+    pub(super) container: Option<Arc<Container>>,
     /// By arrival: an attempt that comes back from a dead worker's pipe is again where it was.
     pub(super) waiting: BTreeMap<u64, Key>,
     /// Its workers, starting ones too, leaving ones not.
@@ -45,6 +49,15 @@ impl Lanes {
 
     pub(super) fn lane(&mut self, key: LaneKey) -> &mut Lane {
         self.0.entry(key).or_default()
+    }
+
+    /// The lane, and what its workers are to run in.
+    pub(super) fn lane_in(&mut self, key: LaneKey, container: Option<&Arc<Container>>) -> &mut Lane {
+        let lane = self.lane(key);
+        if lane.container.is_none() {
+            lane.container = container.cloned();
+        }
+        lane
     }
 
     /// Takes the attempt that has waited longest.

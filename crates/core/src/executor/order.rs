@@ -118,8 +118,8 @@ impl Executor {
 
     fn assign(&mut self, now: Mono, assign: Box<Assign>) {
         let key = Key { task: assign.task, attempt: assign.attempt };
-        let lane = LaneKey { user: assign.user, container: assign.container };
-        let hash = assign.hash;
+        let lane = LaneKey { user: assign.user, container: assign.container_id() };
+        let (hash, container) = (assign.hash, assign.container.clone());
         let no_room = self.drain.is_some() || self.attempts.open() >= 2 * self.credit();
         if no_room && self.attempts.get(key).is_none() {
             return self.uplink.say(Item::Result(verdict::ended(key, Outcome::Returned, Begun::No, None)));
@@ -129,7 +129,7 @@ impl Executor {
             return;
         };
         if self.bodies.pin(hash, key) {
-            self.lanes.lane(lane).waiting.insert(arrival, key);
+            self.lanes.lane_in(lane, container.as_ref()).waiting.insert(arrival, key);
             self.todo.insert(lane);
         } else if let Some(open) = self.attempts.open_mut(key) {
             open.place = Place::Body;

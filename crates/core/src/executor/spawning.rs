@@ -73,6 +73,23 @@ impl Spawning {
 }
 
 impl Executor {
+    /// A worker could not be made, and nobody knows that it is its lane's own fault.
+    pub(super) fn back_off(
+        &mut self,
+        now: Mono,
+        asked: Mono,
+        key: LaneKey,
+        why: &str,
+        out: &mut Vec<Action>,
+    ) {
+        let (rng, degraded) = (&mut self.rng, self.spawning.is_degraded());
+        self.spawning.failed(now, asked, key, why, |ms| rng.jitter(ms));
+        if self.spawning.is_degraded() && !degraded {
+            let text = "no more workers are started but a probe now and then, and no calls are taken";
+            out.push(Action::Log { text: format!("this executor is degraded: {text}") });
+        }
+    }
+
     /// The back-off is over: all may make workers again, or one probe does while degraded.
     pub(super) fn tick_spawning(&mut self, now: Mono, out: &mut Vec<Action>) {
         if !self.spawning.retry(now) {
@@ -83,7 +100,10 @@ impl Executor {
         }
         let waits = self.lanes.with_work().filter(|lane| !self.has_worker(*lane));
         let first = waits.min_by_key(|lane| self.lanes.get(*lane).and_then(Lane::first));
-        let Some(lane) = first.or(self.spawning.last.as_ref().map(|(lane, _)| *lane)) else { return };
+        // A container's lane may be gone, and with it what it is started from.
+        let last = self.spawning.last.as_ref().map(|(lane, _)| *lane);
+        let last = last.map(|lane| if lane.container.is_some() { LaneKey::SPARE } else { lane });
+        let Some(lane) = first.or(last) else { return };
         if self.may_start(now) && self.pool.workers.len() < self.config.workers as usize {
             self.make_worker(now, lane, out);
         } else {

@@ -3,16 +3,16 @@
 use super::event::{Action, Counter};
 use super::slab::Slot;
 use super::task::{Phase, Place};
-use super::{Cx, Hub};
+use super::{Cx, Hub, failure};
 use crate::limits;
-use crate::task::Args;
-use crate::wire::{Assign, Attempt, Blob, Item};
+use crate::task::{Args, TaskState};
+use crate::wire::{Assign, Attempt, Blob, Item, version};
 
 /// What became of the head of the queue.
 enum Step {
     /// It was said, and takes this many bytes.
     Said(usize),
-    /// It waits for the store; the next one may go.
+    /// It waits for the store, or ended; the next one may go.
     Waits,
 }
 
@@ -73,6 +73,10 @@ impl Hub {
         let state = &mut self.endpoints[index];
         let Some(link) = state.link.as_deref_mut() else { return Step::Waits };
         let task = &mut self.tasks[slot];
+        if task.container.is_some() && link.proto < version::CONTAINERS {
+            self.end_with(slot, TaskState::Failed, failure::no_containers(), cx);
+            return Step::Waits;
+        }
         let mut size = 0;
         // F35: the body goes before the first attempt that needs it.
         if !link.knows(&task.hash) {
@@ -103,7 +107,7 @@ impl Hub {
             attempt: task.attempt,
             user: task.user,
             hash: task.hash,
-            container: task.container,
+            container: task.container.clone(),
             args: Blob::Here(args),
             ttl_ms: task.deadline.since(cx.now.mono),
             timeout_ms: task.timeout_ms(),

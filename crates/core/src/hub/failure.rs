@@ -209,6 +209,15 @@ pub(super) fn body_gone() -> Failure {
     )
 }
 
+/// It would not run where its user wants it to.
+pub(super) fn no_containers() -> Failure {
+    Failure::new(
+        FailureCode::EnvironmentFailed,
+        "the endpoint's software is older than this service's and knows no containers; update it there, then submit \
+         the task again",
+    )
+}
+
 pub(super) fn args_gone() -> Failure {
     Failure::new(
         FailureCode::LoadFailed,

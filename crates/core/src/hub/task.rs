@@ -6,13 +6,15 @@ use super::event::{Recovered, Token};
 use super::lease::Lease;
 use super::queue::Links;
 use super::retry::Charges;
-use crate::id::{ContainerId, Hash, TaskId, UserId};
+use crate::container::Container;
+use crate::id::{Hash, TaskId, UserId};
 use crate::limits;
 use crate::task::{Args, Failure, TaskSpec};
 use crate::time::{Fine, Mono, Now};
 use crate::timings::Timings;
 use crate::wire::Attempt;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// What the hub is doing with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub(super) struct Task {
     pub(super) id: TaskId,
     pub(super) user: UserId,
     pub(super) hash: Hash,
-    pub(super) container: Option<ContainerId>,
+    pub(super) container: Option<Arc<Container>>,
     pub(super) args: Args,
     /// Index of its endpoint.
     pub(super) endpoint: u32,
@@ -103,7 +105,7 @@ impl Task {
             id: spec.task,
             user: spec.user,
             hash: spec.hash,
-            container: spec.container,
+            container: spec.container.clone(),
             args,
             endpoint,
             phase: Phase::Accepting,
@@ -190,6 +192,7 @@ impl Task {
     /// Gives its memory back.
     pub(super) fn clear(&mut self) {
         self.args = Args::Stored(0);
+        self.container = None;
         self.token = Token(0);
         self.lease = None;
         self.last_loss = None;

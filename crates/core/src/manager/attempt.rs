@@ -152,7 +152,7 @@ impl Book {
         let key = (assign.task, assign.attempt);
         if let hash_map::Entry::Vacant(vacant) = self.entries.entry(key) {
             let expires = now.after(assign.ttl_ms);
-            self.queues.entry(assign.container).or_default().push_back(key);
+            self.queues.entry(assign.container_id()).or_default().push_back(key);
             vacant.insert(Entry::new(Place::Waiting(assign), expires, self.clock));
         }
     }
@@ -325,7 +325,7 @@ impl Book {
         }
         match assign.take() {
             Some(assign) if keep => {
-                self.queues.entry(assign.container).or_default().push_front(key);
+                self.queues.entry(assign.container_id()).or_default().push_front(key);
                 let expires = entry.expires;
                 self.put(key, Place::Waiting(assign));
                 if let Some(entry) = self.entries.get_mut(&key) {

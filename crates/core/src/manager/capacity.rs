@@ -7,7 +7,7 @@ use super::route::{Seat, plan};
 use crate::id::{ContainerId, ExecutorId};
 use crate::limits;
 use crate::time::Mono;
-use crate::wire::{Capacity, Item, Warm};
+use crate::wire::{Capacity, Item, Warm, version};
 use std::collections::BTreeMap;
 
 /// Time of work that may queue per slot of one executor among several: longer than a round trip to it.
@@ -88,6 +88,9 @@ impl Manager {
 
     fn seat(&self, executor: &ExecutorId, container: Option<ContainerId>, peers: usize) -> Seat {
         let Some(exec) = self.executors.get(executor) else { return Seat::default() };
+        if container.is_some() && exec.proto < version::CONTAINERS {
+            return Seat::default();
+        }
         let open = self.book.open_at(executor);
         let slots = exec.capacity.slots_total as usize;
         let credit = exec.capacity.credit_tasks as usize;

@@ -31,6 +31,8 @@ pub(super) struct Exec {
     pub(super) capacity: Capacity,
     /// Bodies it has in this session (F35).
     pub(super) known: Known,
+    /// The wire version spoken with it.
+    pub(super) proto: u8,
 }
 
 impl Exec {
@@ -149,6 +151,7 @@ impl Manager {
             connection,
             capacity: Capacity::default(),
             known: Known::default(),
+            proto: version::OLDEST,
         });
         if let Some(old) = exec.conn().filter(|old| *old != conn) {
             out.push(Action::Close { conn: old });

@@ -94,6 +94,7 @@ impl Manager {
     ) -> Result<(), Option<ResetReason>> {
         let Some(exec) = self.executors.get_mut(&executor) else { return Err(None) };
         let Link::Opening { held, have, since, .. } = &mut exec.link else { return Err(None) };
+        exec.proto = version::agree(page.proto_min, page.proto_max).ok_or(Some(ResetReason::Protocol))?;
         *since = now;
         held.extend(page.held);
         have.extend(page.have_functions);
@@ -119,7 +120,7 @@ impl Manager {
         exec.link = Link::Up { conn, session };
         exec.known = Known::from_hello(have);
         exec.say(Item::Welcome {
-            proto: version::VERSION,
+            proto: exec.proto,
             epoch: self.config.generation,
             heartbeat_ms: self.config.heartbeat_ms,
             threshold_ms: self.config.threshold_ms,

@@ -2,12 +2,14 @@
 
 use super::shape::{Call, Calls};
 use super::{Due, Note, Pid, Us, World};
+use crate::container::{Container, ContainerKind};
 use crate::hub::{Event, Reply, RequestId, Submit};
 use crate::id::{ContainerId, FunctionId, GroupId, TaskId, UserId};
 use crate::task::{Args, TaskSpec};
 use crate::time::Wall;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a request asked for.
 #[derive(Debug, Clone)]
@@ -111,7 +113,7 @@ impl World {
             function: FunctionId::from_bytes([1; 16]),
             hash,
             endpoint: self.endpoints[endpoint].id,
-            container: (self.rng.below(5) == 0).then_some(ContainerId::from_bytes([2; 16])),
+            container: (self.rng.below(5) == 0).then(image),
             args: Args::Here(Call::bytes(&task, call.args_len)),
             retries: call.retries,
             retry_on_error: call.retry_on_error,
@@ -253,4 +255,10 @@ impl World {
             self.ask(Asked::Delete(index));
         }
     }
+}
+
+/// The one container of these worlds.
+fn image() -> Arc<Container> {
+    let (container, kind) = (ContainerId::from_bytes([2; 16]), ContainerKind::Docker);
+    Arc::new(Container { container, kind, location: "python:3".to_owned() })
 }

@@ -2,16 +2,18 @@
 //! `short` instead.
 
 use super::blob::Blob;
+use crate::container::Container;
 use crate::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
 use crate::limits;
 use crate::task::{Begun, Failure, Outcome};
 use crate::timings::Timings;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The head of each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope {
-    /// Wire version of the writer.
+    /// The oldest wire version whose readers understand the message.
     pub v: u8,
     /// The session: random, chosen by the connector.
     pub sid: u64,
@@ -196,13 +198,21 @@ pub struct Assign {
     /// The function's body.
     pub hash: Hash,
     /// Where to run it.
-    pub container: Option<ContainerId>,
+    pub container: Option<Arc<Container>>,
     /// The serialized arguments.
     pub args: Blob,
     /// Time left until its deadline.
     pub ttl_ms: u64,
     /// Longest run.
     pub timeout_ms: Option<u64>,
+}
+
+impl Assign {
+    /// The container it runs in; `None` is the endpoint's own environment.
+    #[must_use]
+    pub fn container_id(&self) -> Option<ContainerId> {
+        self.container.as_ref().map(|container| container.container)
+    }
 }
 
 /// How an attempt ended; kept by its owner until `Ack` (F20).
@@ -396,6 +406,7 @@ impl Item {
             + match self {
                 Self::Hello(hello) => hello.held.len() * HOLDING + hello.have_functions.len() * HASH,
                 Self::Held(held) => held.held.len() * HOLDING,
+                Self::Assign(assign) => assign.container.as_ref().map_or(0, |image| image.location.len()),
                 Self::Result(done) => {
                     let texts = |failure: &Failure| {
                         failure.message.len() + failure.traceback.as_ref().map_or(0, String::len)

@@ -33,6 +33,17 @@ pub(super) fn put_bin(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// A text of at most 65,535 bytes.
+pub(super) fn put_str(out: &mut Vec<u8>, text: &str) {
+    let len = (text.len() as u64).to_be_bytes();
+    match text.len() {
+        0..32 => out.push(0xa0 | len[7]),
+        32..0x100 => out.extend_from_slice(&[0xd9, len[7]]),
+        _ => put(out, 0xda, &len[6..]),
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
 /// The head of a list.
 pub(super) fn put_list(out: &mut Vec<u8>, fields: usize) {
     let len = (fields as u64).to_be_bytes();
@@ -106,6 +117,16 @@ impl<'a> Reader<'a> {
             _ => return problem("not bytes where they are expected"),
         };
         self.take(len)
+    }
+
+    pub(super) fn str(&mut self) -> Result<&'a str, Problem> {
+        let len = match self.byte()? {
+            head @ 0xa0..0xc0 => usize::from(head & 0x1f),
+            0xd9 => self.size(1)?,
+            0xda => self.size(2)?,
+            _ => return problem("not a text where one is expected"),
+        };
+        str::from_utf8(self.take(len)?).or_else(|_| problem("a text that is not UTF-8"))
     }
 
     /// Exactly `N` bytes: an id or a hash.

@@ -81,7 +81,7 @@ impl Session {
     /// A message that ends a session of which this side knows nothing (F2).
     #[must_use]
     pub fn stray_reset(sid: u64, reason: ResetReason) -> Message {
-        let envelope = Envelope { v: version::VERSION, sid, seq: 0, ack: 0 };
+        let envelope = Envelope { v: version::OLDEST, sid, seq: 0, ack: 0 };
         Message { envelope, items: vec![Item::Reset { reason }] }
     }
 
@@ -263,7 +263,7 @@ impl Session {
     fn message(&mut self, now: Mono, seq: u64, items: Vec<Item>) -> Message {
         self.ack_sent = self.next_in;
         self.last_sent = now;
-        Message { envelope: Envelope { v: version::VERSION, sid: self.sid, seq, ack: self.next_in }, items }
+        Message { envelope: Envelope { v: version::OLDEST, sid: self.sid, seq, ack: self.next_in }, items }
     }
 
     /// A `Ping`: outside the window, repeating the last `seq`.

@@ -5,11 +5,15 @@
 
 use super::blob::Blob;
 use super::message::{Assign, Attempt, Done, Item};
-use super::msgpack::{Problem, Reader, put_bin, put_list, put_nil, put_uint};
+use super::msgpack::{List, Problem, Reader, put_bin, put_list, put_nil, put_str, put_uint};
+use crate::container::{Container, ContainerKind};
 use crate::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
+use crate::limits;
 use crate::shelf::Shelf;
 use crate::task::{Begun, Outcome};
 use crate::timings::Timings;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const ASSIGN: u64 = 0;
 const RESULT: u64 = 1;
@@ -19,10 +23,13 @@ const STARTED: u64 = 3;
 /// By their numbers on the wire, which are those of their declaration, as those of `Outcome::ALL` are.
 const BEGUN: [Begun; 3] = [Begun::Yes, Begun::No, Begun::Unknown];
 
-/// What the last `Assign` of a message said and the next one need not repeat: most tasks in a row are calls of one
-/// function by one user.
+/// What the `Assign`s of a message said and later ones need not repeat: most tasks in a row are calls of one function by
+/// one user, and few containers are used by many.
 #[derive(Debug, Default)]
-pub(super) struct Before(Option<(UserId, Hash)>);
+pub(super) struct Before {
+    last: Option<(UserId, Hash)>,
+    containers: BTreeMap<ContainerId, Arc<Container>>,
+}
 
 /// Writes `item`, short or named. An error is a bug.
 pub(super) fn write(
@@ -55,8 +62,11 @@ fn head(out: &mut Vec<u8>, fields: usize, kind: u64, task: &TaskId, attempt: Att
 
 fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
     let this = Some((assign.user, assign.hash));
-    let repeats = std::mem::replace(&mut before.0, this) == this;
-    let fields = match (&assign.container, assign.timeout_ms) {
+    let repeats = std::mem::replace(&mut before.last, this) == this;
+    let container = assign.container.as_ref();
+    let unknown = container.filter(|new| !before.containers.contains_key(&new.container));
+    let fields = match (container, assign.timeout_ms) {
+        _ if unknown.is_some() => 11,
         (_, Some(_)) => 9,
         (Some(_), None) => 8,
         (None, None) if repeats => 5,
@@ -70,10 +80,17 @@ fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
         put_some(out, (!repeats).then_some(assign.hash.0.as_slice()));
     }
     if fields > 7 {
-        put_some(out, assign.container.as_ref().map(|id| id.as_bytes().as_slice()));
+        put_some(out, container.map(|named| named.container.as_bytes().as_slice()));
     }
-    if let Some(timeout_ms) = assign.timeout_ms {
-        put_uint(out, timeout_ms);
+    match assign.timeout_ms {
+        Some(timeout_ms) => put_uint(out, timeout_ms),
+        None if fields > 8 => put_nil(out),
+        None => {}
+    }
+    if let Some(new) = unknown {
+        put_uint(out, new.kind as u64);
+        put_str(out, &new.location);
+        before.containers.insert(new.container, Arc::clone(new));
     }
 }
 
@@ -131,13 +148,14 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
             let hash = list.may()?.map(Reader::id).transpose()?.map(Hash);
             let container = list.may()?.map(Reader::id).transpose()?.map(ContainerId::from_bytes);
             let timeout_ms = list.may()?.map(Reader::uint).transpose()?;
-            let last = before.0;
+            let container = container.map(|id| read_container(&mut list, id, before)).transpose()?;
+            let last = before.last;
             let (Some(user), Some(hash)) =
                 (user.or(last.map(|(user, _)| user)), hash.or(last.map(|(_, hash)| hash)))
             else {
                 return Err("an assignment without user or function".to_owned());
             };
-            before.0 = Some((user, hash));
+            before.last = Some((user, hash));
             Item::Assign(Box::new(Assign { task, attempt, user, hash, container, args, ttl_ms, timeout_ms }))
         }
         RESULT => Item::Result(Box::new(Done {
@@ -161,9 +179,31 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
     Ok(item)
 }
 
+/// The container of an `Assign`: its kind and location are said once in a message.
+fn read_container(
+    list: &mut List<'_, '_>,
+    container: ContainerId,
+    before: &mut Before,
+) -> Result<Arc<Container>, Problem> {
+    let Some(kind) = list.may()? else {
+        let known = before.containers.get(&container);
+        return known.cloned().ok_or_else(|| "an assignment in a container that nobody described".to_owned());
+    };
+    let kind = numbered(&ContainerKind::ALL, kind)?;
+    let location = list.must()?.str()?;
+    if location.len() > limits::LOCATION_BYTES {
+        return Err(format!("the location of a container has {} bytes", location.len()));
+    }
+    let named = Arc::new(Container { container, kind, location: location.to_owned() });
+    before.containers.insert(container, Arc::clone(&named));
+    Ok(named)
+}
+
 fn numbered<T: Copy>(all: &[T], reader: &mut Reader<'_>) -> Result<T, Problem> {
     let number = reader.small()? as usize;
-    all.get(number).copied().ok_or_else(|| format!("{number} is no outcome, nor a word for whether it began"))
+    all.get(number)
+        .copied()
+        .ok_or_else(|| format!("{number} is no outcome, kind, nor word for whether it began"))
 }
 
 fn read_blob(reader: &mut Reader<'_>, shelf: &mut Shelf) -> Result<Blob, Problem> {

@@ -1,10 +1,11 @@
 //! Workers: made on demand, warm, never shared between users, retired; prefetch; capacity (F25, F29).
 
-use crate::rig::{Rig, assign, config, load, run, spawn, user};
+use crate::rig::{Rig, config, load, run, spawn, spawn_in_container};
+use crate::words::image;
 use bursa_core::executor::{Action, Event, Signal, WorkerExit};
-use bursa_core::id::{ContainerId, WorkerId};
+use bursa_core::id::WorkerId;
 use bursa_core::limits;
-use bursa_core::wire::{Assign, Item, Warm};
+use bursa_core::wire::Warm;
 
 fn retire(worker: u32) -> Action {
     Action::Retire { worker: WorkerId(worker) }
@@ -115,10 +116,9 @@ fn a_worker_whose_work_is_gone_when_it_is_ready_makes_room() {
 #[test]
 fn containers_are_lanes_too() {
     let mut rig = Rig::warm(2, 1_000);
-    let container = Some(ContainerId::from_bytes([3; 16]));
-    let actions = rig.say([Item::Assign(Box::new(Assign { container, ..assign(1) }))]);
-    assert_eq!(actions, [Action::Spawn { worker: WorkerId(2), user: user(1), container }]);
+    assert_eq!(rig.assign_in_container([1]), [spawn_in_container(2, 1)]);
     rig.ready(2);
+    let container = Some(image().container);
     let warm = rig.capacity().unwrap().warm.clone();
     assert_eq!(warm, [Warm { container: None, warm: 1, free: 1 }, Warm { container, warm: 1, free: 0 }]);
 }

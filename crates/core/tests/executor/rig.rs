@@ -1,5 +1,6 @@
 //! An executor with a manager's session at its other end.
 
+use crate::words::image;
 use bursa_core::executor::{Action, Config, Event, Executor, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{ExecutorId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::limits;
@@ -102,6 +103,10 @@ pub(crate) fn spawn(worker: u32, of: u8) -> Action {
     Action::Spawn { worker: WorkerId(worker), user: user(of), container: None }
 }
 
+pub(crate) fn spawn_in_container(worker: u32, of: u8) -> Action {
+    Action::Spawn { worker: WorkerId(worker), user: user(of), container: Some(image()) }
+}
+
 pub(crate) fn signalled(signal: i32) -> WorkerExit {
     WorkerExit { signal: Some(signal), maxrss_kb: 300 * 1024, ..WorkerExit::default() }
 }
@@ -180,6 +185,12 @@ impl Rig {
     pub(crate) fn say(&mut self, items: impl IntoIterator<Item = Item>) -> Vec<Action> {
         let events = self.messages(items).into_iter().map(|message| Event::FromManager { message }).collect();
         self.round(events)
+    }
+
+    /// Assigns calls of user 1 in the container.
+    pub(crate) fn assign_in_container(&mut self, numbers: impl IntoIterator<Item = u64>) -> Vec<Action> {
+        let assign = |n| Assign { container: Some(image()), ..assign(n) };
+        self.say(numbers.into_iter().map(|n| Item::Assign(Box::new(assign(n)))))
     }
 
     pub(crate) fn messages(&mut self, items: impl IntoIterator<Item = Item>) -> Vec<Message> {

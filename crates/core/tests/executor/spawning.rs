@@ -1,6 +1,6 @@
 //! Workers that cannot be made: who waits, whose fault it is, and the guard against a runaway of them.
 
-use crate::rig::{Rig, load, run, spawn};
+use crate::rig::{Rig, load, run, spawn, spawn_in_container};
 use bursa_core::executor::{Action, Event, WorkerExit};
 use bursa_core::id::WorkerId;
 use bursa_core::limits;
@@ -33,6 +33,38 @@ fn what_waits_for_a_worker_that_cannot_be_made_waits_for_the_next() {
     assert_eq!(rig.pass(200), [spawn(2, 1)]);
     assert_eq!(rig.ready(2), [load(2), run(2, 1, true)]);
     assert_eq!(rig.capacity().unwrap().degraded, None);
+}
+
+#[test]
+fn a_container_that_cannot_be_started_fails_its_own_calls_and_holds_up_nobody() {
+    let mut rig = Rig::up(3);
+    assert_eq!(rig.assign_in_container([1, 2]), [spawn_in_container(1, 1), spawn_in_container(2, 1)]);
+    fail(&mut rig, 1);
+    let failed = |n| (n, Outcome::Environment, Begun::No, Some(FailureCode::EnvironmentFailed));
+    assert_eq!(rig.results(), [failed(1), failed(2)], "nobody waits for the second to fail too");
+    fail(&mut rig, 2);
+    for (n, worker) in (3..).zip(3..3 + 2 * limits::RUNAWAY) {
+        assert_eq!(rig.assign_in_container([n]), [spawn_in_container(worker, 1)], "without a back-off");
+        fail(&mut rig, worker);
+        assert_eq!(rig.results(), [failed(n)]);
+    }
+    let next = 3 + 2 * limits::RUNAWAY;
+    assert_eq!(rig.assign([100]), [spawn(next, 1)], "others are not concerned");
+    assert!(rig.capacity().is_none_or(|capacity| capacity.degraded.is_none()));
+}
+
+#[test]
+fn where_a_container_has_a_worker_another_that_fails_is_tried_again_later() {
+    let mut rig = Rig::up(2);
+    rig.assign_in_container([1]);
+    rig.ready(1);
+    rig.done(1, 1, 60_000_000);
+    rig.results();
+    rig.assign_in_container([2]);
+    assert_eq!(rig.assign_in_container([3]), [spawn_in_container(2, 1)]);
+    assert_eq!(fail(&mut rig, 2).len(), 1, "a line in the log");
+    assert_eq!(rig.results(), []);
+    assert_eq!(rig.pass(200), [spawn_in_container(3, 1)]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Anything that a peer may say, of few tasks, so that what it says often concerns what is there.
 
 use super::tape::Tape;
+use bursa_core::container::{Container, ContainerKind};
 use bursa_core::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
@@ -9,6 +10,7 @@ use bursa_core::wire::{
     RefusedReason, ResetReason, Stage, Warm,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The few names that a fuzzed peer knows.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +121,7 @@ impl Names {
             attempt,
             user: UserId::from_bytes([3 + u8::from(tape.one_in(4)); 16]),
             hash: self.hash(tape),
-            container: tape.one_in(4).then_some(ContainerId::from_bytes([2; 16])),
+            container: tape.one_in(4).then(image),
             args: Self::blob(tape),
             ttl_ms: tape.pick(&[100_000, 100_000, 0, 50, u64::MAX]),
             timeout_ms: tape.pick(&[None, None, Some(0), Some(50), Some(u64::MAX)]),
@@ -175,4 +177,10 @@ impl Names {
             n => Blob::Here(Bytes::from(vec![1; n as usize])),
         }
     }
+}
+
+/// The one container there is.
+pub(crate) fn image() -> Arc<Container> {
+    let (container, kind) = (ContainerId::from_bytes([2; 16]), ContainerKind::Docker);
+    Arc::new(Container { container, kind, location: "python:3".to_owned() })
 }

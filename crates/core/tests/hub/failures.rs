@@ -1,10 +1,11 @@
 //! Every kind of failure: where it was, which execution it was, and one sentence that ends with what to do next.
 
 use crate::rig::*;
+use crate::words::image;
 use bursa_core::hub::Event;
 use bursa_core::limits;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome, TaskSpec};
-use bursa_core::wire::{Blob, Item};
+use bursa_core::wire::{Blob, Hello, Item, version};
 
 /// A task that allows no loss.
 fn fragile(n: u32) -> TaskSpec {
@@ -27,6 +28,27 @@ fn reported(outcome: Outcome, begun: Begun, code: Option<FailureCode>) -> Failur
         sent = assigns(&rig.hear(&mut peer));
     }
     rig.store.failure(1)
+}
+
+#[test]
+fn an_endpoint_that_knows_no_containers_gets_no_call_for_one() {
+    let mut rig = Rig::new();
+    let words = Hello { proto_max: version::CONTAINERS - 1, ..hello(1, 1, 1) };
+    let mut peer = rig.connect(words);
+    let contained = TaskSpec { container: Some(image()), ..spec(1) };
+    let sent = rig.run(&mut peer, vec![contained, spec(2)]);
+    assert_eq!(sent.iter().map(|assign| assign.task).collect::<Vec<_>>(), [task(2)]);
+    let failure = rig.store.failure(1);
+    assert_eq!(failure.code, FailureCode::EnvironmentFailed);
+    assert!(failure.message.contains("knows no containers; update it"), "{}", failure.message);
+}
+
+#[test]
+fn a_call_travels_with_its_container() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let sent = rig.run(&mut peer, vec![TaskSpec { container: Some(image()), ..spec(1) }]);
+    assert_eq!(sent[0].container, Some(image()));
 }
 
 /// The hub's own failure of a task that waits.

@@ -2,9 +2,9 @@
 
 use crate::rig::{BODY, Mgr, Rig, assigns, endpoint, hello, spec, task};
 use crate::tape::Tape;
-use crate::words::Names;
+use crate::words::{Names, image};
 use bursa_core::hub::{Action, Answer, Event, Token};
-use bursa_core::id::{ContainerId, Hash, ManagerId};
+use bursa_core::id::{Hash, ManagerId};
 use bursa_core::limits;
 use bursa_core::task::{Args, TaskSpec, TaskState};
 use bursa_core::time::{Mono, Wall};
@@ -31,7 +31,7 @@ fn some_spec(tape: &mut Tape<'_>) -> TaskSpec {
     TaskSpec {
         endpoint: endpoint(tape.pick(&[1, 1, 1, 2, 3])),
         hash: names().hash(tape),
-        container: tape.one_in(4).then_some(ContainerId::from_bytes([2; 16])),
+        container: tape.one_in(4).then(image),
         args: Args::Here(Bytes::from(vec![1; tape.pick(&[9, 0, 5_000, 300_000])])),
         retries: tape.pick(&[1, 0, 3]),
         retry_on_error: tape.pick(&[0, 0, 2]),

@@ -10,7 +10,7 @@ use bursa_core::task::{Args, Begun, Ending, Failure, Outcome, TaskSpec, TaskStat
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
-    Assign, Attempt, Blob, Capacity, Done, Held, Hello, Holding, Item, Message, Peer, Session, Stage,
+    Assign, Attempt, Blob, Capacity, Done, Held, Hello, Holding, Item, Message, Peer, Session, Stage, version,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -429,8 +429,8 @@ pub(crate) fn capacity(credit: u32) -> Capacity {
 
 pub(crate) fn hello(generation: u64, manager: u8, connection: u64) -> Hello {
     Hello {
-        proto_min: 2,
-        proto_max: 2,
+        proto_min: version::OLDEST,
+        proto_max: version::VERSION,
         software: "bursa test".into(),
         peer: Peer::Manager {
             endpoint: endpoint(1),

@@ -1,11 +1,12 @@
 //! One test per rule about links: sessions, refusals, the adoption window, blocks.
 
-use crate::rig::{Rig, assign, capacity, config, executor_hello, holding, results, x};
+use crate::rig::{Rig, assign, assigned, capacity, config, executor_hello, holding, results, x};
+use crate::words::image;
 use bursa_core::id::ConnId;
 use bursa_core::limits;
 use bursa_core::manager::{Action, Config, Event, ExitReason};
 use bursa_core::time::Mono;
-use bursa_core::wire::{Held, Item, Peer, RefusedReason, ResetReason, Session, Stage};
+use bursa_core::wire::{Assign, Held, Item, Peer, RefusedReason, ResetReason, Session, Stage, version};
 
 fn refused(reason: RefusedReason, is_final: bool, live: bool) -> Item {
     Item::Refused { reason, is_final, text: "no".into(), other_host: None, seen_generation: 12, live }
@@ -54,6 +55,26 @@ fn timers_a_new_socket_after_five_seconds_without_welcome_with_back_off() {
     for (wait, base) in waits.iter().zip([200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]) {
         assert!((base * 4 / 5..=base * 6 / 5 + 1).contains(wait), "{waits:?}");
     }
+}
+
+#[test]
+fn an_executor_that_knows_no_containers_gets_no_call_for_one() {
+    let mut rig = Rig::up(config());
+    for (of, newest) in [(x(1), version::CONTAINERS - 1), (x(2), version::CONTAINERS)] {
+        let hello = executor_hello(of, 1, Vec::new(), capacity(10, 2));
+        let Item::Hello(mut words) = hello else { unreachable!() };
+        words.proto_max = newest;
+        rig.greets(of, Item::Hello(words));
+        let heard = rig.heard(of);
+        assert!(matches!(heard[..], [Item::Welcome { proto, .. }] if proto == newest), "{heard:?}");
+    }
+    let call = |n| {
+        let Item::Assign(assign) = assign(n, 1) else { unreachable!() };
+        Item::Assign(Box::new(Assign { container: Some(image()), ..*assign }))
+    };
+    rig.hub_says(vec![call(1), call(2), call(3), call(4)]);
+    assert_eq!(assigned(&rig.heard(x(1))), []);
+    assert_eq!(assigned(&rig.heard(x(2))), [(1, 1), (2, 1), (3, 1), (4, 1)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
-    Assign, Attempt, Blob, Capacity, Done, Hello, Holding, Item, Message, Peer, Session, Stage,
+    Assign, Attempt, Blob, Capacity, Done, Hello, Holding, Item, Message, Peer, Session, Stage, version,
 };
 use std::collections::BTreeMap;
 
@@ -265,12 +265,17 @@ impl Rig {
         held: Vec<Holding>,
         capacity: Capacity,
     ) -> ConnId {
+        self.greets(executor, executor_hello(executor, connection, held, capacity))
+    }
+
+    /// A new session of `executor` with these first words.
+    pub(crate) fn greets(&mut self, executor: ExecutorId, hello: Item) -> ConnId {
         self.conns += 1;
         let conn = ConnId(self.conns);
         let session = Session::new(1_000 + self.conns, Mono(self.ms));
         let fake = FakeExecutor { conn, session, heard: Vec::new() };
         self.executors.insert(executor, fake);
-        self.executor_says(executor, vec![executor_hello(executor, connection, held, capacity)]);
+        self.executor_says(executor, vec![hello]);
         conn
     }
 
@@ -341,8 +346,8 @@ pub(crate) fn executor_hello(
     capacity: Capacity,
 ) -> Item {
     Item::Hello(Box::new(Hello {
-        proto_min: 2,
-        proto_max: 2,
+        proto_min: version::OLDEST,
+        proto_max: version::VERSION,
         software: "bursa test".into(),
         peer: Peer::Executor { executor },
         connection,

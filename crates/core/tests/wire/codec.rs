@@ -1,12 +1,14 @@
 //! Frames: round trips, foreign fields, large payloads, and garbage that must never panic.
 
 use crate::samples;
-use bursa_core::id::UserId;
+use bursa_core::container::Container;
+use bursa_core::id::{ContainerId, UserId};
 use bursa_core::limits;
 use bursa_core::task::Outcome;
 use bursa_core::wire::{Assign, Attempt, Blob, DecodeError, Item, Session, decode, encode};
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 #[test]
 fn every_item_comes_back_as_it_went() {
@@ -53,12 +55,9 @@ fn fields_of_a_later_version_are_skipped() {
 
 #[test]
 fn assignments_in_a_row_name_user_and_function_once() {
-    let samples = samples::all();
-    let (_, message) = samples.iter().find(|(name, _)| *name == "assign").unwrap();
-    let Item::Assign(assign) = &message.items[0] else { panic!("{message:?}") };
     let plain = |n| {
         let task = samples::task(n);
-        Assign { task, container: None, timeout_ms: None, ..(**assign).clone() }
+        Assign { task, container: None, timeout_ms: None, ..samples::assign() }
     };
     let stranger = Assign { user: UserId::from_bytes([1; 16]), ..plain(3) };
     let items =
@@ -69,6 +68,45 @@ fn assignments_in_a_row_name_user_and_function_once() {
     assert_eq!(decode(&encode(message.clone()).unwrap()), Ok(message));
     let bare = [&[0x91, 0x95, 0, 0xc4, 16][..], &[1; 16], &[9, 0xc4, 0, 7]].concat();
     assert_eq!(decode(&raw(&bare)), Err(DecodeError::Items("an assignment without user or function".into())));
+}
+
+#[test]
+fn a_container_is_described_once_in_a_message_and_shared() {
+    let plain = Assign { container: None, timeout_ms: None, ..samples::assign() };
+    let other = Container { container: ContainerId::from_bytes([8; 16]), ..(*samples::image()).clone() };
+    let in_one = |image: &Arc<Container>| Assign { container: Some(Arc::clone(image)), ..plain.clone() };
+    let (image, other) = (samples::image(), Arc::new(other));
+    let assigns = [in_one(&image), in_one(&other), plain.clone(), in_one(&image), in_one(&other)];
+    let items = assigns.map(|assign| Item::Assign(Box::new(assign)));
+    let frames = encode(samples::message(items.to_vec())).unwrap();
+    let described = frames[1].windows(image.location.len()).filter(|part| *part == image.location.as_bytes());
+    assert_eq!(described.count(), 2);
+    let decoded = decode(&frames).unwrap().items;
+    assert_eq!(decoded, items);
+    let of = |n: usize| match &decoded[n] {
+        Item::Assign(assign) => assign.container.as_ref().unwrap(),
+        item => panic!("{item:?}"),
+    };
+    assert!(Arc::ptr_eq(of(0), of(3)) && Arc::ptr_eq(of(1), of(4)));
+}
+
+#[test]
+fn a_container_that_cannot_be_is_refused() {
+    let head = [&[0x91, 0x9b, 0, 0xc4, 16][..], &[1; 16], &[9, 0xc4, 0, 7]].concat();
+    let ids = [&[0xc4, 16][..], &[1; 16], &[0xc4, 32], &[2; 32], &[0xc4, 16], &[3; 16], &[0xc0]].concat();
+    let with = |tail: &[u8]| decode(&raw(&[&head[..], &ids, tail].concat()));
+    assert!(with(&[1, 0xa1, b'x']).is_ok());
+    let long = [&[1, 0xda, 0x04, 0x01][..], &[b'x'; limits::LOCATION_BYTES + 1]].concat();
+    for (tail, why) in [
+        (&[8, 0xa1, b'x'][..], "8 is no outcome"),
+        (&[1, 0xa1, 0xff], "a text that is not UTF-8"),
+        (&[1, 7], "not a text"),
+        (&[0xc0, 0xc0], "a container that nobody described"),
+        (&long, "has 1025 bytes"),
+    ] {
+        let said = with(tail).unwrap_err().to_string();
+        assert!(said.contains(why), "{said}");
+    }
 }
 
 #[test]

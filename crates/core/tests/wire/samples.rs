@@ -1,5 +1,6 @@
 //! One message of each item kind, with every field set to something of its own.
 
+use bursa_core::container::{Container, ContainerKind};
 use bursa_core::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
@@ -8,6 +9,7 @@ use bursa_core::wire::{
     RefusedReason, ResetReason, Stage, Warm,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 pub(crate) fn task(n: u8) -> TaskId {
     TaskId::from_bytes([n; 16])
@@ -94,17 +96,22 @@ fn failure() -> Failure {
     }
 }
 
-fn assign() -> Item {
-    Item::Assign(Box::new(Assign {
+pub(crate) fn image() -> Arc<Container> {
+    let (container, kind) = (ContainerId::from_bytes([9; 16]), ContainerKind::Podman);
+    Arc::new(Container { container, kind, location: "docker.io/library/python:3.11".into() })
+}
+
+pub(crate) fn assign() -> Assign {
+    Assign {
         task: task(1),
         attempt: Attempt::new(2, 7),
         user: UserId::from_bytes([6; 16]),
         hash: Hash([5; 32]),
-        container: Some(ContainerId::from_bytes([9; 16])),
+        container: Some(image()),
         args: blob(b"p\0\0args"),
         ttl_ms: 1_209_600_000,
         timeout_ms: Some(60_000),
-    }))
+    }
 }
 
 /// By the name of their golden file.
@@ -144,7 +151,12 @@ pub(crate) fn all() -> Vec<(&'static str, Message)> {
         ("reset", vec![Item::Reset { reason: ResetReason::UnknownSession }]),
         ("held", vec![Item::Held(Held { held: holdings(), complete: true, accounted: false })]),
         ("capacity", vec![Item::Capacity(capacity()), Item::Capacity(Capacity::default())]),
-        ("assign", vec![assign()]),
+        (
+            "assign",
+            [assign(), assign(), Assign { container: None, ..assign() }]
+                .map(|assign| Item::Assign(Box::new(assign)))
+                .into(),
+        ),
         ("started", vec![Item::Started { task: task(1), attempt, worker: WorkerId(70_000) }]),
         ("result", vec![done(Outcome::Success, None), done(Outcome::Died, Some(Box::new(failure())))]),
         ("ack", vec![Item::Ack { task: task(1), attempt, outcome: Outcome::Success }]),

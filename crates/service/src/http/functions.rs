@@ -5,8 +5,8 @@ use super::body::{Format, Input};
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, PathId, User};
 use super::types::{Function, Functions, NewFunction, Registered};
-use super::value::{Text, Time};
-use super::{changed, memo, page};
+use super::value::{Place, Text, Time};
+use super::{changed, memo, page, submit};
 use crate::store::{Change, Changed, FunctionRow, MemoFilter};
 use crate::{clock, policy};
 use axum::extract::State;
@@ -40,9 +40,14 @@ pub(crate) async fn register(
     if body.len() > limits::FUNCTION_BYTES {
         return Err(ApiError::too_large("the function's body", body.len(), limits::FUNCTION_BYTES, "bytes"));
     }
+    let container = match new.container {
+        Some(Place::In(id)) => Some(submit::named(&app, &user, &id)?.container),
+        Some(Place::Raw) | None => None,
+    };
     let (function, hash) = (FunctionId::from_bytes(clock::new_id()?), Hash::of(&body));
     let (user_no, now, name) = (user.no, clock::wall(), new.name);
-    let change = Change::AddFunction { function, user_no, name, description, python, hash, body, now };
+    let change =
+        Change::AddFunction { function, user_no, name, description, python, hash, body, container, now };
     changed(&app, change).await?;
     Ok(format.answer(StatusCode::CREATED, &Registered { function_id: Text(function), hash: Text(hash) }))
 }
@@ -83,6 +88,7 @@ fn shown(row: FunctionRow) -> Function {
         python: row.python,
         hash: Text(row.hash),
         size: row.size,
+        container: row.container.map(Text),
         registered_at: Time(row.registered),
     }
 }

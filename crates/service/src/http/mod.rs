@@ -5,6 +5,7 @@
 
 mod about;
 mod body;
+mod containers;
 mod endpoints;
 mod error;
 mod explain;
@@ -94,6 +95,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(functions::register, functions::list))
         .routes(routes!(functions::get, functions::delete))
         .routes(routes!(functions::body))
+        .routes(routes!(containers::register, containers::list))
+        .routes(routes!(containers::get, containers::delete))
         .routes(routes!(endpoints::register, endpoints::list))
         .routes(routes!(endpoints::get, endpoints::delete))
         .routes(routes!(endpoints::status))

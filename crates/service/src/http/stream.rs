@@ -177,6 +177,7 @@ fn specs(
             timeout: call.timeout,
             deadline: call.deadline,
             memoize: call.memoize.unwrap_or_default(),
+            container: call.container,
         };
         let target = batch.target(call.function, call.endpoint, options)?;
         let (ids, rest) = call.tasks.as_chunks::<16>();

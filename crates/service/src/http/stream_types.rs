@@ -1,6 +1,7 @@
 //! Messages of the stream (docs/protocol.md §3): msgpack maps with a `type`; ids are 16 raw bytes.
 
 use super::error::ErrorDetail;
+use super::value::Place;
 use bursa_core::id::{EndpointId, FunctionId, GroupId};
 use bursa_core::task::Failure;
 use serde::ser::SerializeMap as _;
@@ -36,6 +37,7 @@ pub(super) struct Call<'a> {
     pub(super) timeout: Option<f64>,
     pub(super) deadline: Option<f64>,
     pub(super) memoize: Option<bool>,
+    pub(super) container: Option<Place>,
 }
 
 /// What the service says.

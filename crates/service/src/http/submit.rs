@@ -2,17 +2,21 @@
 
 use super::App;
 use super::error::ApiError;
+use super::value::Place;
 use crate::intake::Admitted;
 use crate::store::UserRow;
 use crate::{clock, policy};
+use axum::http::StatusCode;
+use bursa_core::container::Container;
 use bursa_core::hub::{Counter, Reply, Whose};
-use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::task::{Args, TaskSpec};
 use bursa_core::time::Wall;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
+use std::sync::Arc;
 
 /// What all calls of one function on one endpoint share.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -22,6 +26,7 @@ pub(super) struct Options {
     pub(super) timeout: Option<f64>,
     pub(super) deadline: Option<f64>,
     pub(super) memoize: bool,
+    pub(super) container: Option<Place>,
 }
 
 /// A submit being put together.
@@ -36,11 +41,12 @@ pub(super) struct Batch<'a> {
 }
 
 /// What is the same for each task of a call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     function: FunctionId,
     endpoint: EndpointId,
     hash: Hash,
+    container: Option<Arc<Container>>,
     retries: u32,
     retry_on_error: u32,
     timeout_ms: Option<u64>,
@@ -73,10 +79,10 @@ impl<'a> Batch<'a> {
         options: Options,
     ) -> Result<Target, ApiError> {
         let found = self.app.handle.function(&function)?;
-        let found = found.filter(|(owner, _)| policy::may_see(self.user, *owner));
-        let (function_owner, hash) = found.ok_or_else(|| ApiError::not_found("function", function))?;
+        let found = found.filter(|found| policy::may_see(self.user, found.owner));
+        let found = found.ok_or_else(|| ApiError::not_found("function", function))?;
         let owner = self.app.handle.endpoint(&endpoint)?;
-        let allowed = owner.is_some_and(|owner| policy::may_call(self.user, function_owner, owner));
+        let allowed = owner.is_some_and(|owner| policy::may_call(self.user, found.owner, owner));
         if !allowed {
             return Err(ApiError::not_found("endpoint", endpoint));
         }
@@ -84,13 +90,40 @@ impl<'a> Batch<'a> {
         Ok(Target {
             function,
             endpoint,
-            hash,
+            hash: found.hash,
+            container: self.place(function, found.container, options.container)?,
             retries: retries("retries", options.retries, limits::DEFAULT_RETRIES)?,
             retry_on_error: retries("retry_on_error", options.retry_on_error, 0)?,
             timeout_ms: milliseconds("timeout", options.timeout, limits::DEADLINE_MS)?,
             deadline: Wall(self.now.0 + deadline.unwrap_or(limits::DEFAULT_DEADLINE_MS)),
             memoize: options.memoize,
         })
+    }
+
+    /// What the call says wins over what its function says.
+    fn place(
+        &self,
+        function: FunctionId,
+        default: Option<ContainerId>,
+        asked: Option<Place>,
+    ) -> Result<Option<Arc<Container>>, ApiError> {
+        match (asked, default) {
+            (Some(Place::Raw), _) | (None, None) => Ok(None),
+            (Some(Place::In(asked)), _) => named(self.app, self.user, &asked).map(Some),
+            (None, Some(default)) => {
+                let found = named(self.app, self.user, &default);
+                let gone = |error: ApiError| match error.status {
+                    StatusCode::NOT_FOUND => ApiError {
+                        why: format!("it was deleted, and function {function} is called in it"),
+                        next: "call it in another container or with container='raw', or register it anew"
+                            .into(),
+                        ..error
+                    },
+                    _ => error,
+                };
+                found.map(Some).map_err(gone)
+            }
+        }
     }
 
     /// Adds one task.
@@ -115,7 +148,7 @@ impl<'a> Batch<'a> {
             function: target.function,
             hash: target.hash,
             endpoint: target.endpoint,
-            container: None,
+            container: target.container.clone(),
             args: Args::Here(args),
             retries: target.retries,
             retry_on_error: target.retry_on_error,
@@ -138,6 +171,12 @@ impl<'a> Batch<'a> {
         }
         Ok(self.tasks)
     }
+}
+
+/// A container that the user may use.
+pub(super) fn named(app: &App, user: &UserRow, id: &ContainerId) -> Result<Arc<Container>, ApiError> {
+    let found = app.handle.container(id)?.filter(|(owner, _)| policy::may_see(user, *owner));
+    found.map(|(_, container)| container).ok_or_else(|| ApiError::not_found("container", id))
 }
 
 fn retries(field: &str, asked: Option<u32>, default: u32) -> Result<u32, ApiError> {

@@ -47,16 +47,17 @@ pub(crate) async fn submit(
             timeout: task.timeout,
             deadline: task.deadline,
             memoize: task.memoize.unwrap_or_default(),
+            container: task.container,
         };
         let key = (task.function_id, task.endpoint_id, options);
-        let target = match last {
+        let target = match last.take() {
             Some((known, target)) if known == key => target,
             _ => batch.target(task.function_id, task.endpoint_id, options)?,
         };
-        last = Some((key, target));
         let id = task.task_id.or_else(|| made.pop().map(TaskId::from_bytes));
         let id = id.ok_or_else(|| ApiError::internal("ids ran out"))?;
         batch.push(&target, id, task.args.0)?;
+        last = Some((key, target));
     }
     let tasks = batch.finish()?;
     let task_ids = tasks.iter().map(|spec| Text(spec.task)).collect();
@@ -208,6 +209,7 @@ pub(super) fn shown(row: &TaskRow, state: TaskState) -> Task {
         group_id: Text(row.group),
         function_id: Text(row.function),
         endpoint_id: Text(row.endpoint),
+        container: row.container.map(Text),
         state,
         submitted_at: Time(row.submitted),
         ended_at: row.ended.map(Time),

@@ -1,7 +1,7 @@
 //! The bodies of the REST API: what the OpenAPI document shows.
 
 use super::timings::TaskTimings;
-use super::value::{Data, Text, Time};
+use super::value::{Data, Place, Text, Time};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::wire::Warm;
@@ -46,6 +46,9 @@ pub(crate) struct NewFunction {
     pub(crate) description: Option<String>,
     /// `major.minor` of the Python that serialized it.
     pub(crate) python: Option<String>,
+    /// The container it is called in unless a call says otherwise; absent or `raw`: the endpoint's own environment.
+    #[schema(value_type = Option<String>)]
+    pub(crate) container: Option<Place>,
 }
 
 /// A registered function.
@@ -71,6 +74,10 @@ pub(crate) struct Function {
     pub(crate) hash: Text<Hash>,
     /// Bytes of the body.
     pub(crate) size: u64,
+    /// The container it is called in unless a call says otherwise; absent: the endpoint's own environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) container: Option<Text<ContainerId>>,
     #[schema(value_type = String, format = DateTime)]
     pub(crate) registered_at: Time,
 }
@@ -79,6 +86,50 @@ pub(crate) struct Function {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Functions {
     pub(crate) functions: Vec<Function>,
+    /// `after` for the next page; null when there is none.
+    pub(crate) next: Option<String>,
+}
+
+/// A container to register.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewContainer {
+    /// `docker`, `podman`, `apptainer`, `singularity`, `shifter`, `charliecloud`, `bwrap` or `custom`.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// Where the image is: a name in a registry, or a path at the endpoint.
+    pub(crate) location: String,
+    /// For people.
+    pub(crate) name: Option<String>,
+    /// What is in it, for people.
+    pub(crate) description: Option<String>,
+}
+
+/// A registered container's id.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ContainerMade {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) container_id: Text<ContainerId>,
+}
+
+/// A container.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ShownContainer {
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) container_id: Text<ContainerId>,
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    pub(crate) location: String,
+    pub(crate) description: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) registered_at: Time,
+}
+
+/// A page of containers, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Containers {
+    pub(crate) containers: Vec<ShownContainer>,
     /// `after` for the next page; null when there is none.
     pub(crate) next: Option<String>,
 }
@@ -209,6 +260,9 @@ pub(crate) struct NewTask {
     pub(crate) deadline: Option<f64>,
     /// The result of an equal call of yours may be this one's, and this one's that of later ones; default false.
     pub(crate) memoize: Option<bool>,
+    /// The container to call it in, or `raw` for the endpoint's own environment; default: what the function says.
+    #[schema(value_type = Option<String>)]
+    pub(crate) container: Option<Place>,
 }
 
 /// Accepted: on disk.
@@ -268,6 +322,10 @@ pub(crate) struct Task {
     pub(crate) function_id: Text<FunctionId>,
     #[schema(value_type = String, format = "uuid")]
     pub(crate) endpoint_id: Text<EndpointId>,
+    /// The container it is called in; absent: the endpoint's own environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) container: Option<Text<ContainerId>>,
     /// `received`, `waiting-for-ep`, `waiting-for-nodes`, `waiting-for-launch`, `running`, `success`, `failed` or
     /// `cancelled`.
     #[schema(value_type = String)]

@@ -1,8 +1,9 @@
-//! Values inside bodies: ids as text, bytes as base64 or `bin`, times.
+//! Values inside bodies: ids as text, bytes as base64 or `bin`, times, places.
 
 use crate::clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bursa_core::id::ContainerId;
 use bursa_core::time::Wall;
 use bytes::Bytes;
 use serde::de::{Error, Visitor};
@@ -64,5 +65,43 @@ impl Visitor<'_> for Base64 {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Bytes, E> {
         STANDARD.decode(text).map(Bytes::from).map_err(|error| E::custom(format!("not base64: {error}")))
+    }
+}
+
+/// Where a call is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the endpoint's own environment.
+    Raw,
+    /// In this container.
+    In(ContainerId),
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PlaceVisitor)
+    }
+}
+
+struct PlaceVisitor;
+
+impl Visitor<'_> for PlaceVisitor {
+    type Value = Place;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the id of a container, or `raw`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Place, E> {
+        if ["raw", "none"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
+            return Ok(Place::Raw);
+        }
+        let named = text.parse().map(Place::In);
+        named.map_err(|error| E::custom(format!("{error}, or 'raw' for the endpoint's own environment")))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Place, E> {
+        let id = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
+        Ok(Place::In(ContainerId::from_bytes(id)))
     }
 }

@@ -196,7 +196,7 @@ impl<'c> Accepts<'c> {
                 && blob(1)? == Some(spec.group.as_bytes().as_slice())
                 && blob(2)? == Some(spec.function.as_bytes().as_slice())
                 && blob(3)? == Some(spec.endpoint.as_bytes().as_slice())
-                && blob(4)? == spec.container.as_ref().map(|id| id.as_bytes().as_slice())
+                && blob(4)? == spec.container.as_ref().map(|named| named.container.as_bytes().as_slice())
                 && row.get::<_, u32>(5)? == spec.retries
                 && row.get::<_, u32>(6)? == spec.retry_on_error
                 && row.get::<_, Option<i64>>(7)? == spec.timeout_ms.map(u64::cast_signed)
@@ -243,7 +243,7 @@ pub(super) fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite:
     binder.put(spec.group.as_bytes().as_slice())?;
     binder.put(spec.function.as_bytes().as_slice())?;
     binder.put(spec.endpoint.as_bytes().as_slice())?;
-    binder.put(spec.container.as_ref().map(|id| id.as_bytes().as_slice()))?;
+    binder.put(spec.container.as_ref().map(|named| named.container.as_bytes().as_slice()))?;
     binder.put(spec.retries)?;
     binder.put(spec.retry_on_error)?;
     binder.put(spec.timeout_ms.map(u64::cast_signed))?;

@@ -1,10 +1,11 @@
-//! Changes of the registry: functions, endpoints, tokens.
+//! Changes of the registry: functions, containers, endpoints, tokens.
 
 use super::Error;
 use super::memo::Memo;
 use super::payload::Payloads;
 use super::rows::{Added, Change, Changed};
-use bursa_core::id::{EndpointId, FunctionId, Hash};
+use bursa_core::container::Container;
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash};
 use bursa_core::limits;
 use bursa_core::time::Wall;
 use bytes::Bytes;
@@ -17,10 +18,19 @@ pub(super) fn apply(
     change: &Change,
 ) -> Result<Changed, Error> {
     match change {
-        Change::AddFunction { function, user_no, name, description, python, hash, body, now } => {
+        Change::AddFunction { function, user_no, name, description, python, hash, body, container, now } => {
             add_body(conn, payloads, hash, body)?;
             let texts = [name.as_str(), description, python];
-            add_function(conn, function, *user_no, texts, (hash, body.len()), *now)
+            add_function(conn, function, *user_no, texts, (hash, body.len()), container.as_ref(), *now)
+        }
+        Change::AddContainer { container, user_no, name, description, now } => {
+            add_container(conn, container, *user_no, [name, description], *now)
+        }
+        Change::DeleteContainer { container, user_no } => {
+            let sql =
+                "UPDATE containers SET deleted = 1 WHERE container = ?1 AND user_no = ?2 AND deleted = 0";
+            let changed = conn.execute(sql, params![container.as_bytes().as_slice(), user_no])?;
+            Ok(if changed == 0 { Changed::NotFound } else { Changed::Done })
         }
         Change::DeleteFunction { function, user_no } => {
             let sql = "UPDATE functions SET deleted = unixepoch() * 1000 WHERE function = ?1 AND user_no = ?2 AND deleted = 0";
@@ -114,11 +124,12 @@ fn add_function(
     user_no: i64,
     [name, description, python]: [&str; 3],
     (hash, size): (&Hash, usize),
+    container: Option<&ContainerId>,
     now: Wall,
 ) -> Result<Changed, Error> {
     conn.execute(
-        "INSERT INTO functions (function, user_no, hash, name, description, python, size, registered)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO functions (function, user_no, hash, name, description, python, size, registered, container)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             function.as_bytes().as_slice(),
             user_no,
@@ -127,6 +138,30 @@ fn add_function(
             description,
             python,
             size.cast_signed(),
+            now.0.cast_signed(),
+            container.map(|id| id.as_bytes().as_slice())
+        ],
+    )?;
+    Ok(Changed::Done)
+}
+
+fn add_container(
+    conn: &Connection,
+    container: &Container,
+    user_no: i64,
+    [name, description]: [&str; 2],
+    now: Wall,
+) -> Result<Changed, Error> {
+    conn.execute(
+        "INSERT INTO containers (container, user_no, name, kind, location, description, registered)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            container.container.as_bytes().as_slice(),
+            user_no,
+            name,
+            container.kind.as_str(),
+            container.location,
+            description,
             now.0.cast_signed()
         ],
     )?;

@@ -33,7 +33,7 @@ pub(super) fn key(spec: &TaskSpec, args: &Hash) -> Key {
     hasher.update(&spec.hash.0);
     hasher.update(spec.endpoint.as_bytes());
     // Its length tells whether there is one: all parts but this have one length.
-    hasher.update(spec.container.as_ref().map_or(&[], |id| id.as_bytes().as_slice()));
+    hasher.update(spec.container.as_ref().map_or(&[], |named| named.container.as_bytes().as_slice()));
     hasher.update(&args.0);
     *hasher.finalize().as_bytes()
 }

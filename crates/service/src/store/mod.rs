@@ -30,8 +30,8 @@ pub(crate) use read::Reader;
 pub(crate) use read_tasks::{Slice, SliceLimits};
 pub(crate) use recover::Recovery;
 pub(crate) use rows::{
-    Added, Change, Changed, Content, Done, EndRow, EndpointRow, FunctionRow, MemoFilter, MemoSums, Memoized,
-    Page, ResultRow, TaskFilter, TaskRow, UserRow, Write,
+    Added, Change, Changed, ContainerRow, Content, Done, EndRow, EndpointRow, FunctionRow, MemoFilter,
+    MemoSums, Memoized, Page, ResultRow, TaskFilter, TaskRow, UserRow, Write,
 };
 
 pub(crate) use sweep::Retention;

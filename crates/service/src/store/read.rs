@@ -1,9 +1,12 @@
 //! Reading beside the writer: registry, payloads, results after a cursor.
 
 use super::payload::Payloads;
-use super::rows::{Content, EndpointRow, FunctionRow, MemoFilter, MemoSums, Page, TokenRow, UserRow};
+use super::rows::{
+    ContainerRow, Content, EndpointRow, FunctionRow, MemoFilter, MemoSums, Page, TokenRow, UserRow,
+};
 use super::{Error, Paths, SqliteStore, schema};
-use bursa_core::id::{EndpointId, FunctionId, Hash, TaskId, UserId};
+use bursa_core::container::Container;
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash, TaskId, UserId};
 use bursa_core::time::Wall;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -16,7 +19,8 @@ pub(crate) struct Reader {
     payloads: Payloads,
 }
 
-const FUNCTION: &str = "no, user_no, function, hash, name, description, python, size, registered";
+const FUNCTION: &str = "no, user_no, function, hash, name, description, python, size, registered, container";
+pub(super) const CONTAINER: &str = "container, kind, location, no, user_no, name, description, registered";
 const ENDPOINT: &str = "no, user_no, endpoint, name, description, registered";
 
 impl Reader {
@@ -80,6 +84,31 @@ impl Reader {
         let conn = self.lock();
         let mut find = conn.prepare_cached(&sql)?;
         let rows = find.query_map(params![user_no, before(page), search, limit(page)], function_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A container that is not deleted.
+    pub(crate) fn container(&self, container: &ContainerId) -> Result<Option<ContainerRow>, Error> {
+        let sql = format!("SELECT {CONTAINER} FROM containers WHERE container = ?1 AND deleted = 0");
+        let id = container.as_bytes().as_slice();
+        Ok(self.lock().prepare_cached(&sql)?.query_row([id], container_row).optional()?)
+    }
+
+    /// A page of a user's containers; `search` matches name, location and description.
+    pub(crate) fn containers(
+        &self,
+        user_no: i64,
+        search: Option<&str>,
+        page: Page,
+    ) -> Result<Vec<ContainerRow>, Error> {
+        let sql = format!(
+            "SELECT {CONTAINER} FROM containers WHERE user_no = ?1 AND deleted = 0 AND no < ?2
+             AND (?3 IS NULL OR instr(lower(name || char(10) || location || char(10) || description), lower(?3)) > 0)
+             ORDER BY no DESC LIMIT ?4"
+        );
+        let conn = self.lock();
+        let mut find = conn.prepare_cached(&sql)?;
+        let rows = find.query_map(params![user_no, before(page), search, limit(page)], container_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -222,6 +251,27 @@ fn function_row(row: &Row<'_>) -> rusqlite::Result<FunctionRow> {
         python: row.get(6)?,
         size: row.get::<_, i64>(7)?.cast_unsigned(),
         registered: wall(row, 8)?,
+        container: row.get::<_, Option<[u8; 16]>>(9)?.map(ContainerId::from_bytes),
+    })
+}
+
+/// What starting a container needs of its row, as [`CONTAINER`] reads it.
+pub(super) fn described(row: &Row<'_>) -> rusqlite::Result<Container> {
+    let kind: String = row.get(1)?;
+    let kind = kind.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(Container { container: ContainerId::from_bytes(row.get(0)?), kind, location: row.get(2)? })
+}
+
+fn container_row(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
+    Ok(ContainerRow {
+        no: row.get(3)?,
+        user_no: row.get(4)?,
+        container: described(row)?,
+        name: row.get(5)?,
+        description: row.get(6)?,
+        registered: wall(row, 7)?,
     })
 }
 

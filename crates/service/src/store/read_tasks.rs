@@ -3,7 +3,7 @@
 use super::read::{Reader, before, bytes, content, limit, wall};
 use super::rows::{Content, EndRow, Page, ResultRow, TaskFilter, TaskRow};
 use super::{Error, end, memo, row_id, row_n, row_user};
-use bursa_core::id::{EndpointId, FunctionId, GroupId, TaskId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, TaskId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
@@ -27,7 +27,7 @@ pub(crate) struct SliceLimits {
     pub(crate) scanned: usize,
 }
 
-const TASK: &str = "id, task, grp, function, endpoint, submitted, state, seq";
+const TASK: &str = "id, task, grp, function, endpoint, submitted, state, seq, container";
 const END: &str =
     "SELECT ended, run_ns, starts, failure, output, data, file, memo, timings FROM results WHERE id = ?1";
 
@@ -174,6 +174,7 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, u64)> {
         group: GroupId::from_bytes(row.get(2)?),
         function: FunctionId::from_bytes(row.get(3)?),
         endpoint: EndpointId::from_bytes(row.get(4)?),
+        container: row.get::<_, Option<[u8; 16]>>(8)?.map(ContainerId::from_bytes),
         submitted: wall(row, 5)?,
         state: end::state_of(row.get(6)?),
         ended: None,

@@ -1,7 +1,9 @@
 //! What a service that starts finds: the next epoch, the endpoints, and every task that has not ended.
 
 use super::change::REVOKED;
+use super::read::{CONTAINER, described};
 use super::{Error, SqliteStore, row_user};
+use bursa_core::container::Container;
 use bursa_core::hub::{KnownEndpoint, Recovered};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::limits;
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use rusqlite::{Row, params};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What the hub and the forwarder start from.
 #[derive(Debug)]
@@ -59,6 +62,7 @@ impl SqliteStore {
             self.map("SELECT no, user FROM users", |row| Ok((row.get(0)?, UserId::from_bytes(row.get(1)?))))?;
         let hashes: HashMap<[u8; 16], Hash> =
             self.map("SELECT function, hash FROM functions", |row| Ok((row.get(0)?, Hash(row.get(1)?))))?;
+        let containers = self.containers()?;
         let mut find = self.conn.prepare(
             "SELECT t.id, t.task, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error,
                     t.timeout_ms, t.deadline, t.submitted, t.losses, t.maybes, t.errors, a.size,
@@ -70,16 +74,26 @@ impl SqliteStore {
         while let Some(row) = rows.next()? {
             let function: [u8; 16] = row.get(3)?;
             let owner = users.get(&row_user(row.get(0)?));
-            match (owner, hashes.get(&function)) {
-                (Some(user), Some(hash)) => {
-                    tasks.push((row.get::<_, i64>(0)?, recovered(row, *user, *hash)?))
+            let container = row.get::<_, Option<[u8; 16]>>(5)?.map(ContainerId::from_bytes);
+            let place = container.map(|id| containers.get(&id).cloned().ok_or(id)).transpose();
+            match (owner, hashes.get(&function), place) {
+                (Some(user), Some(hash), Ok(container)) => {
+                    tasks.push((row.get::<_, i64>(0)?, recovered(row, *user, *hash, container)?))
                 }
-                _ => return Err(Error::Damaged("a task of no user or no function".to_owned())),
+                _ => return Err(Error::Damaged("a task of no user, function or container".to_owned())),
             }
         }
         // The index has them by function. Each queue gets its tasks in the order in which they were accepted.
         tasks.sort_unstable_by_key(|(id, _)| *id);
         Ok(tasks.into_iter().map(|(_, task)| task).collect())
+    }
+
+    /// All containers, deleted ones too: what was accepted for them still runs.
+    fn containers(&self) -> Result<HashMap<ContainerId, Arc<Container>>, Error> {
+        self.map(&format!("SELECT {CONTAINER} FROM containers"), |row| {
+            let found = described(row)?;
+            Ok((found.container, Arc::new(found)))
+        })
     }
 
     fn map<K: Eq + std::hash::Hash, V>(
@@ -91,7 +105,12 @@ impl SqliteStore {
     }
 }
 
-fn recovered(row: &Row<'_>, user: UserId, hash: Hash) -> rusqlite::Result<Recovered> {
+fn recovered(
+    row: &Row<'_>,
+    user: UserId,
+    hash: Hash,
+    container: Option<Arc<Container>>,
+) -> rusqlite::Result<Recovered> {
     let wall = |index| Ok::<_, rusqlite::Error>(Wall(row.get::<_, i64>(index)?.cast_unsigned()));
     let args = match row.get::<_, Option<Vec<u8>>>(15)? {
         Some(data) => Args::Here(Bytes::from(data)),
@@ -104,7 +123,7 @@ fn recovered(row: &Row<'_>, user: UserId, hash: Hash) -> rusqlite::Result<Recove
         function: FunctionId::from_bytes(row.get(3)?),
         hash,
         endpoint: EndpointId::from_bytes(row.get(4)?),
-        container: row.get::<_, Option<[u8; 16]>>(5)?.map(ContainerId::from_bytes),
+        container,
         args,
         retries: row.get(6)?,
         retry_on_error: row.get(7)?,

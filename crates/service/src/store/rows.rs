@@ -1,7 +1,8 @@
 //! What goes into the store and what comes out of it, as plain data.
 
+use bursa_core::container::Container;
 use bursa_core::hub::{Answer, Op, RequestId, Token};
-use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
@@ -46,8 +47,13 @@ pub(crate) enum Change {
         python: String,
         hash: Hash,
         body: Bytes,
+        container: Option<ContainerId>,
         now: Wall,
     },
+    /// Registers a container.
+    AddContainer { container: Container, user_no: i64, name: String, description: String, now: Wall },
+    /// Hides a container: it stays for accepted tasks.
+    DeleteContainer { container: ContainerId, user_no: i64 },
     /// Hides a function: its body stays for accepted tasks.
     DeleteFunction { function: FunctionId, user_no: i64 },
     /// Registers an endpoint.
@@ -150,7 +156,20 @@ pub(crate) struct FunctionRow {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) python: String,
+    /// Where it is called unless the call says otherwise.
+    pub(crate) container: Option<ContainerId>,
     pub(crate) size: u64,
+    pub(crate) registered: Wall,
+}
+
+/// A registered container.
+#[derive(Debug, Clone)]
+pub(crate) struct ContainerRow {
+    pub(crate) no: i64,
+    pub(crate) user_no: i64,
+    pub(crate) container: Container,
+    pub(crate) name: String,
+    pub(crate) description: String,
     pub(crate) registered: Wall,
 }
 
@@ -173,6 +192,7 @@ pub(crate) struct TaskRow {
     pub(crate) group: GroupId,
     pub(crate) function: FunctionId,
     pub(crate) endpoint: EndpointId,
+    pub(crate) container: Option<ContainerId>,
     pub(crate) submitted: Wall,
     /// `None` while live.
     pub(crate) state: Option<TaskState>,

@@ -13,10 +13,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_retention.sql"),
     include_str!("migrations/0003_memo.sql"),
     include_str!("migrations/0004_timings.sql"),
+    include_str!("migrations/0005_containers.sql"),
 ];
 
 /// The newest schema.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.

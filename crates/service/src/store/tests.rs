@@ -2,14 +2,16 @@
 
 use super::*;
 use crate::metrics::Metrics;
+use bursa_core::container::{Container, ContainerKind};
 use bursa_core::hub::{Answer, Op, RequestId, Token};
-use bursa_core::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Args, Ending, Failure, FailureCode, TaskSpec, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
 use bytes::Bytes;
 use std::sync::Arc;
 
+mod containers;
 mod memo;
 
 struct World {
@@ -36,6 +38,7 @@ fn world() -> World {
         python: String::new(),
         hash: Hash::of(b"body"),
         body: Bytes::from_static(b"body"),
+        container: None,
         now: Wall(6),
     };
     registry(&mut store, change);
@@ -75,6 +78,11 @@ fn spec(n: u64, args: &'static [u8]) -> TaskSpec {
         submitted: Wall(1_000),
         memoize: false,
     }
+}
+
+fn image() -> Arc<Container> {
+    let (container, kind) = (ContainerId::from_bytes([9; 16]), ContainerKind::Docker);
+    Arc::new(Container { container, kind, location: "python:3.11".into() })
 }
 
 fn task(n: u64) -> TaskId {

@@ -5,7 +5,7 @@ use bursa_core::id::{EndpointId, ManagerId};
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::time::Mono;
 use bursa_core::timings::Timings;
-use bursa_core::wire::{self, Assign, Blob, Capacity, Done, Hello, Item, Peer, Session};
+use bursa_core::wire::{self, Assign, Blob, Capacity, Done, Hello, Item, Peer, Session, version};
 use bursa_fabric::{Connector, Context, Disconnected, KeyPair, Timing};
 use bytes::Bytes;
 use serde_json::json;
@@ -146,8 +146,8 @@ fn hello(endpoint: &Endpoint, generation: u64) -> Item {
         ..Capacity::default()
     };
     Item::Hello(Box::new(Hello {
-        proto_min: 2,
-        proto_max: 2,
+        proto_min: version::OLDEST,
+        proto_max: version::VERSION,
         software: "fake 1".to_owned(),
         peer: Peer::Manager { endpoint, generation, manager: ManagerId::from_bytes([2; 16]) },
         connection: 1,

@@ -1,7 +1,6 @@
 //! Memoized results: who gets them, what they share, when they go.
 
 use super::*;
-use bursa_core::id::ContainerId;
 
 const LAB: EndpointId = EndpointId::from_bytes([4; 16]);
 static LARGE: [u8; 70_000] = [6; 70_000];
@@ -116,7 +115,7 @@ fn only_an_equal_call_of_the_same_user_is_equal() {
         memo(3, b"b"),
         TaskSpec { hash: Hash::of(b"other body"), ..memo(4, b"a") },
         TaskSpec { endpoint: far, ..memo(5, b"a") },
-        TaskSpec { container: Some(ContainerId::from_bytes([9; 16])), ..memo(6, b"a") },
+        TaskSpec { container: Some(image()), ..memo(6, b"a") },
         spec(7, b"a"),
     ] {
         assert!(hits(&mut w, vec![unlike.clone()]).is_empty(), "{unlike:?}");
