@@ -97,9 +97,9 @@ fn the_call_says_where_then_its_function() {
         (&contained, json!("none"), None),
     ] {
         let accepted = submit(function, asked.clone()).json();
-        let Item::Assign(assign) = manager.hear(|item| matches!(item, Item::Assign(_))) else {
-            unreachable!()
-        };
+        let id = accepted["task_ids"][0].as_str().unwrap();
+        let sent = |item: &Item| matches!(item, Item::Assign(assign) if assign.task.to_string() == id);
+        let Item::Assign(assign) = manager.hear(sent) else { unreachable!() };
         assert_eq!(assign.container.as_ref().map(|found| found.location.as_str()), location, "{asked}");
         let task =
             service.get(&format!("/api/v1/tasks/{}", accepted["task_ids"][0].as_str().unwrap())).json();

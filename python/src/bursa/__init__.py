@@ -34,6 +34,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "RAW",
     "Batch",
     "BursaError",
     "Client",
@@ -43,7 +44,6 @@ __all__ = [
     "Function",
     "Invalid",
     "NotFound",
-    "RAW",
     "Results",
     "SerializationError",
     "TaskCancelled",

@@ -206,4 +206,3 @@ def _base(address: str | None) -> str | None:
         return None
     head, _, last = address.rstrip("/").rpartition("/")
     return head if last in ("v1", "v2", "v3") else address
-

@@ -35,9 +35,7 @@ class Registry:
             self._ids[digest] = known
         return known
 
-    def register(
-        self, name: str, body: bytes, description: str | None, container: Container | None
-    ) -> str:
+    def register(self, name: str, body: bytes, description: str | None, container: Container | None) -> str:
         """Always a new registration; its id."""
         request = {"name": name, "body": body, "description": description, "python": PYTHON}
         if container is not None:

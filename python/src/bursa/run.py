@@ -1,4 +1,4 @@
-"""`python -m bursa.run [--json] [--endpoint ID] [--container ID] [--memoize] FILE.py[::function] [ARGS…] [--name value…]`
+"""`python -m bursa.run [--json] [--endpoint ID] [--container ID] [--memoize] FILE.py[::function] [ARGS…]`
 
 Calls one function of a file on an endpoint. Exit code 0; 1 when the task failed; 2 for a wrong call;
 3, 4, 5 as `bursa --help` says.

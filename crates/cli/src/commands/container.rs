@@ -40,7 +40,8 @@ fn list(as_json: bool, page: &Value) {
         return output::print_json(page);
     }
     let containers = page["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let row = |one| ["container_id", "name", "type", "location", "registered_at"].map(|n| field(one, n)).into();
+    let row =
+        |one| ["container_id", "name", "type", "location", "registered_at"].map(|n| field(one, n)).into();
     let headings = ["CONTAINER", "NAME", "TYPE", "LOCATION", "REGISTERED"];
     let none = "no containers; register one with `bursa container register TYPE LOCATION`";
     output::print_table(&headings, containers.iter().map(row).collect(), none);
