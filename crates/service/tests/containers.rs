@@ -36,10 +36,10 @@ fn a_container_is_registered_found_and_deleted() {
             .map(|one| one["container_id"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(found(""), [second.clone(), first.clone()]);
-    assert_eq!(found("?search=SIF"), [second.clone()]);
+    assert_eq!(found(""), [&*second, &*first]);
+    assert_eq!(found("?search=SIF"), [second]);
     let page = service.get("/api/v1/containers?limit=1").json();
-    assert_eq!(found(&format!("?after={}", page["next"].as_str().unwrap())), [first.clone()]);
+    assert_eq!(found(&format!("?after={}", page["next"].as_str().unwrap())), [first]);
     let stranger = service.other_user();
     for (method, path) in [("GET", &path), ("DELETE", &path)] {
         assert_eq!(service.call_as(&stranger, method, path, None).status, 404);
