@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import uuid
 
+import bursa
 import pytest
 from conftest import Stack
-
-import bursa
 
 
 def double(x: int) -> int:
@@ -26,7 +25,7 @@ def test_register_list_show_delete(stack: Stack, client: bursa.Client) -> None:
         client.submit(double, [1], endpoint_id=stack.endpoint_id, container=made).result(30)
     with pytest.raises(bursa.Invalid, match="use one of docker, podman"):
         client.register_container("x", type="lxc")
-    with pytest.raises(bursa.Invalid, match="or bursa.RAW"):
+    with pytest.raises(bursa.Invalid, match=r"or bursa\.RAW"):
         client.submit(double, [1], container="python:3.11")
 
 
