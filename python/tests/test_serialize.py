@@ -153,4 +153,5 @@ def test_the_worker_needs_no_client_and_no_packages() -> None:
         [sys.executable, "-S", "-E", "-c", program], capture_output=True, text=True, check=True
     )
     modules = {name for name in eval(listed.stdout) if not name.startswith(("bursa.worker", "bursa._vendor"))}
-    assert modules == {"bursa", "bursa.serialize", "bursa.errors", "bursa.local_code"}
+    shared = ("serialize", "errors", "local_code", "shell", "source")
+    assert modules == {"bursa", *(f"bursa.{name}" for name in shared)}

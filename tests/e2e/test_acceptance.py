@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import re
@@ -35,6 +36,11 @@ OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 def fxc(stack: Stack) -> Iterator[FuncXClient]:
     with bursa.Client(stack.url, stack.token) as client:
         yield FuncXClient(client=client)
+
+
+def area(radius: float) -> tuple[float, str]:
+    """Self-contained: its globals are imports."""
+    return round(math.pi * radius * radius, 3), f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def another_python() -> str | None:
@@ -349,8 +355,13 @@ def test_a_worker_of_another_minor_needs_nothing_installed_and_refuses_our_code(
         theirs = client.endpoint_status(stack.endpoint_id)["python"]
         with pytest.raises(bursa.TaskFailed) as caught:
             client.run(lambda x: x + 1, 1).result(30)
-        assert caught.value.code == "deserialize-mismatch"
+        assert caught.value.code == "deserialize-mismatch", caught.value
         assert theirs in str(caught.value) and OURS in str(caught.value)
+        # What is self-contained runs from its source, and a command line needs none.
+        assert client.run(area, 2).result(30) == (12.566, theirs)
+        shell = bursa.ShellFunction("{python} -c 'import sys; print(sys.version_info[1])'")
+        said = client.run(shell, python=str(empty / "bin/python")).result(30)
+        assert (said.stdout.strip(), said.returncode) == (theirs.split(".")[1], 0), said
         # Under the worker's own minor it works: the SDK's sources and its one dependency, in pure Python.
         shutil.copytree(Path(msgpack.__file__).parent, tmp_path / "sources/msgpack")
         program = (

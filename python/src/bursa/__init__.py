@@ -18,6 +18,9 @@ _HOMES = {
     "Function": "remote",
     "function": "remote",
     "Results": "map",
+    "ShellFunction": "shell",
+    "ShellResult": "shell",
+    "quote": "shell",
     "TaskFuture": "future",
     "BursaError": "errors",
     "Conflict": "errors",
@@ -46,6 +49,8 @@ __all__ = [
     "NotFound",
     "Results",
     "SerializationError",
+    "ShellFunction",
+    "ShellResult",
     "TaskCancelled",
     "TaskFailed",
     "TaskFuture",
@@ -55,6 +60,7 @@ __all__ = [
     "Unavailable",
     "__version__",
     "function",
+    "quote",
 ]
 
 if TYPE_CHECKING:
@@ -78,6 +84,7 @@ if TYPE_CHECKING:
     from .future import TaskFuture
     from .map import Results
     from .remote import Function, function
+    from .shell import ShellFunction, ShellResult, quote
 
 
 def __getattr__(name: str) -> Any:

@@ -83,15 +83,27 @@ class DeserializeMismatch(SerializationError):
 
     code = "deserialize-mismatch"
 
-    def __init__(self, theirs: tuple[int, int], ours: tuple[int, int]) -> None:
+    def __init__(self, theirs: tuple[int, int], ours: tuple[int, int], what: str = "payload") -> None:
+        """`what` was made there: a function, or another payload."""
+        made, here = (f"{major}.{minor}" for major, minor in (theirs, ours))
+        advice = f"pass plain data, or use Python {made} on both sides"
+        if what == "function":
+            advice = (
+                f"use Python {made} on both sides, or make it self-contained, so that its source travels "
+                "too: defined in a file, without a closure and without globals but imports"
+            )
         super().__init__(
-            f"This payload was made by Python {theirs[0]}.{theirs[1]} and holds code, which Python "
-            f"{ours[0]}.{ours[1]} cannot read; use the same Python minor version on both sides."
+            f"This {what} was made by Python {made} and holds code, which Python {here} cannot read; "
+            f"{advice}."
         )
-        self.theirs, self.ours = theirs, ours
+        self.theirs, self.ours, self.what = theirs, ours, what
+
+    def of(self, what: str) -> DeserializeMismatch:
+        """The same of another thing."""
+        return type(self)(self.theirs, self.ours, what)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.theirs, self.ours)
+        return type(self), (self.theirs, self.ours, self.what)
 
 
 class TaskPending(BursaError, concurrent.futures.TimeoutError):

@@ -9,7 +9,8 @@ from typing import Any, Callable
 from .containers import Container
 from .errors import SerializationError, TooLarge
 from .rest import Rest
-from .serialize import LIMIT, dumps_code
+from .serialize import LIMIT
+from .source import dumps_function
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 BODIES = 4096
@@ -46,7 +47,7 @@ class Registry:
 def body_of(function: Callable[..., Any]) -> bytes:
     """The payload of a function. Raises SerializationError or TooLarge."""
     try:
-        body = dumps_code(function)
+        body = dumps_function(function)
     except SerializationError as error:
         reason = str(error.__cause__) or type(error.__cause__).__name__
         raise SerializationError(

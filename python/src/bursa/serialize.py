@@ -22,6 +22,7 @@ from typing import Any, Callable
 from ._vendor import cloudpickle
 from .errors import DeserializeMismatch, SerializationError
 from .local_code import carry_by_value
+from .shell import ShellResult
 
 PLAIN = b"p\0\0"
 CODE = b"c" + bytes(sys.version_info[:2])
@@ -67,13 +68,13 @@ class _PlainPickler(pickle.Pickler):
             return NotImplemented
         named_by = obj if callable(obj) else kind
         module = getattr(named_by, "__module__", None) or ""
-        if module == "numpy" or module.startswith("numpy."):
+        if module == "numpy" or module.startswith("numpy.") or kind is ShellResult:
             return NotImplemented
         raise _NotPlain
 
 
 def _is_plain_class(cls: type) -> bool:
-    return cls in _LEAF_SET or getattr(builtins, cls.__name__, None) is cls
+    return cls in _LEAF_SET or cls is ShellResult or getattr(builtins, cls.__name__, None) is cls
 
 
 class _CodePickler(cloudpickle.Pickler):
@@ -255,7 +256,7 @@ _DATA_BUILTINS: tuple[type, ...] = (
     range,
     slice,
 )
-_DATA_CLASSES = {(cls.__module__, cls.__name__): cls for cls in (*_DATA_BUILTINS, *_LEAVES)}
+_DATA_CLASSES = {(cls.__module__, cls.__name__): cls for cls in (*_DATA_BUILTINS, *_LEAVES, ShellResult)}
 
 
 class _DataUnpickler(pickle.Unpickler):

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, Tuple
 
 from ..errors import DeserializeMismatch
 from ..serialize import ITEMS, LIMIT, dumps, loads, loads_items
+from ..source import loads_function
 from . import frames, report
 from .frames import RUN_HEAD
 from .items import Ran, run_items, sections_of
@@ -49,8 +50,14 @@ class Functions:
             self._newest = body_hash
             self._bodies.move_to_end(body_hash)
         if function is None:
-            function = self._loaded[body_hash] = loads(self._bodies[body_hash])
+            function = self._loaded[body_hash] = self._load(self._bodies[body_hash])
         return function
+
+    def _load(self, body: bytes) -> Callable[..., Any]:
+        try:
+            return loads_function(body)
+        except DeserializeMismatch as error:
+            raise error.of("function") from None
 
 
 class Runner:
@@ -114,6 +121,7 @@ class Runner:
 
 def _load_failed(error: BaseException, load: int) -> Outcome:
     if isinstance(error, DeserializeMismatch):
+        error = error.of("argument") if error.what == "payload" else error
         return frames.MISMATCH, load, 0, report.of_failure(error, str(error))
     if isinstance(error, ModuleNotFoundError) and error.name:
         message = (
