@@ -110,6 +110,18 @@ def test_the_first_call_after_a_pause_is_announced(worker: Worker) -> None:
     assert worker.wire.frame() == ("started", (b"\1" * 16, 1))
 
 
+def test_the_calls_that_began_are_counted_for_who_looks_when_it_is_dead(worker: Worker) -> None:
+    before = worker.begun()
+    assert value(call(worker, lambda: 1)) == 1
+    worker.wire.load(HASH, serialize.dumps_code(lambda: os._exit(3)))
+    for number in (1, 2, 3):
+        worker.wire.run(bytes([number]) * 16, HASH, serialize.dumps_call((), {}))
+    with pytest.raises(EOFError):
+        while True:
+            worker.wire.frame()
+    assert worker.begun() == before + 2
+
+
 def test_large_payloads(worker: Worker) -> None:
     data = os.urandom(20_000_000)
     assert value(call(worker, lambda d: d[::-1], data)) == data[::-1]

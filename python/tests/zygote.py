@@ -16,6 +16,7 @@ from typing import Any, Iterator, NamedTuple
 
 SRC = str(Path(__file__).parent.parent / "src")
 RING = 65536
+HEAD = 16
 PATIENCE = 20  # seconds that a test waits for the other side before it fails
 
 
@@ -120,10 +121,14 @@ class Worker(NamedTuple):
     pipe: int
     memfd: int
 
+    def begun(self) -> int:
+        """How many calls the worker began, as the executor reads it."""
+        return int.from_bytes(os.pread(self.memfd, 8, 8), "little")
+
     def tail(self) -> bytes:
         """What the ring in the memfd holds, read as the executor does after a death."""
-        data = os.pread(self.memfd, 8 + RING, 0)
-        written, ring = struct.unpack_from("<Q", data)[0], data[8:]
+        data = os.pread(self.memfd, HEAD + RING, 0)
+        written, ring = struct.unpack_from("<Q", data)[0], data[HEAD:]
         return ring[:written] if written <= RING else ring[written % RING :] + ring[: written % RING]
 
 

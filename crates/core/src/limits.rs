@@ -154,8 +154,9 @@ pub const STRAYS: usize = 2 * CREDIT_TASKS;
 pub const OWED_ACKS: usize = 64;
 /// Calls in one worker's pipe at most: 1 running and the rest waiting.
 pub const WORKER_DEPTH: usize = 64;
-/// Time of work in a worker's pipe beyond the running call: bounds how long a task is stuck behind others.
-pub const WORKER_PIPE_NS: u64 = 1_000_000;
+/// Time of work in a worker's pipe beyond the running call: bounds how long a task is stuck behind others. With calls of
+/// 1 ms the worker and its executor wake each other once for four of them.
+pub const WORKER_PIPE_NS: u64 = 4_000_000;
 /// One frame on a worker's socket: a result, its output and failure texts.
 pub const WORKER_FRAME_BYTES: usize = RESULT_BYTES + MIB;
 /// Bytes that may wait for one worker's socket: all that one endpoint may hold. More is a bug or a stuck worker.

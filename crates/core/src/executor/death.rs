@@ -3,7 +3,6 @@
 use super::attempt::Open;
 use super::event::{Action, WorkerExit};
 use super::pool::{Call, Fate, Phase, Worker};
-use super::report::begun;
 use super::{Executor, Key, verdict};
 use crate::id::WorkerId;
 use crate::task::{Begun, Failure, Outcome};
@@ -14,6 +13,8 @@ use bytes::Bytes;
 /// A worker's end, as far as its calls are concerned.
 struct Death {
     exit: WorkerExit,
+    /// Which call of its pipe it died in.
+    last: usize,
     output: Bytes,
     /// By our own signal.
     ours: bool,
@@ -59,6 +60,7 @@ impl Executor {
         now: Mono,
         id: WorkerId,
         exit: WorkerExit,
+        begun: u64,
         output: Bytes,
         out: &mut Vec<Action>,
     ) {
@@ -68,24 +70,22 @@ impl Executor {
                 let why = verdict::stillborn(exit, &output);
                 self.worker_failed(now, id, &why, out);
             }
-            Some(_) => self.bury(id, exit, output),
+            Some(_) => self.bury(id, exit, begun, output),
         }
     }
 
-    fn bury(&mut self, id: WorkerId, exit: WorkerExit, output: Bytes) {
+    fn bury(&mut self, id: WorkerId, exit: WorkerExit, begun: u64, output: Bytes) {
         let Some(worker) = self.pool.workers.remove(&id) else { return };
         self.lanes.leave(worker.lane, id);
         self.lanes.tidy(worker.lane);
-        let maybe = worker.maybe_begun();
-        if maybe > 1 {
-            // One of these ended the worker, and nobody knows which. When they run again each has a pipe to itself, so
-            // that the next death is blamed on whoever causes it.
-            worker.pipe.iter().take(maybe).for_each(|call| self.depths.record(call.hash, u64::MAX));
-        }
-        let mut death = Death { exit, output, ours: worker.signalled };
+        let begun = worker.begun(begun);
+        let mut death = Death { exit, last: begun.saturating_sub(1), output, ours: worker.signalled };
         for (place, call) in worker.pipe.into_iter().enumerate() {
-            if place < maybe {
-                let done = self.ended_with_worker(&call, place == 0 && maybe == 1, &mut death);
+            // The head counts as one that may have begun in any case: were it never charged, one that kills its worker
+            // and tells nothing would be run for ever.
+            if place <= death.last {
+                let begun = if place < begun || call.started { Begun::Yes } else { Begun::Unknown };
+                let done = self.ended_with_worker(&call, place, begun, &mut death);
                 self.finish(done);
             } else {
                 self.never_begun(&call);
@@ -95,19 +95,18 @@ impl Executor {
         self.wake_all();
     }
 
-    /// It ran, or may have run, when its worker died. `alone`: no other call may have.
-    fn ended_with_worker(&self, call: &Call, alone: bool, death: &mut Death) -> Box<Done> {
+    /// Its worker died in it, or before its result was sent.
+    fn ended_with_worker(&self, call: &Call, place: usize, begun: Begun, death: &mut Death) -> Box<Done> {
         let host = &self.config.host;
-        let begun = begun(call.started, true);
         let (outcome, failure): (_, Failure) = match call.fate {
             Some(Fate::Cancelled(_)) => (Outcome::Cancelled, verdict::cancelled(begun, host)),
             Some(Fate::TimedOut) => (Outcome::Timeout, verdict::timeout(call.timeout_ms.unwrap_or(0), host)),
             None if self.drain.is_some() && death.ours => (Outcome::Lost, verdict::preempted(host)),
-            None if death.ours => (Outcome::Lost, verdict::bystander(host)),
+            None if death.ours || place < death.last => (Outcome::Lost, verdict::bystander(host)),
             None => (Outcome::Died, verdict::died(death.exit, begun, host)),
         };
         let mut done = verdict::ended(call.key, outcome, begun, Some(failure));
-        if alone || call.started {
+        if place == death.last {
             done.output = verdict::tail(std::mem::take(&mut death.output));
         }
         done

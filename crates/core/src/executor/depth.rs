@@ -1,6 +1,6 @@
 //! How many calls of a function may wait in a worker's pipe: bounded by time, not by count (SPIKE §5).
 //!
-//! `clamp(ceil(1 ms / mean run time), 1, 64)` behind the running call. An unknown function gets 1; one long run brings
+//! `clamp(ceil(4 ms / mean run time), 1, 64)` behind the running call. An unknown function gets 1; one long run brings
 //! the depth back to 1 at once, short runs raise it again slowly.
 
 use crate::id::Hash;
@@ -72,12 +72,12 @@ mod tests {
         for (run_ns, depth, flush, quick) in [
             (0, 64, false, true),
             (10_000, 64, false, true),
-            (15_625, 64, false, true),
-            (20_000, 50, false, true),
-            (300_000, 4, false, true),
-            (999_999, 2, false, true),
-            (1_000_000, 1, false, true),
-            (1_000_001, 1, true, true),
+            (62_500, 64, false, true),
+            (80_000, 50, false, true),
+            (1_080_000, 4, false, true),
+            (3_999_999, 2, false, true),
+            (4_000_000, 1, false, true),
+            (4_000_001, 1, true, true),
             (20_000_000, 1, true, true),
             (20_000_001, 1, true, false),
             (u64::MAX, 1, true, false),

@@ -121,6 +121,8 @@ pub enum Event {
         worker: WorkerId,
         /// How.
         exit: WorkerExit,
+        /// Calls that it began in its life, by its own count.
+        begun: u64,
         /// Tail of what its last call wrote.
         output: Bytes,
     },

@@ -135,8 +135,8 @@ impl Executor {
             }
             Event::WorkerDone { worker, done } => self.worker_done(now, worker, done, out),
             Event::WorkerNeeds { worker, hash } => self.worker_needs(worker, hash, out),
-            Event::WorkerExited { worker, exit, output } => {
-                self.worker_exited(now, worker, exit, output, out)
+            Event::WorkerExited { worker, exit, begun, output } => {
+                self.worker_exited(now, worker, exit, begun, output, out)
             }
             Event::Stop => self.stop(now, out),
             Event::Tick => self.tick(now, out),

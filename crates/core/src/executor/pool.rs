@@ -63,6 +63,8 @@ pub(super) struct Worker {
     /// Time of the calls behind the head.
     load_ns: u64,
     loaded: BTreeSet<Hash>,
+    /// Calls whose end it told.
+    ended: u64,
     /// When it was asked for, and when it was ready.
     pub(super) made: (Fine, Fine),
     /// When the head became the head, or the pipe became empty.
@@ -83,6 +85,7 @@ impl Worker {
             pipe: VecDeque::new(),
             load_ns: 0,
             loaded: BTreeSet::new(),
+            ended: 0,
             made: (asked, asked),
             since: now,
             deadline: None,
@@ -126,6 +129,7 @@ impl Worker {
             return None;
         }
         let call = self.pipe.pop_front();
+        self.ended += 1;
         let next = self.pipe.front().map_or(0, |next| next.expected.cost_ns);
         self.load_ns = self.load_ns.saturating_sub(next);
         self.arm(now);
@@ -158,7 +162,14 @@ impl Worker {
         self.loaded.insert(hash)
     }
 
-    /// How many calls from the head on may have begun when the worker is gone and its socket is read to the end (F19).
+    /// How many calls from the head on have begun when the worker is gone, its socket was read to the end, and it
+    /// began `begun` calls in its life (F19). All but the last of them had ended.
+    pub(super) fn begun(&self, begun: u64) -> usize {
+        let begun = usize::try_from(begun.saturating_sub(self.ended)).unwrap_or(usize::MAX);
+        begun.min(self.pipe.len())
+    }
+
+    /// How many calls from the head on may have begun while it lives.
     ///
     /// A worker sends what is finished before it starts a call that is marked `flush`; unmarked calls may begin, and
     /// even end, unannounced. So all behind the first marked one provably have not begun.

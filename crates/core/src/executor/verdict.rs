@@ -173,14 +173,14 @@ pub(super) fn preempted(host: &str) -> Failure {
     )
 }
 
-/// Its worker was stopped for the sake of another call in the same pipe.
+/// Its worker ended with another call of the same pipe, before this one's result was sent.
 pub(super) fn bystander(host: &str) -> Failure {
     at(
         FailureCode::WorkerDied,
         host,
         format!(
-            "The worker on host '{host}' was stopped for another task of the same user just when it may have begun this \
-         one. Nothing is wrong with this task: it is run again."
+            "The worker on host '{host}' ended with another task of the same user, and with it the result of this one, \
+         which it had not sent. Nothing is wrong with this task: it is run again if its `retries` allow."
         ),
     )
 }

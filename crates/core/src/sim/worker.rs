@@ -1,7 +1,7 @@
 //! A worker process as the protocol describes it (`docs/protocol.md` §4): one pipe, one call at a time, results held
-//! back for a millisecond, `started` only for a call that lasts.
+//! back for some milliseconds, `started` only for a call that lasts.
 //!
-//! So a worker that dies takes results and begun calls with it that nobody was told of.
+//! So a worker that dies takes results with it that nobody was told of; how many calls it began is known.
 
 use super::Us;
 use super::shape::{Act, Call, Calls};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 
 /// How long a worker holds results back.
-const LINGER_US: Us = 1_000;
+const LINGER_US: Us = 4_000;
 
 /// One call in a worker's pipe.
 #[derive(Debug, Clone)]

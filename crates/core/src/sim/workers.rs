@@ -155,7 +155,7 @@ impl World {
         let (begun, waiting) = worker.contents();
         self.check.died(&begun, &waiting);
         let exit = WorkerExit { signal, exit, maxrss_kb: 1_000, ..WorkerExit::default() };
-        let event = Event::WorkerExited { worker: id, exit, output: Bytes::new() };
+        let event = Event::WorkerExited { worker: id, exit, begun: worker.calls, output: Bytes::new() };
         self.post(pid, Note::Executor(event));
     }
 }

@@ -92,9 +92,10 @@ fn behind_the_head_it_may_finish_by_itself_for_a_while() {
     assert_eq!(rig.pass(49), []);
     assert_eq!(rig.pass(1), [signal(1, Signal::Term)]);
     rig.took();
-    rig.exited(1, signalled(15));
-    let bystander = (3, Outcome::Lost, Begun::Unknown, Some(FailureCode::WorkerDied));
-    assert_eq!(rig.results(), [cancelled(2, Begun::Unknown), bystander]);
+    let begun_before = 2; // in `Rig::warm`, and 1
+    rig.exited_in(1, begun_before + 1, signalled(15));
+    assert_eq!(rig.results(), [cancelled(2, Begun::Yes)]);
+    assert_eq!(rig.ready(2), [load(2), run(2, 3, false)], "3 never began");
 }
 
 #[test]

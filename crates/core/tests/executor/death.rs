@@ -1,9 +1,8 @@
 //! Workers that die: who is blamed, who goes on elsewhere under the same number (F14, F16, F19).
 
-use crate::rig::{Rig, assign, load, run, signalled, spawn};
+use crate::rig::{Rig, load, run, signalled, spawn};
 use bursa_core::executor::WorkerExit;
 use bursa_core::task::{Begun, FailureCode, Outcome};
-use bursa_core::wire::{Assign, Item};
 
 #[test]
 fn the_head_died_and_the_sentence_says_how() {
@@ -40,7 +39,7 @@ fn the_head_died_and_the_sentence_says_how() {
 }
 
 #[test]
-fn without_started_the_head_is_unknown() {
+fn a_head_that_was_not_seen_to_begin_is_unknown() {
     let mut rig = Rig::warm(1, 1_000);
     rig.assign([1]);
     rig.took();
@@ -59,17 +58,32 @@ fn calls_behind_a_marked_one_go_to_another_worker_under_the_same_number() {
 }
 
 #[test]
-fn unmarked_calls_may_have_begun_unannounced_and_are_not_started_twice() {
+fn a_death_is_blamed_on_the_call_that_began_last() {
     let mut rig = Rig::warm(1, 1_000);
-    let limited = Item::Assign(Box::new(Assign { timeout_ms: Some(1_000), ..assign(3) }));
-    let plain = |n| Item::Assign(Box::new(assign(n)));
-    let actions = rig.say([plain(1), plain(2), limited, plain(4), plain(5)]);
-    assert_eq!(actions[3], run(1, 4, true), "behind a timeout: marked");
+    assert_eq!(rig.assign([1, 2, 3, 4, 5]).len(), 5);
+    rig.done(1, 1, 1_000);
     rig.took();
-    assert_eq!(rig.exited(1, signalled(11)), [spawn(2, 1)]);
-    let died = |n| (n, Outcome::Died, Begun::Unknown, Some(FailureCode::WorkerDied));
-    assert_eq!(rig.results(), [died(1), died(2), died(3)], "F14 before F19");
-    assert_eq!(rig.ready(2), [load(2), run(2, 4, true)], "from now on one by one");
+    let begun_before = 1; // in `Rig::warm`
+    assert_eq!(rig.exited_in(1, begun_before + 3, signalled(11)), [spawn(2, 1)]);
+    let lost = (2, Outcome::Lost, Begun::Yes, Some(FailureCode::WorkerDied));
+    let died = (3, Outcome::Died, Begun::Yes, Some(FailureCode::WorkerDied));
+    assert_eq!(rig.results(), [lost, died], "2 had ended and was not told; 4 and 5 never began");
+    assert_eq!(rig.ready(2), [load(2), run(2, 4, false), run(2, 5, false)], "under the same number");
+}
+
+#[test]
+fn the_count_of_a_worker_is_believed_within_reason_only() {
+    for (begun, ended) in [(0, 1), (u64::MAX, 3)] {
+        let mut rig = Rig::warm(1, 1_000);
+        rig.assign([1, 2, 3]);
+        rig.took();
+        rig.exited_in(1, begun, signalled(11));
+        assert_eq!(
+            rig.results().len(),
+            ended,
+            "{begun}: the head ends in any case, and no more than there are"
+        );
+    }
 }
 
 #[test]
@@ -87,16 +101,4 @@ fn rerouted_calls_keep_their_place() {
     rig.assign([3, 4]);
     rig.exited(1, signalled(11));
     assert_eq!(rig.ready(2), [load(2), run(2, 2, true), run(2, 3, true)]);
-}
-
-#[test]
-fn after_a_death_that_nobody_can_place_calls_of_that_function_run_one_by_one() {
-    let mut rig = Rig::warm(1, 1_000);
-    assert_eq!(rig.assign([1, 2]), [run(1, 1, false), run(1, 2, false)]);
-    rig.exited(1, signalled(11));
-    let unknown = |n| (n, Outcome::Died, Begun::Unknown, Some(FailureCode::WorkerDied));
-    assert_eq!(rig.results(), [unknown(1), unknown(2)]);
-    rig.assign([3, 4]);
-    assert_eq!(rig.ready(2), [load(2), run(2, 3, true)], "alone, and announced");
-    assert_eq!(rig.done(2, 3, 1_000), [run(2, 4, true)]);
 }

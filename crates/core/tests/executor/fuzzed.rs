@@ -127,7 +127,7 @@ impl Rig {
                     maxrss_kb: tape.wild(),
                     ..WorkerExit::default()
                 };
-                self.event(Event::WorkerExited { worker, exit, output: Bytes::new() });
+                self.event(Event::WorkerExited { worker, exit, begun: tape.wild(), output: Bytes::new() });
             }
             _ => {
                 if let Some(pipe) = self.workers.get_mut(&worker) {

@@ -262,9 +262,15 @@ impl Rig {
         self.event(Event::WorkerDone { worker: WorkerId(worker), done: done(n, run_ns) })
     }
 
+    /// A worker that began no call ends, or one whose count is not believed.
     pub(crate) fn exited(&mut self, worker: u32, exit: WorkerExit) -> Vec<Action> {
+        self.exited_in(worker, 0, exit)
+    }
+
+    /// A worker ends in its call number `begun`.
+    pub(crate) fn exited_in(&mut self, worker: u32, begun: u64, exit: WorkerExit) -> Vec<Action> {
         let output = Bytes::from_static(b"last words");
-        self.event(Event::WorkerExited { worker: WorkerId(worker), exit, output })
+        self.event(Event::WorkerExited { worker: WorkerId(worker), exit, begun, output })
     }
 
     pub(crate) fn cancel(&mut self, n: u64, grace_ms: u64) -> Vec<Action> {

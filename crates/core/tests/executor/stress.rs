@@ -20,6 +20,8 @@ struct Fake {
     silent: usize,
     /// The one behind these runs.
     running: bool,
+    /// Calls begun in its life.
+    begun: u64,
     leaving: bool,
 }
 
@@ -166,6 +168,7 @@ impl World {
                 events = fake.tell(id, long);
             }
             fake.running = true;
+            fake.begun += 1;
             assert!(self.starts.insert(n), "{n} started twice (F14)");
             if tell {
                 events.push(Event::WorkerStarted {
@@ -179,9 +182,9 @@ impl World {
     }
 
     fn die(&mut self, id: u32) -> Vec<Action> {
-        self.workers.remove(&id);
+        let begun = self.workers.remove(&id).map_or(0, |fake| fake.begun);
         let (worker, output) = (WorkerId(id), Bytes::new());
-        self.rig.event(Event::WorkerExited { worker, exit: signalled(9), output })
+        self.rig.event(Event::WorkerExited { worker, exit: signalled(9), begun, output })
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2.
+//! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2; and how many calls
+//! it began.
 
 use bursa_core::limits;
 use bytes::Bytes;
@@ -12,8 +13,10 @@ use std::os::unix::fs::FileExt;
 const RING: usize = 65_536;
 /// Lines of its output that tell why something did not start: the end of a traceback.
 const LAST_LINES: usize = 5;
-/// Bytes of `written` before it.
-const HEAD: usize = 8;
+/// Bytes of `written` and `begun` before it.
+const HEAD: usize = 16;
+/// Where `begun` is.
+const BEGUN: u64 = 8;
 
 /// The memfd, as the executor sees it: written by the worker, read when the worker has died.
 #[derive(Debug)]
@@ -34,6 +37,13 @@ impl Tail {
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.0
+    }
+
+    /// How many calls the worker began; 0 if it cut its memfd.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        let mut count = [0; 8];
+        self.0.read_exact_at(&mut count, BEGUN).map_or(0, |()| u64::from_le_bytes(count))
     }
 
     /// The last bytes of the output, in order. A worker that cut or filled its memfd with nonsense gets nonsense.
@@ -131,7 +141,7 @@ mod tests {
     fn a_cut_memfd_is_no_harm() {
         let (tail, _) = tail_of(10);
         tail.file().set_len(3).unwrap();
-        assert_eq!(tail.read(), Vec::<u8>::new());
+        assert_eq!((tail.read(), tail.begun()), (Vec::<u8>::new(), 0));
     }
 
     #[test]

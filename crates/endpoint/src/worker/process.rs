@@ -271,6 +271,11 @@ impl Process {
         self.exit = Some(exit);
     }
 
+    /// How many calls it began, by its own count.
+    pub(super) fn begun(&self) -> u64 {
+        self.tail.begun()
+    }
+
     /// The tail of what its last call wrote, for one that ended.
     pub(super) fn last_output(&mut self) -> Bytes {
         let mut all = output::join(self.tail.read().into(), &mut self.ring).to_vec();

@@ -16,7 +16,7 @@ from .frames import BUFFER, FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, S
 from .output import Capture
 from .remains import bury
 
-QUIET_NS = 1_000_000
+QUIET_NS = 4_000_000
 """Finished calls are sent before a call that begins this long after the last send, though more calls wait."""
 
 _DEFAULT = int(signal.SIG_DFL)

@@ -1,7 +1,7 @@
-"""Python-level output of a task: a ring in a memfd, which the executor can read after the worker has died.
+"""What the executor can read after the worker has died, in a memfd: the calls it began, and a task's output.
 
-Layout: `u64 written` (total bytes since the task began), then RING bytes; byte i of the output is at i mod
-RING.
+Layout: `u64 written` (total bytes of Python-level output since the task began), `u64 begun` (calls begun
+since the worker was made), then RING bytes; byte i of the output is at i mod RING.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import threading
 from typing import Any
 
 RING = 1 << 16
-HEAD = 8
+HEAD = 16
 _WRITTEN = struct.Struct("<Q")
+_BEGUN = 1
+"""Which word of the head."""
 
 
 class Tail:
@@ -26,6 +28,7 @@ class Tail:
         if os.fstat(descriptor).st_size < HEAD + RING:
             os.ftruncate(descriptor, HEAD + RING)
         self._map = mmap.mmap(descriptor, HEAD + RING)
+        self._words = memoryview(self._map)[:HEAD].cast("Q")
         self._lock = threading.RLock()  # threads print; so may a signal handler amid a print
         self.written = 0
         self.reset()
@@ -34,6 +37,10 @@ class Tail:
         """A new task begins."""
         self.written = 0
         _WRITTEN.pack_into(self._map, 0, 0)
+
+    def begin(self, count: int) -> None:
+        """Call number `count` of this worker begins."""
+        self._words[_BEGUN] = count
 
     def write(self, data: Any) -> int:
         with self._lock:
@@ -96,12 +103,14 @@ class Capture:
             _Text(_TailFile(tail, fd), "utf-8", "backslashreplace", write_through=True)  # type: ignore[arg-type]
             for fd in (1, 2)
         )
-        sys.__stdout__, sys.__stderr__ = self.out, self.err  # type: ignore[misc]
-        self.begin()
+        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr = self.out, self.err  # type: ignore[misc]
+        self._begun = 0
         os.register_at_fork(after_in_child=_print_to_descriptors)
 
     def begin(self) -> None:
-        """Before each task."""
+        """Before each task: also tells who looks when this process is dead that it began."""
+        self._begun += 1
+        self.tail.begin(self._begun)
         if sys.stdout is not self.out or sys.stderr is not self.err:
             sys.stdout, sys.stderr = self.out, self.err
         if self.tail.written:

@@ -178,7 +178,7 @@ impl Pool {
         }
         let worker = WorkerId(id);
         let event = if process.is_ready {
-            Event::WorkerExited { worker, exit, output: process.last_output() }
+            Event::WorkerExited { worker, exit, begun: process.begun(), output: process.last_output() }
         } else {
             let last = process.ring.last_lines().map_or_else(String::new, |line| format!(": {line}"));
             let fault = process.fault.as_deref().unwrap_or("it ended");
