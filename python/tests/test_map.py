@@ -435,8 +435,9 @@ def test_the_executors_map(client: bursa.Client, service: FakeService) -> None:
     with bursa.Executor(client=client) as executor:
         assert list(executor.map(pow, range(5), range(5), chunksize=2)) == [x**x for x in range(5)]
         assert list(executor.map(abs)) == [] and list(executor.map(abs, [])) == []
-        with pytest.raises(ValueError, match="chunksize"):
-            executor.map(abs, [1], chunksize=0)
+        for wrong in (0, 1.5, True, "2"):
+            with pytest.raises(ValueError, match=f"^chunksize is {wrong!r}; give "):
+                executor.map(abs, [1], chunksize=wrong)
         drawn = Drawn(range(1000))
         unread = executor.map(abs, drawn, chunksize=10)
         assert drawn.count == 1000, "all is submitted at once"

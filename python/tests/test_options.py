@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fake_service import TOKEN, FakeService, error
 
@@ -29,6 +31,19 @@ def test_wrong_kinds(service: FakeService, option: str, value: object) -> None:
         with pytest.raises(bursa.Invalid, match=f"^{option} is {value!r}; give "):
             client.submit(pow, [2, 9], **{option: value})
         assert client.submit(pow, [2, 9]).result(10) == 512, "the client goes on"
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(1, True), (1, 1.0), (0, False), (1, [1])])
+def test_what_a_right_option_equals_is_still_refused(service: FakeService, right: int, wrong: object) -> None:
+    with bursa.Client(service.url, TOKEN) as client:
+        assert client.submit(pow, [2, 9], retries=right).result(10) == 512
+        with pytest.raises(bursa.Invalid, match=f"^retries is {re.escape(repr(wrong))}; give "):
+            client.submit(pow, [2, 9], retries=wrong)
+
+
+def test_an_endpoint_of_no_kind_is_refused(service: FakeService) -> None:
+    with bursa.Client(service.url, TOKEN) as client, pytest.raises(bursa.NotFound, match="the name"):
+        client.run(pow, 2, 9, endpoint_id=["x"])
 
 
 def test_numpy_and_whole_numbers_will_do() -> None:

@@ -210,8 +210,11 @@ class Client:
         if options and options[4] and callable(function):
             # As it is now: with other globals it is another function, whose results are others.
             function = self._registry.of_function(function)
-        key = (id(function), endpoint_id, options)
-        held = self._routes.get(key)
+        key = (id(function), endpoint_id, options, *map(type, options))  # types: True equals 1
+        try:
+            held = self._routes.get(key)
+        except TypeError:  # what has no hash is refused below
+            held = None
         if held is None:
             named = checked(options)
             raw = to_raw(self._function_id(function), "function")

@@ -12,6 +12,7 @@ from .client import Client
 from .containers import Container
 from .future import TaskFuture
 from .map import Calls, Results
+from .options import is_whole
 
 
 class Executor(concurrent.futures.Executor):
@@ -58,14 +59,14 @@ class Executor(concurrent.futures.Executor):
         """
         if self._down:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
+        if not is_whole(chunksize, 1):
+            raise ValueError(f"chunksize is {chunksize!r}; give a whole number of items, at least 1.")
         if chunksize == 1:
             futures = [self.submit(fn, *args) for args in zip(*iterables)]
             return self._results(futures, None if timeout is None else time.monotonic() + timeout)
         options = (None, None, None, self._memoize or None, self._container)
         calls = Calls(self._client, fn, self._endpoint_id, options, note=self._note)
-        plan = Plan(chunksize, None)
+        plan = Plan(int(chunksize), None)
         return _read(Results(calls, Inputs(iterables), plan, is_eager=True, timeout=timeout))
 
     def _results(self, futures: list[TaskFuture], until: float | None) -> Iterator[Any]:
