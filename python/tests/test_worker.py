@@ -277,7 +277,7 @@ def test_death_is_reported_with_the_last_words(zygote: Zygote, worker: Worker) -
         call(worker, leave)
     exited = zygote.expect("exited", worker.number)
     assert os.waitstatus_to_exitcode(exited["status"]) == 7
-    assert (exited["pid"], exited["maxrss_kb"] > 1000) == (worker.pid, True)
+    assert exited["maxrss_kb"] > 1000
     assert worker.tail() == b"last words\n"
 
 

@@ -144,6 +144,7 @@ class Zygote:
         )
         theirs.close()
         ours.settimeout(PATIENCE)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.control = ours
         self.messages: list[dict] = []
         self.hello = self.expect("hello")["hello"]
@@ -156,10 +157,11 @@ class Zygote:
                 if key in message and number in (None, message[key]):
                     self.messages.remove(message)
                     return message
-            packet = self.control.recv(65536)
+            packet, ancillary, _, _ = self.control.recvmsg(65536, 256)
             if not packet:
                 raise EOFError("the zygote is gone")
-            self.messages.append(json.loads(packet))
+            sender = struct.unpack_from("i", ancillary[0][2])[0]
+            self.messages.append({**json.loads(packet), "sender": sender})
 
     def spawn(self, cwd: str = "/") -> Worker:
         self._count += 1
@@ -172,7 +174,7 @@ class Zygote:
         self.control.sendmsg([order], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         theirs.close()
         os.close(write)
-        pid = self.expect("forked", self._count)["pid"]
+        pid = self.expect("forked", self._count)["sender"]
         return Worker(self._count, pid, Wire(ours), read, memfd)
 
     def close(self) -> None:

@@ -124,6 +124,35 @@ pub(crate) struct Workers {
     /// Python interpreter of the workers [default: that of the active environment, else python3]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<String>,
+    /// Let functions read this directory or file of the host; may be given again
+    #[arg(long, value_name = "DIR")]
+    read: Vec<PathBuf>,
+    /// Let functions read and write this directory or file of the host; may be given again
+    #[arg(long, value_name = "DIR")]
+    write: Vec<PathBuf>,
+    /// What isolates functions: auto, bwrap or none [default: auto, which is bwrap where it runs]
+    #[arg(long, value_name = "RUNTIME")]
+    sandbox: Option<String>,
+}
+
+impl Workers {
+    /// Flags, the keys that they set, and what was given.
+    pub(crate) fn flags(&self) -> [(&'static str, &'static str, Option<String>); 5] {
+        [
+            ("--workers", "endpoint.workers", self.workers.clone()),
+            ("--python", "endpoint.python", self.python.clone()),
+            ("--read", "sandbox.read", joined(&self.read)),
+            ("--write", "sandbox.write", joined(&self.write)),
+            ("--sandbox", "sandbox.runtime", self.sandbox.clone()),
+        ]
+    }
+}
+
+/// As the keys' values are written.
+fn joined(paths: &[PathBuf]) -> Option<String> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let texts: Vec<String> = paths.iter().map(|path| absolute(path).display().to_string()).collect();
+    (!texts.is_empty()).then(|| texts.join(":"))
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,6 +172,14 @@ pub(crate) enum Endpoint {
         /// Run in the background
         #[arg(long)]
         detach: bool,
+    },
+    /// Try what isolates functions on this host, and say what it gives
+    Check {
+        /// Name of the endpoint
+        #[arg(default_value = "local")]
+        name: String,
+        #[command(flatten)]
+        workers: Workers,
     },
     /// Stop an endpoint of this home
     Stop {

@@ -27,6 +27,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
     bursa_service::config::KEYS
         .iter()
         .chain(bursa_endpoint::config::KEYS)
+        .chain(bursa_endpoint::config::SANDBOX_KEYS)
         .chain(bursa_endpoint::watchdog::KEYS)
 }
 
@@ -125,6 +126,7 @@ fn plain(value: &DeValue<'_>, name: &str, source: &Source) -> anyhow::Result<Str
         DeValue::Integer(number) => Ok(number.to_string()),
         DeValue::Float(number) => Ok(number.to_string()),
         DeValue::Boolean(truth) => Ok(truth.to_string()),
+        DeValue::Array(items) => list(items, name, source),
         _ => {
             let text = format!(
                 "{source}: {name} must be a text, a number, or true/false, not a list, table or time"
@@ -132,6 +134,17 @@ fn plain(value: &DeValue<'_>, name: &str, source: &Source) -> anyhow::Result<Str
             Err(Coded { code: CONFIG, text }.into())
         }
     }
+}
+
+/// A list of texts, as it is written in the environment.
+fn list(items: &[toml::Spanned<DeValue<'_>>], name: &str, source: &Source) -> anyhow::Result<String> {
+    let texts: Option<Vec<&str>> =
+        items.iter().map(|item| item.get_ref().as_str().filter(|text| !text.contains(':'))).collect();
+    let wrong = || {
+        let text = format!("{source}: {name} must be a list of texts without ':'");
+        Coded { code: CONFIG, text }
+    };
+    Ok(texts.ok_or_else(wrong)?.join(":"))
 }
 
 fn misplaced(path: &Path, line: usize, name: &str) -> anyhow::Error {

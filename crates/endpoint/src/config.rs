@@ -2,6 +2,10 @@
 //!
 //! Finding the values (flag, environment, file) is the command's business.
 
+mod sandbox;
+
+pub use sandbox::{KEYS as SANDBOX_KEYS, Network, Runtime, Sandbox};
+
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
 use std::path::{Path, PathBuf};
@@ -196,6 +200,8 @@ pub struct Config {
     pub link_threshold_ms: u64,
     /// A lease whose holder shows no sign of life for so long may be taken over from another node (F6).
     pub lease_ms: u64,
+    /// What isolates functions.
+    pub sandbox: Sandbox,
     /// The program that is run as `PROGRAM --home H executor --endpoint NAME --id ID`: this one, but for tests.
     pub program: PathBuf,
 }
@@ -227,6 +233,7 @@ impl Config {
             link_heartbeat_ms: values.whole(&LINK_HEARTBEAT, 1..=u64::MAX)?,
             link_threshold_ms: threshold(values, &LINK_THRESHOLD, &LINK_HEARTBEAT)?,
             lease_ms: values.whole(&LEASE, 1..=u64::MAX)?,
+            sandbox: Sandbox::from_values(values, home)?,
             program: this_program(),
         })
     }
@@ -236,7 +243,7 @@ impl Config {
     /// The same values as environment variables, for a process that reads its configuration itself.
     pub(crate) fn to_env(&self) -> Vec<(&'static str, String)> {
         let python = self.python.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
-        vec![
+        let mut env = vec![
             (WORKERS.env, self.workers.to_string()),
             (EXECUTORS.env, self.executors.to_string()),
             (PYTHON.env, python),
@@ -255,7 +262,9 @@ impl Config {
             (LINK_HEARTBEAT.env, self.link_heartbeat_ms.to_string()),
             (LINK_THRESHOLD.env, self.link_threshold_ms.to_string()),
             (LEASE.env, self.lease_ms.to_string()),
-        ]
+        ];
+        env.extend(self.sandbox.to_env());
+        env
     }
 }
 
@@ -345,9 +354,9 @@ mod tests {
     fn the_environment_of_a_child_gives_the_same_configuration() {
         let config = Config::from_values(&Values::default(), Path::new("/h"), "lab").unwrap();
         let env = config.to_env();
-        assert_eq!(env.len(), KEYS.len());
+        assert_eq!(env.len(), KEYS.len() + SANDBOX_KEYS.len());
         let mut values = Values::default();
-        for key in KEYS {
+        for key in KEYS.iter().chain(SANDBOX_KEYS) {
             let (_, value) = env.iter().find(|(name, _)| *name == key.env).unwrap();
             values.offer(key, value, Source::Env);
         }

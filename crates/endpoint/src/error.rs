@@ -16,6 +16,9 @@ pub enum Error {
     /// A link.
     #[error(transparent)]
     Fabric(#[from] bursa_fabric::Error),
+    /// The sandbox that there must be.
+    #[error("{0}")]
+    Sandbox(String),
     /// The system.
     #[error("cannot {what}: {source}")]
     Io {

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::home::{self, EndpointDir};
 use crate::package;
 use crate::proc::Identity;
+use crate::sandbox::Enclosure;
 use crate::uplink::{News, Uplink};
 use crate::worker::{Pool, PoolSetup};
 use bursa_core::container::Container;
@@ -76,7 +77,18 @@ impl Driver {
             dir.save_executor_process(executor, &identity)?;
         }
         let package = package::unpack(&config.home)?;
-        let setup = PoolSetup { python: config.python.clone(), package, work: dir.work_dir(executor) };
+        let enclosure = match Enclosure::of(config).map_err(Error::Sandbox)? {
+            Ok(enclosure) => {
+                enclosure.tell_missing();
+                Some(enclosure)
+            }
+            Err(why) => {
+                tracing::warn!("functions run without a sandbox, with all rights of this user: {why}");
+                None
+            }
+        };
+        let (python, work) = (config.python.clone(), dir.work_dir(executor));
+        let setup = PoolSetup { python, package, work, enclosure };
         let clock = Clock::new();
         let settings = executor::Config {
             executor,

@@ -17,6 +17,8 @@ pub mod package;
 mod proc;
 pub mod provider;
 mod rlimit;
+mod runtime;
+pub mod sandbox;
 mod scratch;
 mod uplink;
 pub mod watchdog;

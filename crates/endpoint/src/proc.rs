@@ -220,8 +220,9 @@ impl PidFd {
         let _ = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_send_signal, fd, signal, none, 0) };
     }
 
+    /// The process with this pid.
     #[expect(unsafe_code, reason = "neither std nor nix has pidfd_open")]
-    fn open(pid: i32) -> io::Result<Self> {
+    pub(crate) fn open(pid: i32) -> io::Result<Self> {
         // SAFETY: pidfd_open takes two numbers and touches no memory of ours.
         let fd = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
         let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;

@@ -12,4 +12,16 @@ mod pool;
 mod process;
 mod zygote;
 
+use crate::sandbox::Enclosure;
 pub use pool::{Pool, PoolSetup};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// The environment of a zygote.
+pub(crate) fn environment(package: &Path, enclosure: Option<&Enclosure>) -> Vec<(OsString, OsString)> {
+    let open = env::of_zygote(std::env::vars_os(), package);
+    match enclosure {
+        Some(enclosure) => env::of_sandbox(open, &enclosure.told),
+        None => open,
+    }
+}

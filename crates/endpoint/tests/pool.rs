@@ -63,7 +63,8 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let package = bursa_endpoint::package::unpack(dir.path()).unwrap();
         let children = signal(SignalKind::child()).unwrap();
-        let pool = Pool::new(PoolSetup { python, package, work: dir.path().join("work") }).unwrap();
+        let pool =
+            Pool::new(PoolSetup { python, package, work: dir.path().join("work"), enclosure: None }).unwrap();
         Self { _turn: turn, dir, pool, children, events: VecDeque::new() }
     }
 
@@ -325,14 +326,14 @@ while True:
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
+        control.send(json.dumps({"forked": number}).encode())
         frames = bytes([7, 0, 0, 0, 16, 1, 0, 0, 0, 3, 11])
         os.write(fds[0], frames + (b"\xff" * 4096))
         time.sleep(1000)
     for fd in fds:
         os.close(fd)
-    control.send(json.dumps({"forked": number, "pid": pid}).encode())
     _, status, usage = os.wait4(pid, 0)
-    control.send(json.dumps({"exited": number, "pid": pid, "status": status, "maxrss_kb": usage.ru_maxrss}).encode())
+    control.send(json.dumps({"exited": number, "status": status, "maxrss_kb": usage.ru_maxrss}).encode())
 "#;
 
 #[tokio::test]

@@ -20,6 +20,7 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyh
             return Err(process::become_endpoint_watchdog(settings, as_json, &process));
         }
         Endpoint::Start { process, detach: true } => start_in_background(settings, as_json, &process)?,
+        Endpoint::Check { name, .. } => return check(settings, as_json, &name),
         Endpoint::Stop { name } => stop(settings, as_json, &name)?,
         Endpoint::List => list(as_json, &Client::from_settings(settings)?.get("/endpoints?limit=1000")?),
         Endpoint::Status { endpoint } => {
@@ -94,6 +95,21 @@ fn start_in_background(
         say!("endpoint {} runs in the background (process {})", endpoint.name, field(&ready, "pid"));
     }
     Ok(())
+}
+
+/// Each item in one line. The exit code says whether there is a sandbox where there should be one.
+fn check(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<ExitCode> {
+    let config = process::endpoint_config(settings, name)?;
+    let items = bursa_endpoint::sandbox::check(&config);
+    if as_json {
+        output::print_json(&json!({"checks": items}));
+    } else {
+        for item in &items {
+            say!("{}  {:<13} {}", if item.ok { "ok" } else { "NO" }, item.what, item.found);
+        }
+    }
+    let wanted = config.sandbox.runtime != bursa_endpoint::config::Runtime::None;
+    Ok(if wanted && items.iter().any(|item| !item.ok) { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn stop(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<()> {

@@ -56,6 +56,7 @@ fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
             (None, Some(&process.workers))
         }
         Command::Endpoint(crate::args::Endpoint::Start { process, .. }) => (None, Some(&process.workers)),
+        Command::Endpoint(crate::args::Endpoint::Check { workers, .. }) => (None, Some(workers)),
         _ => (None, None),
     };
     let mut flags = Vec::new();
@@ -64,8 +65,7 @@ fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
         flags.push(("service.zmq", service.zmq.clone()));
     }
     if let Some(workers) = workers {
-        flags.push(("endpoint.workers", workers.workers.clone()));
-        flags.push(("endpoint.python", workers.python.clone()));
+        flags.extend(workers.flags().map(|(_, key, value)| (key, value)));
     }
     flags
 }

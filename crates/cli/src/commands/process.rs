@@ -46,9 +46,9 @@ pub(super) fn endpoint_watchdog(
 }
 
 fn push_workers(command: &mut Command, workers: &Workers) {
-    for (flag, value) in [("--workers", &workers.workers), ("--python", &workers.python)] {
+    for (flag, _, value) in workers.flags() {
         if let Some(value) = value {
-            command.args([flag, value]);
+            command.args([flag, &value]);
         }
     }
 }
@@ -252,7 +252,7 @@ pub(super) fn executor(settings: &Settings, executor: &ExecutorProcess) -> anyho
     Ok(ExitCode::SUCCESS)
 }
 
-fn endpoint_config(settings: &Settings, name: &str) -> anyhow::Result<bursa_endpoint::Config> {
+pub(super) fn endpoint_config(settings: &Settings, name: &str) -> anyhow::Result<bursa_endpoint::Config> {
     bursa_endpoint::Config::from_values(settings.values(), settings.home(), name).map_err(configuration)
 }
 

@@ -106,6 +106,7 @@ fn announce(settings: &Settings, json: bool, service: &Service) -> anyhow::Resul
     } else {
         say!("service is ready at {}, endpoint {LOCAL} is {id}", service.url);
         say!("SDK and CLI here find both by themselves; the token is in {home}/client.toml");
+        say!("{}", bursa_endpoint::sandbox::in_words(&process::endpoint_config(settings, LOCAL)?));
         say!("Ctrl-C stops everything");
     }
     Ok(())

@@ -38,6 +38,8 @@ const NAMES: &[&str] = &[
     "MODULEPATH",
     "LOADEDMODULES",
 ];
+/// Variables that name places of the host. `HOME` is left: modules of the user are found by it; workers get another.
+const OUTSIDE: &[&str] = &["TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"];
 /// Families of variables that workers inherit.
 const FAMILIES: &[&str] = &["LC_", "CONDA_", "PYENV_", "OMP_", "SLURM_", "PBS_", "KMP_", "NVIDIA_"];
 
@@ -60,6 +62,14 @@ pub(super) fn of_zygote(
     }
     kept.push(("PYTHONPATH".into(), path));
     kept.push(("BURSA_ZYGOTE_FD".into(), super::zygote::CONTROL_FD.to_string().into()));
+    kept
+}
+
+/// The same within a sandbox: what names places of the host that are not there is left out.
+pub(super) fn of_sandbox(env: Vec<(OsString, OsString)>, told: &str) -> Vec<(OsString, OsString)> {
+    let mut kept: Vec<_> =
+        env.into_iter().filter(|(name, _)| !OUTSIDE.iter().any(|out| name == out)).collect();
+    kept.push(("BURSA_SANDBOX".into(), told.into()));
     kept
 }
 

@@ -7,9 +7,10 @@ mod start;
 use super::frames;
 use super::oom::Oom;
 use super::poll::Poller;
-use super::process::Process;
+use super::process::{House, Process};
 use super::zygote::Zygote;
 use crate::proc::{self, PidFd};
+use crate::sandbox::Enclosure;
 use bursa_core::executor::{Event, Signal};
 use bursa_core::id::{Hash, TaskId, WorkerId};
 use bursa_core::wire::Attempt;
@@ -30,7 +31,7 @@ const END: Duration = Duration::from_secs(10);
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// What a pool needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PoolSetup {
     /// The workers' Python; `None`: there is none.
     pub python: Option<PathBuf>,
@@ -38,6 +39,8 @@ pub struct PoolSetup {
     pub package: PathBuf,
     /// Where workers have their directories.
     pub work: PathBuf,
+    /// The sandbox of all of them; `None`: none.
+    pub enclosure: Option<Enclosure>,
 }
 
 /// Where the zygote stands.
@@ -71,6 +74,8 @@ pub struct Pool {
     deadlines: BTreeSet<(Instant, u32)>,
     /// What dead workers left, and when it is killed; `None`: it was.
     remains: BTreeMap<i32, Option<Instant>>,
+    /// Pid namespaces of dead workers, and when they are ended; `None`: they were.
+    houses: BTreeMap<u32, (House, Option<Instant>)>,
     /// Made outside `pump`.
     ready: VecDeque<Event>,
     scratch: Vec<u8>,
@@ -101,6 +106,7 @@ impl Pool {
             dirty: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             remains: BTreeMap::new(),
+            houses: BTreeMap::new(),
             ready: VecDeque::new(),
             scratch: vec![0; SCRATCH],
             oom: Oom::new(),
@@ -111,7 +117,8 @@ impl Pool {
     pub fn spawn(&mut self, worker: WorkerId) {
         let id = worker.0;
         self.oom.look();
-        match Process::new(id, self.setup.work.join(id.to_string()), &self.poller) {
+        let cwd = self.setup.enclosure.is_none().then(|| self.setup.work.join(id.to_string()));
+        match Process::new(id, cwd, &self.poller) {
             Ok(process) => {
                 self.workers.insert(id, process);
                 self.pending.push_back(id);
@@ -208,7 +215,8 @@ impl Pool {
         };
         let worker = self.deadlines.first().map(|(at, _)| *at);
         let remains = self.remains.values().copied().flatten().min();
-        [zygote, worker, remains].into_iter().flatten().min()
+        let houses = self.houses.values().filter_map(|(_, until)| *until).min();
+        [zygote, worker, remains, houses].into_iter().flatten().min()
     }
 
     /// Acts on what has taken too long.

@@ -4,13 +4,15 @@ use super::frames::{self, FromWorker, Garbage};
 use super::output::{self, Ring, Tail};
 use super::poll::{Poller, Token};
 use super::zygote::set_nonblocking;
-use crate::proc;
+use crate::proc::{self, PidFd};
+use crate::sandbox::Group;
 use bursa_core::executor::WorkerExit;
 use bursa_core::limits;
 use bytes::{Bytes, BytesMut};
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::Signal;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, IoSlice, Read, Write};
@@ -48,7 +50,7 @@ pub(super) struct Process {
     joined: BytesMut,
     queued: usize,
     writing: bool,
-    /// From the zygote only: what a worker says of itself is not believed.
+    /// From the system only: what a worker says of itself is not believed.
     pub(super) pid: Option<i32>,
     pub(super) is_ready: bool,
     /// Its socket was read to the end.
@@ -63,16 +65,29 @@ pub(super) struct Process {
     pub(super) fault: Option<String>,
     /// When it is killed unless something happens before.
     pub(super) deadline: Option<Instant>,
-    pub(super) cwd: PathBuf,
+    /// Its directory; `None` in a sandbox, where it has its own.
+    cwd: Option<PathBuf>,
+    /// In a sandbox.
+    house: Option<House>,
+}
+
+/// The pid namespace of a worker.
+#[derive(Debug)]
+pub(super) struct House {
+    /// Its first process, with which all others end.
+    pub(super) first: PidFd,
+    pub(super) group: Group,
 }
 
 impl Process {
     /// Makes everything that a worker needs before it is forked.
-    pub(super) fn new(id: u32, cwd: PathBuf, poller: &Poller) -> io::Result<Self> {
-        if cwd.exists() {
-            fs::remove_dir_all(&cwd)?;
+    pub(super) fn new(id: u32, cwd: Option<PathBuf>, poller: &Poller) -> io::Result<Self> {
+        if let Some(cwd) = &cwd {
+            if cwd.exists() {
+                fs::remove_dir_all(cwd)?;
+            }
+            DirBuilder::new().recursive(true).mode(0o700).create(cwd)?;
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&cwd)?;
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
@@ -102,7 +117,20 @@ impl Process {
             fault: None,
             deadline: None,
             cwd,
+            house: None,
         })
+    }
+
+    /// Where it begins to work, as the zygote is told.
+    pub(super) fn cwd(&self) -> Cow<'_, str> {
+        self.cwd.as_ref().map_or(Cow::Borrowed(""), |cwd| cwd.to_string_lossy())
+    }
+
+    /// Removes its directory, whatever is in it.
+    pub(super) fn remove_cwd(self) {
+        if let Some(cwd) = self.cwd {
+            crate::scratch::remove(cwd);
+        }
     }
 
     /// The descriptors for the zygote; `None` once they are sent.
@@ -238,6 +266,9 @@ impl Process {
 
     /// Signals its process group; as soon as it has one.
     fn signal(&mut self, signal: Signal) {
+        if let (Some(house), Signal::SIGKILL) = (&self.house, signal) {
+            return house.first.signal(signal);
+        }
         match self.pid {
             Some(pid) if self.exit.is_none() => {
                 proc::signal_group(pid, signal);
@@ -252,9 +283,25 @@ impl Process {
         }
     }
 
-    /// The zygote says which process it is.
+    /// Its pid namespace is there.
+    pub(super) fn born(&mut self, house: House) {
+        self.house = Some(house);
+        if self.early == Some(Signal::SIGKILL) {
+            self.kill();
+        }
+    }
+
+    /// It is dead: its pid namespace may hold others.
+    pub(super) fn leave_house(&mut self) -> Option<House> {
+        self.house.take()
+    }
+
+    /// It says which process it is, by the system's word, before it runs anything.
     pub(super) fn forked(&mut self, pid: i32) {
         self.pid = Some(pid);
+        if let Some(house) = &self.house {
+            house.group.take(pid);
+        }
         if let Some(signal) = self.early.take() {
             self.signal(signal);
         }

@@ -3,22 +3,22 @@
 
 #![expect(unsafe_code, reason = "the child's descriptor must be moved between fork and exec")]
 
-use super::env;
 use super::output::Ring;
 use super::poll::{Poller, Token};
+use crate::runtime::Launch;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials,
+    recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 use serde::Deserialize;
 use std::fs::{DirBuilder, File};
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The descriptor on which the zygote finds its control socket.
@@ -26,23 +26,33 @@ pub(super) const CONTROL_FD: RawFd = 3;
 /// Larger than any packet of a zygote.
 const PACKET: usize = 64 * 1024;
 
-/// What is needed to start one.
-#[derive(Debug, Clone)]
-pub(super) struct Setup {
-    pub(super) python: PathBuf,
-    /// The directory that holds `bursa/`.
-    pub(super) package: PathBuf,
-    /// Its working directory: empty, since Python imports from there.
-    pub(super) cwd: PathBuf,
-}
-
 /// What a zygote reports.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Reported {
-    Hello { hello: Hello },
-    Forked { forked: u32, pid: i32 },
-    Exited { exited: u32, pid: i32, status: i32, maxrss_kb: u64 },
+    Hello {
+        hello: Hello,
+    },
+    /// By the first process of a worker's pid namespace.
+    Born {
+        born: u32,
+    },
+    /// By the worker, before it runs anything.
+    Forked {
+        forked: u32,
+    },
+    /// By who waited for the worker.
+    Exited {
+        exited: u32,
+        status: i32,
+        maxrss_kb: u64,
+    },
+    /// A pid namespace is no more, whether its worker's end was told or not.
+    Ended {
+        ended: u32,
+        status: i32,
+        maxrss_kb: u64,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -64,17 +74,19 @@ pub(super) struct Zygote {
 
 impl Zygote {
     /// Starts one, and lets `poller` listen to it.
-    pub(super) fn start(setup: &Setup, poller: &Poller) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&setup.cwd)?;
+    pub(super) fn start(launch: &Launch, poller: &Poller) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&launch.cwd)?;
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         set_nonblocking(ours.as_fd())?;
-        let mut command = Command::new(&setup.python);
+        setsockopt(&ours, sockopt::PassCred, &true)?;
+        let (program, arguments) = launch.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
         command
-            .args(["-m", "bursa.worker"])
-            .current_dir(&setup.cwd)
+            .args(arguments)
+            .current_dir(&launch.cwd)
             .env_clear()
-            .envs(env::of_zygote(std::env::vars_os(), &setup.package))
+            .envs(launch.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -99,14 +111,9 @@ impl Zygote {
     }
 
     /// Asks for a worker. False: not now, its socket is full or closed.
-    pub(super) fn spawn(
-        &self,
-        worker: u32,
-        cwd: &Path,
-        descriptors: [BorrowedFd<'_>; 3],
-    ) -> io::Result<bool> {
+    pub(super) fn spawn(&self, worker: u32, cwd: &str, descriptors: [BorrowedFd<'_>; 3]) -> io::Result<bool> {
         let Some(control) = &self.control else { return Ok(false) };
-        let order = serde_json::to_vec(&serde_json::json!({"spawn": worker, "cwd": cwd.to_string_lossy()}))?;
+        let order = serde_json::to_vec(&serde_json::json!({"spawn": worker, "cwd": cwd}))?;
         let raw = descriptors.map(|fd| fd.as_raw_fd());
         let rights = [ControlMessage::ScmRights(&raw)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
@@ -119,21 +126,16 @@ impl Zygote {
         }
     }
 
-    /// The next report; `None` when there is none now. At the end the socket is closed.
-    pub(super) fn report(&mut self, poller: &Poller) -> Option<Reported> {
-        let mut packet = [0; PACKET];
+    /// The next report and the pid of the process that sent it, by the system's word; `None` when there is none now.
+    /// At the end the socket is closed.
+    pub(super) fn report(&mut self, poller: &Poller) -> Option<(Reported, i32)> {
         loop {
-            let control = self.control.as_ref()?;
-            match recv(control.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
-                Ok(len) if len > 0 => match serde_json::from_slice(&packet[..len]) {
-                    Ok(reported) => return Some(reported),
-                    Err(error) => tracing::warn!(%error, "a report of the zygote was not understood"),
-                },
+            match receive(self.control.as_ref()?) {
+                Ok(Some(reported)) => return Some(reported),
+                Ok(None) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return None,
-                Err(Errno::EINTR) => {}
-                _ => {
-                    poller.remove(control);
-                    self.control = None;
+                Err(_) => {
+                    self.control.take().inspect(|control| poller.remove(control));
                 }
             }
         }
@@ -172,6 +174,30 @@ impl Zygote {
     }
 }
 
+/// One packet; `None` for one that makes no sense, an error also at the end.
+fn receive(control: &OwnedFd) -> Result<Option<(Reported, i32)>, Errno> {
+    let mut packet = [0; PACKET];
+    let mut space = nix::cmsg_space!(UnixCredentials);
+    let mut slices = [IoSliceMut::new(&mut packet)];
+    let message = recvmsg::<()>(control.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_DONTWAIT)?;
+    let sender = message.cmsgs()?.find_map(|found| match found {
+        ControlMessageOwned::ScmCredentials(sender) => Some(sender.pid()),
+        _ => None,
+    });
+    let len = message.bytes;
+    match (len, sender) {
+        (0, _) => Err(Errno::ECONNRESET),
+        (_, None) => Ok(None),
+        (_, Some(sender)) => match serde_json::from_slice(&packet[..len]) {
+            Ok(reported) => Ok(Some((reported, sender))),
+            Err(error) => {
+                tracing::warn!(%error, "a report of the zygote was not understood");
+                Ok(None)
+            }
+        },
+    }
+}
+
 fn inherit_as(source: RawFd, target: RawFd) -> io::Result<()> {
     // SAFETY: both calls take numbers only; `source` is open here, since the parent keeps it until the spawn is over.
     let done = unsafe {
@@ -195,8 +221,7 @@ mod tests {
     fn reports_are_read_as_the_protocol_writes_them() {
         let hello = serde_json::from_str(r#"{"hello": {"pid": 7, "python": [3, 11]}}"#).unwrap();
         assert_eq!(Reported::Hello { hello: Hello { pid: 7, python: (3, 11) } }, hello);
-        let exited =
-            serde_json::from_str(r#"{"exited": 2, "pid": 9, "status": 11, "maxrss_kb": 14000}"#).unwrap();
-        assert_eq!(Reported::Exited { exited: 2, pid: 9, status: 11, maxrss_kb: 14_000 }, exited);
+        let exited = serde_json::from_str(r#"{"exited": 2, "status": 11, "maxrss_kb": 14000}"#).unwrap();
+        assert_eq!(Reported::Exited { exited: 2, status: 11, maxrss_kb: 14_000 }, exited);
     }
 }

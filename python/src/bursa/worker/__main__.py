@@ -1,19 +1,35 @@
-"""`python -m bursa.worker`: the zygote, started by an executor with its control socket inherited."""
+"""`python -m bursa.worker`: the zygote, started by an executor with its control socket inherited.
+
+With a sandbox it is run twice: outside, to go in, and inside.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
-from .zygote import main
+from . import enclose
 
 VARIABLE = "BURSA_ZYGOTE_FD"
 
 if __name__ == "__main__":
-    number = os.environ.pop(VARIABLE, "")
+    number = os.environ.get(VARIABLE, "")
     if not number.isdigit():
         sys.exit(
             f"bursa.worker: {VARIABLE} names no descriptor, since only an executor starts workers; "
             "run `bursa endpoint start` instead."
         )
-    main(int(number))
+    sandbox = os.environ.pop(enclose.VARIABLE, None)
+    if sandbox is not None:
+        enclose.enter(sandbox)
+    inside = json.loads(os.environ.pop(enclose.INSIDE, "null"))
+    del os.environ[VARIABLE]
+    if os.environ.pop("BURSA_CHECK", ""):
+        from . import check
+
+        check.main(inside)
+    else:
+        from . import zygote
+
+        zygote.main(int(number), inside)

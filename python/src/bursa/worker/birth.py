@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
+import json
 import os
 import random
 import signal
@@ -12,19 +12,19 @@ import socket
 import sys
 import traceback
 import types
-from typing import List
+from typing import List, NamedTuple
 
+from .confine import Confinement, keep_house, prctl
 from .loop import Worker
 from .output import Capture, Tail
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent: int) -> None:
     """SIGKILL for this process when `parent` dies; at once if it is dead already."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -32,27 +32,69 @@ def die_with_parent(parent: int) -> None:
 def keep_descendants() -> None:
     """What a call starts stays below this process, whatever it forks: it is found and ended with this worker,
     and nothing of another worker is taken for it."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def become_worker(descriptors: List[int], cwd: str, parent: int) -> None:
-    """Runs the worker and never returns. `descriptors`: socket, pipe for fd 1 and 2, memfd."""
+class Birth(NamedTuple):
+    """What the zygote hands to a fork. `descriptors`: the worker's socket, the pipe for fd 1 and 2, the
+    memfd."""
+
+    number: int
+    control: socket.socket
+    descriptors: List[int]
+    cwd: str
+    parent: int
+
+
+def become_worker(birth: Birth, confinement: Confinement | None) -> None:
+    """Runs the worker and never returns."""
     status = 1
     try:
-        os.setpgid(0, 0)
-        die_with_parent(parent)
-        keep_descendants()
+        os.dup2(birth.descriptors[1], 2)  # what fails from here on is the worker's own
         _reset_signals()
-        sock, capture = _adopt(descriptors)
-        os.chdir(cwd)
+        os.setpgid(0, 0)
+        if confinement is None:
+            die_with_parent(birth.parent)
+        else:
+            _begin_namespace(birth, confinement)
+        keep_descendants()
+        birth.control.sendall(json.dumps({"forked": birth.number}).encode())
+        birth.control.close()
+        sock, capture = _adopt(birth.descriptors)
+        if confinement is None:
+            scratch = None
+            os.chdir(birth.cwd)
+        else:
+            scratch = confinement.seal()
         _reseed()
         gc.enable()
-        Worker(sock, capture).serve(os.getpid())
+        Worker(sock, capture, scratch).serve(os.getpid())
         status = 0
     except BaseException:  # nothing above the loop may survive into the zygote's code
         os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
     finally:
         os._exit(status)
+
+
+def _begin_namespace(birth: Birth, confinement: Confinement) -> None:
+    """The first process of a pid namespace makes the worker's world, and forks the worker, which returns."""
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    confinement.furnish()
+    birth.control.sendall(json.dumps({"born": birth.number}).encode())
+    worker = os.fork()
+    if worker == 0:
+        os.setpgid(0, 0)
+        return die_with_parent(1)
+
+    def told(status: int, maxrss_kb: int) -> None:
+        exited = {"exited": birth.number, "status": status, "maxrss_kb": maxrss_kb}
+        birth.control.sendall(json.dumps(exited).encode())
+
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 2)
+    for descriptor in (*birth.descriptors, null):
+        os.close(descriptor)
+    return keep_house(worker, told)
 
 
 def _reset_signals() -> None:

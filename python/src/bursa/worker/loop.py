@@ -12,12 +12,16 @@ from typing import Deque, List, Tuple
 
 from . import frames
 from .calls import Functions, Runner
+from .confine import Scratch
 from .frames import BUFFER, FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, SUCCESS, Inbox
 from .output import Capture
 from .remains import bury
 
 QUIET_NS = 4_000_000
 """Finished calls are sent before a call that begins this long after the last send, though more calls wait."""
+
+BRIEF_NS = 5_000
+"""Calls that took no longer have left no file: to make one takes more, and to look takes a part of it."""
 
 _DEFAULT = int(signal.SIG_DFL)
 
@@ -28,8 +32,9 @@ Call = Tuple[int, bytes, int, bytes, bytearray]
 class Worker:
     """Owns the socket. Never raises for what a user's function does."""
 
-    def __init__(self, sock: socket.socket, capture: Capture) -> None:
+    def __init__(self, sock: socket.socket, capture: Capture, scratch: Scratch | None) -> None:
         self._sock = sock
+        self._scratch = scratch
         self._inbox = Inbox(sock)
         self._capture = capture
         self._functions = Functions()
@@ -116,6 +121,16 @@ class Worker:
                 self._send(output)
         else:
             self._out.append(frames.done(task, attempt, outcome, took, *sections, output))
+        if self._scratch is not None and load + run > BRIEF_NS:
+            self._tidy(self._scratch)
+
+    def _tidy(self, scratch: Scratch) -> None:
+        """A worker that cannot remove what a call left ends, and takes it along."""
+        try:
+            scratch.tidy()
+        except OSError:
+            self._flush()
+            raise
 
     def _flush(self) -> None:
         if self._out:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import SerializationError
 from ..serialize import dumps
+from .visible import advice
 
 TRACEBACK_LIMIT = 128 << 10
 MESSAGE_LIMIT = 32 << 10
@@ -29,6 +30,12 @@ class Report(NamedTuple):
 
 def of_exception(error: BaseException) -> Report:
     """Never raises, whatever the exception's own methods do."""
+    hint = advice(error)
+    if hint:
+        error.__notes__ = [
+            *getattr(error, "__notes__", ()),
+            hint,
+        ]  # shown by the client's Python 3.11 and later
     return Report(_payload(error), _name(error), cut(_message(error), MESSAGE_LIMIT), _traceback(error))
 
 
@@ -69,7 +76,8 @@ def _name(error: BaseException) -> bytes:
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        hint = advice(error)
+        return f"{error} ({hint})" if hint else str(error)
     except BaseException as inner:  # the user's __str__ may do anything
         return f"<its str() raised {type(inner).__name__}>"
 

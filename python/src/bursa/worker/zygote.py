@@ -17,7 +17,8 @@ import sys
 from contextlib import suppress
 from typing import Any, Dict, List, Tuple
 
-from .birth import become_worker
+from .birth import Birth, become_worker
+from .confine import Confinement
 
 PACKET = 1 << 16
 DESCRIPTORS = 3
@@ -26,9 +27,10 @@ DESCRIPTORS = 3
 class Zygote:
     """Owns the control socket and the worker processes."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, confinement: Confinement | None) -> None:
         self._control = control
-        self._workers: Dict[int, int] = {}  # pid -> number given by the executor
+        self._confinement = confinement
+        self._workers: Dict[int, int] = {}  # pid of the fork -> number given by the executor
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -72,16 +74,16 @@ class Zygote:
 
     def _spawn(self, number: int, cwd: str, descriptors: List[int]) -> None:
         parent = os.getpid()
+        if self._confinement:
+            self._confinement.open()
         pid = os.fork()
         if pid == 0:
-            self._control.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
-            become_worker(descriptors, cwd, parent)
-        with suppress(OSError):  # the child does the same; whoever is first
-            os.setpgid(pid, pid)
+            become_worker(Birth(number, self._control, descriptors, cwd, parent), self._confinement)
+        if self._confinement:
+            self._confinement.close()
         self._workers[pid] = number
-        self._tell({"forked": number, "pid": pid})
 
     def _reap(self) -> None:
         with suppress(BlockingIOError):
@@ -92,7 +94,9 @@ class Zygote:
                 return
             number = self._workers.pop(pid, None)
             if number is not None:
-                self._tell({"exited": number, "pid": pid, "status": status, "maxrss_kb": usage.ru_maxrss})
+                # In a sandbox it is the worker's first process, which has told how the worker ended.
+                what = "ended" if self._confinement else "exited"
+                self._tell({what: number, "status": status, "maxrss_kb": usage.ru_maxrss})
 
     def _kill_all(self) -> None:
         for pid in self._workers:
@@ -115,10 +119,12 @@ def _receive(control: socket.socket) -> Tuple[bytes, List[int]]:
     return packet, list(numbers)
 
 
-def main(descriptor: int) -> None:
-    """Serve the control socket that was inherited as `descriptor`."""
+def main(descriptor: int, confinement: Dict[str, Any] | None) -> None:
+    """Serve the control socket that was inherited as `descriptor`; inside a sandbox, with what `enclose`
+    told."""
     os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
     gc.freeze()
-    Zygote(socket.socket(fileno=descriptor)).serve()
+    confined = Confinement(confinement) if confinement is not None else None
+    Zygote(socket.socket(fileno=descriptor), confined).serve()

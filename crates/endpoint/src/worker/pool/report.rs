@@ -6,7 +6,7 @@ use crate::worker::output;
 use crate::worker::poll::Token;
 use crate::worker::process::{exit_of, in_words};
 use crate::worker::zygote::Reported;
-use bursa_core::executor::Event;
+use bursa_core::executor::{Event, WorkerExit};
 use bursa_core::id::WorkerId;
 use nix::errno::Errno;
 use nix::libc;
@@ -105,6 +105,11 @@ impl Pool {
     fn said(&mut self, id: u32, frame: FromWorker) {
         let Some(process) = self.workers.get_mut(&id) else { return };
         let worker = WorkerId(id);
+        if matches!(frame, FromWorker::Ready { .. }) && process.pid.is_none() {
+            // It said which process it is before: calls wait until its limits hold.
+            self.hear_zygote();
+        }
+        let Some(process) = self.workers.get_mut(&id) else { return };
         if process.is_ready == matches!(frame, FromWorker::Ready { .. }) {
             return process.distrust("it sent frames in an order that makes no sense".into(), &self.poller);
         }
@@ -138,22 +143,37 @@ impl Pool {
                     }
                     return;
                 }
-                Some(Reported::Hello { hello }) => {
+                Some((Reported::Hello { hello }, _)) => {
                     zygote.is_up = true;
                     *deadline = None;
                     tracing::info!(pid = hello.pid, python = ?hello.python, "the zygote is up");
                     self.advance();
                 }
-                Some(Reported::Forked { forked, pid }) => self.forked(forked, pid),
-                Some(Reported::Exited { exited, status, maxrss_kb, .. }) => {
-                    if let Some(process) = self.workers.get_mut(&exited) {
-                        process.exited(exit_of(status, maxrss_kb));
-                        let terminated = process.terminated();
-                        self.left_by(terminated);
-                        self.settle(exited);
-                    }
+                Some((Reported::Born { born }, pid)) => self.born(born, pid),
+                Some((Reported::Forked { forked }, pid)) => self.forked(forked, pid),
+                Some((Reported::Exited { exited, status, maxrss_kb }, _)) => {
+                    self.exited(exited, exit_of(status, maxrss_kb));
+                }
+                Some((Reported::Ended { ended, status, maxrss_kb }, _)) => {
+                    self.exited(ended, exit_of(status, maxrss_kb));
+                    self.houses.remove(&ended);
                 }
             }
+        }
+    }
+
+    /// Whoever waited for a worker says how it ended.
+    fn exited(&mut self, id: u32, exit: WorkerExit) {
+        let Some(process) = self.workers.get_mut(&id) else { return };
+        process.exited(exit);
+        let terminated = process.terminated();
+        match process.leave_house() {
+            Some(house) => self.left_in(id, house, terminated),
+            None => self.left_by(terminated),
+        }
+        self.settle(id);
+        if self.forking.remove(&id) {
+            self.ask();
         }
     }
 
@@ -173,8 +193,9 @@ impl Pool {
         let mut exit = process.exit.unwrap_or_default();
         let killed_by_others = exit.signal == Some(libc::SIGKILL) && !process.killed;
         if killed_by_others {
-            exit.oom = self.oom.explains(exit.maxrss_kb);
-            exit.memory_limit_kb = self.oom.limit_kb();
+            let own = self.houses.get(&id).and_then(|(house, _)| house.group.killed_for_memory());
+            exit.oom = own.is_some() || self.oom.explains(exit.maxrss_kb);
+            exit.memory_limit_kb = own.or_else(|| self.oom.limit_kb());
         }
         let worker = WorkerId(id);
         let event = if process.is_ready {
@@ -187,7 +208,7 @@ impl Pool {
         };
         self.ready.push_back(event);
         process.forget(&self.poller);
-        crate::scratch::remove(process.cwd);
+        process.remove_cwd();
     }
 
     /// Reaps children that have ended: call it when SIGCHLD came.

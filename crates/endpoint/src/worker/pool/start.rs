@@ -1,8 +1,9 @@
 //! Starting: the zygote, its back-off, and handing workers to it.
 
 use super::{Pool, State};
+use crate::runtime::Launch;
 use crate::worker::process::{exit_of, in_words};
-use crate::worker::zygote::{Setup, Zygote};
+use crate::worker::zygote::Zygote;
 use bursa_core::executor::{Event, WorkerExit};
 use bursa_core::id::WorkerId;
 use std::io;
@@ -39,9 +40,10 @@ impl Pool {
         let Some(python) = &self.setup.python else {
             return Err("there is no python3 on PATH; set endpoint.python (BURSA_PYTHON)".into());
         };
-        let (package, cwd) = (self.setup.package.clone(), self.setup.work.join("zygote"));
-        let setup = Setup { python: python.clone(), package, cwd };
-        Zygote::start(&setup, &self.poller).map_err(|error| match error.kind() {
+        let environment = crate::worker::environment(&self.setup.package, self.setup.enclosure.as_ref());
+        let argv = [python.as_os_str(), "-m".as_ref(), "bursa.worker".as_ref()].map(Into::into).to_vec();
+        let launch = Launch { argv, env: environment, cwd: self.setup.work.join("zygote") };
+        Zygote::start(&launch, &self.poller).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
                 "the Python interpreter {} cannot be started: {error}; set endpoint.python (BURSA_PYTHON) to a \
                  Python 3.8 or later",
@@ -51,7 +53,7 @@ impl Pool {
         })
     }
 
-    fn ask(&mut self) {
+    pub(super) fn ask(&mut self) {
         while self.forking.len() < FORKING
             && let Some(id) = self.pending.front().copied()
         {
@@ -61,7 +63,7 @@ impl Pool {
                 continue;
             };
             let Some(descriptors) = process.descriptors() else { return };
-            match zygote.spawn(id, &process.cwd, descriptors) {
+            match zygote.spawn(id, &process.cwd(), descriptors) {
                 Ok(true) => {
                     process.handed_over();
                     self.pending.pop_front();
@@ -105,6 +107,7 @@ impl Pool {
             tracing::error!("the zygote ended ({how}){last}; another one is started when a worker is needed");
             self.back_off();
             self.drop_asked(&format!("the zygote ended ({how}){last}"));
+            self.end_enclosed();
             self.advance();
         } else {
             let python =
@@ -144,7 +147,7 @@ impl Pool {
     fn drop_worker(&mut self, id: u32, why: String) {
         let Some(mut process) = self.workers.remove(&id) else { return };
         process.forget(&self.poller);
-        crate::scratch::remove(process.cwd);
+        process.remove_cwd();
         self.ready.push_back(Event::WorkerFailed { worker: WorkerId(id), why });
     }
 
