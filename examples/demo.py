@@ -31,6 +31,7 @@ def service_and_endpoint(home: Path) -> Iterator[dict[str, str]]:
     """`bursa up` in a home of its own; stopped at the end."""
     command = [os.environ.get("BURSA_BIN", "bursa"), "up", "--tutorial", "--json", "--home", str(home)]
     command += ["--http", "127.0.0.1:0", "--zmq", "127.0.0.1:0", "--python", sys.executable]
+    command += ["--read", str(HERE.parent)]  # metadata.py reads the files of the repository
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -43,14 +43,23 @@ def parent_of(pid: int) -> int:
     return 0
 
 
+def numbers(pid: int) -> list[str]:
+    """The numbers of a process in its pid namespaces, from ours inwards."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].split("\n")[0].split()
+    return []
+
+
 def with_role(role: str) -> list[int]:
-    """Pids by role; `zygote` is the parent of every `worker`."""
+    """Pids by role."""
     found = below()
     python = {pid for pid, line in found.items() if "bursa.worker" in line.split()}
-    if role == "zygote":
-        return sorted(pid for pid in python if parent_of(pid) not in python)
-    if role == "worker":
-        return sorted(pid for pid in python if parent_of(pid) in python)
+    if role in ("zygote", "worker"):
+        # A zygote is the first process of its pid namespace, a worker the second of its own within that.
+        place = (2, "1") if role == "zygote" else (3, "2")
+        return sorted(
+            pid for pid in python if (len(numbers(pid)), numbers(pid)[-1:]) == (place[0], [place[1]])
+        )
     return sorted(pid for pid, line in found.items() if role in line.split() and pid not in python)
 
 

@@ -77,7 +77,7 @@ class Stack:
             "BURSA_ENDPOINT_LISTEN": f"127.0.0.1:{to_manager.target}",
             "BURSA_ENDPOINT_PUBLIC_LISTEN": f"127.0.0.1:{to_manager.port}",
         }
-        self.command = [str(BINARY), "up", "--json", "--home", str(home)]
+        self.command = [str(BINARY), "up", "--json", "--home", str(home), "--write", str(home.parent)]
         self.command += [
             "--http",
             f"127.0.0.1:{self.links[0].target}",

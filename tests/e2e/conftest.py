@@ -64,6 +64,50 @@ def with_role(pid: int, role: str) -> list[int]:
     return sorted(child for child, line in descendants(pid).items() if role in line.split())
 
 
+def numbers(pid: int) -> list[str]:
+    """The numbers of process `pid` in its pid namespaces, from ours inwards; none if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].split("\n")[0].split()
+    except OSError:
+        return []
+
+
+def workers_of(pid: int) -> list[int]:
+    """Pids of the workers below `pid`: each the second process of its namespace, in that of the zygote."""
+    found = with_role(pid, "bursa.worker")
+    return [child for child in found if numbers(child)[2:] == ["2"]]
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def zygote_of(worker: int) -> int:
+    """Between them is the first process of the worker's namespace."""
+    return parent_of(parent_of(worker))
+
+
+def myself() -> str:
+    """Which process this is, for `on_host`: a function's own number says nothing outside of its sandbox."""
+    # Names of namespaces are used again, times of starts are not.
+    start = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{os.readlink('/proc/self/ns/pid')}/{os.getpid()}/{start}"
+
+
+def on_host(process: str) -> int:
+    """The number that a process which said `myself` has here; 0: it is gone."""
+    namespace, inner = process.split("/")[:2]
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if os.readlink(entry / "ns/pid") == namespace and numbers(int(entry.name))[-1:] == [inner]:
+                return int(entry.name)
+        except OSError:
+            continue
+    return 0
+
+
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> object:
     """The first true value of `condition`, looked at often; bounds a failure, proves nothing by itself."""
     end = time.monotonic() + seconds
@@ -139,7 +183,9 @@ def start(home: Path, *flags: str, **more: str) -> Stack:
         "--zmq",
         "127.0.0.1:0",
     ]
-    command += ["--workers", "2", *flags]
+    # What tests and their functions tell each other goes through files of the test session.
+    command += [] if "--workers" in flags else ["--workers", "2"]
+    command += ["--write", str(home.parents[1]), "--read", str(ROOT / "docs"), *flags]
     log = (home.parent / f"{home.name}.stderr").open("a")
     process = subprocess.Popen(
         command, env=environment(home, **more), stdout=subprocess.PIPE, stderr=log, text=True

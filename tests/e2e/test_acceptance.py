@@ -26,7 +26,20 @@ import pytest
 from bursa import serialize
 from bursa.funcx import FuncXClient
 from bursa.websocket import WebSocket
-from conftest import BINARY, Stack, descendants, environment, run_cli, running, start, wait_for, with_role
+from conftest import (
+    BINARY,
+    Stack,
+    descendants,
+    environment,
+    myself,
+    on_host,
+    run_cli,
+    running,
+    start,
+    wait_for,
+    with_role,
+    zygote_of,
+)
 from test_rest import NOBODY, a_task, b64, call
 
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -399,22 +412,24 @@ def test_the_zygote_never_has_user_code_and_workers_are_reused(stack: Stack) -> 
         import builtins
 
         builtins.bursa_seen = getattr(builtins, "bursa_seen", 0) + 1
-        return os.getpid(), os.getppid(), builtins.bursa_seen
+        return myself(), builtins.bursa_seen
 
     with bursa.Client(stack.url, stack.token) as client:
-        pid, zygote, _ = client.run(remember).result(30)
+        first, _ = client.run(remember).result(30)
+        pid = on_host(first)
+        zygote = zygote_of(pid)
         os.kill(pid, signal.SIGKILL)
         fresh = wait_for(
-            lambda: next((w for w in client.map(_who, range(4)) if w[0] != pid), None), 30, "another worker"
+            lambda: next((w for w in client.map(_who, range(4)) if w != first), None), 30, "another worker"
         )
-        assert fresh[1] == zygote, "forked from the same zygote, which is untouched"
+        assert zygote_of(on_host(fresh)) == zygote, "forked from the same zygote, which is untouched"
         assert Path(f"/proc/{zygote}/status").read_text().count("Threads:\t1\n") == 1
         seen = [client.run(remember).result(30) for _ in range(6)]
         assert len({one[0] for one in seen}) <= 2, "workers are warm"
 
 
-def _who(_: int) -> tuple[int, int]:
-    return os.getpid(), os.getppid()
+def _who(_: int) -> str:
+    return myself()
 
 
 # Logs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bursa
 import pytest
-from conftest import Stack, run_cli, wait_for
+from conftest import Stack, myself, on_host, run_cli, wait_for
 
 RACERS = 3_000
 
@@ -18,16 +18,15 @@ def test_a_running_task_is_stopped_and_its_worker_replaced(client: bursa.Client,
     mark = tmp_path / "pid"
 
     def runs(path):
-        import os
         import time
         from pathlib import Path
 
-        Path(path).write_text(str(os.getpid()))
+        Path(path).write_text(myself())
         time.sleep(600)
 
     future = client.run(runs, str(mark))
     wait_for(lambda: client.status(future) == "running" and mark.exists() and mark.read_text(), 30, "a start")
-    pid = int(mark.read_text())
+    pid = on_host(mark.read_text())
     assert future.cancel() and future.cancelled() and future.done()
     with pytest.raises(bursa.TaskCancelled):
         future.result(0)

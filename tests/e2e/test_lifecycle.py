@@ -12,7 +12,7 @@ from pathlib import Path
 
 import bursa
 import pytest
-from conftest import STOP_S, alive, descendants, run_cli, running, start, wait_for, with_role
+from conftest import STOP_S, alive, descendants, myself, on_host, run_cli, running, start, wait_for, with_role
 
 
 def slow(seconds: float, path: str) -> str:
@@ -101,7 +101,7 @@ def test_a_killed_executor_is_replaced_and_its_work_runs_again(tmp_path: Path) -
 def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path: Path) -> None:
     def pid_then_sleep(path):
         with open(path, "a") as log:
-            log.write(f"started {os.getpid()}\n")
+            log.write(f"started {myself()}\n")
         time.sleep(1)
         return "finished"
 
@@ -109,7 +109,7 @@ def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path: Path) -> 
     with running(tmp_path / "home") as stack:
         future = stack.client().run(pid_then_sleep, str(log))
         wait_for(lambda: starts(log) == 1, 30, "the start")
-        os.kill(int(log.read_text().split()[1]), signal.SIGKILL)
+        os.kill(on_host(log.read_text().split()[1]), signal.SIGKILL)
         assert future.result(60) == "finished"
         assert starts(log) == 2
 

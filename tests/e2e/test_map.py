@@ -12,7 +12,7 @@ import bursa
 import numpy as np
 import pytest
 from bursa.funcx import FuncXClient
-from conftest import Stack, running, wait_for, with_role
+from conftest import Stack, myself, running, wait_for, with_role
 
 
 def test_many_items_come_back_in_order(client: bursa.Client) -> None:
@@ -28,7 +28,7 @@ def test_both_workers_share_slow_items_and_uneven_ones_do_not_pile_up(client: bu
     def uneven(x: int) -> int:
         if x >= 4000:
             time.sleep(0.05)
-        return os.getpid()
+        return myself()
 
     list(client.map(uneven, range(4000)))
     pids = list(client.map(uneven, range(3990, 4040)))

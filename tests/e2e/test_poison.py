@@ -11,7 +11,7 @@ from pathlib import Path
 
 import bursa
 import pytest
-from conftest import Stack, wait_for
+from conftest import Stack, myself, on_host, wait_for
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
@@ -21,7 +21,9 @@ def stubborn(pids: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     command = [sys.executable, "-c", STUBBORN]
     children = [subprocess.Popen(command), subprocess.Popen(command, start_new_session=True)]
-    Path(f"{pids}.new").write_text(" ".join(str(pid) for pid in [os.getpid(), *(c.pid for c in children)]))
+    namespace = myself().split("/")[0]
+    processes = [f"{namespace}/{pid}" for pid in (os.getpid(), *(child.pid for child in children))]
+    Path(f"{pids}.new").write_text(" ".join(processes))
     Path(f"{pids}.new").rename(pids)
     time.sleep(600)
 
@@ -45,7 +47,8 @@ def test_a_call_that_ignores_sigterm_ends_with_its_children(stack: Stack, tmp_pa
     client, pids = stack.client(), tmp_path / "pids"
     future = client.submit(stubborn, [str(pids)], timeout=2.0 if how == "timeout" else None)
     wait_for(pids.exists, 30, "the start")
-    processes = [int(pid) for pid in pids.read_text().split()]
+    processes = [on_host(process) for process in pids.read_text().split()]
+    assert all(processes)
     if how == "cancel":
         client.cancel(future.task_id)
     with pytest.raises(bursa.TaskFailed) as caught:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bursa
 import pytest
-from conftest import running, wait_for, with_role
+from conftest import myself, on_host, running, wait_for, with_role
 
 GRACE_S = 2.0
 
@@ -26,12 +26,13 @@ def stubborn(path: str, how: str) -> None:
 
     def stay() -> None:
         with open(path, "a") as log:
-            log.write(f"{os.getpid()}\n")
+            log.write(f"{myself()}\n")
         while True:
             time.sleep(600)
 
     if how == "sets-sid":
-        code = f"import os, time; open({path!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(600)"
+        who = "os.readlink('/proc/self/ns/pid') + f'/{os.getpid()}\\n'"
+        code = f"import os, time; open({path!r}, 'a').write({who}); time.sleep(600)"
         subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     elif os.fork() == 0:
         if how == "double-forks":
@@ -45,7 +46,7 @@ def stubborn(path: str, how: str) -> None:
 
 
 def pids(path: Path) -> list[int]:
-    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+    return [on_host(process) for process in path.read_text().split()] if path.exists() else []
 
 
 def gone(pid: int) -> bool:
@@ -95,24 +96,22 @@ def test_what_a_call_left_in_the_background_ends_with_its_worker_and_no_other(tm
     log = tmp_path / "pids"
 
     def leaves(path):
-        import os
         import subprocess
 
-        command = f"echo $$ >> {path}; exec sleep 600"
+        command = f"echo $(readlink /proc/self/ns/pid)/$$ >> {path}; exec sleep 600"
         subprocess.run(["sh", "-c", f"setsid sh -c '{command}' > /dev/null 2>&1 &"], check=True)
-        return os.getpid()
+        return myself()
 
     def stays(path):
-        import os
         import time
 
         with open(path, "w") as mark:
-            mark.write(str(os.getpid()))
+            mark.write(myself())
         time.sleep(600)
 
     with running(tmp_path / "home") as stack:
         client = stack.client()
-        worker = client.run(leaves, str(log)).result(30)
+        worker = on_host(client.run(leaves, str(log)).result(30))
         (left,) = wait_for(lambda: pids(log), 30, "the one in the background")
         both = [tmp_path / "one", tmp_path / "two"]
         calls = [client.run(stays, str(mark)) for mark in both]
@@ -133,10 +132,11 @@ def test_ended_programs_do_not_pile_up_at_a_worker(client: bursa.Client) -> None
 
         subprocess.run(["sh", "-c", "for _ in $(seq 150); do true & done"], check=True)
         with open(f"/proc/self/task/{os.getpid()}/children") as children:
-            return os.getpid(), len(children.read().split())
+            return myself(), len(children.read().split())
 
     worker, ended = client.run(starts_many).result(30)
     assert ended >= 150
+    worker = on_host(worker)
     children = Path(f"/proc/{worker}/task/{worker}/children")
     wait_for(lambda: len(children.read_text().split()) <= 100, 10, "their burial")
 
@@ -146,14 +146,13 @@ def test_a_preempted_call_runs_again_and_costs_no_retry(tmp_path: Path, listens:
     log = tmp_path / "pids"
 
     def once_too_long(path, listens):
-        import os
         import signal
         import time
 
         if not listens:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with open(path, "a") as log:
-            log.write(f"{os.getpid()}\n")
+            log.write(f"{myself()}\n")
         with open(path) as log:
             starts = len(log.readlines())
         if starts == 1:
@@ -163,9 +162,9 @@ def test_a_preempted_call_runs_again_and_costs_no_retry(tmp_path: Path, listens:
     with running(tmp_path / "home") as stack:
         client = stack.client()
         future = client.submit(once_too_long, (str(log), listens), retries=0)
-        wait_for(lambda: pids(log), 30, "its start")
+        first = wait_for(lambda: any(pids(log)) and pids(log)[0], 30, "its start")
         (executor,) = with_role(stack.pid, "executor")
         os.kill(executor, signal.SIGTERM)
         assert future.result(60) == "again"
-        assert gone(pids(log)[0]) and len(pids(log)) == 2
+        assert gone(first) and len(pids(log)) == 2
         assert client.task(future.task_id)["starts"] == 2

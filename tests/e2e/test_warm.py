@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Stack, run_cli, running, wait_for, with_role
+from conftest import Stack, myself, on_host, run_cli, running, wait_for, workers_of
 
 
 def pid(seconds=0):
-    import os
     import time
 
     time.sleep(seconds)
-    return os.getpid()
-
-
-def parent(child: int) -> int:
-    return int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+    return myself()
 
 
 def workers(stack: Stack) -> list[int]:
-    """Pids of the workers: the zygote, whose command line is the same, is their parent."""
-    found = with_role(stack.pid, "bursa.worker")
-    return [child for child in found if parent(child) in found]
+    return workers_of(stack.pid)
 
 
 def test_a_warm_worker_is_there_before_the_first_call_and_takes_it(tmp_path: Path) -> None:
@@ -31,7 +24,7 @@ def test_a_warm_worker_is_there_before_the_first_call_and_takes_it(tmp_path: Pat
         told = lambda: run_cli(stack.home, "endpoint", "status", stack.endpoint_id).stdout  # noqa: E731
         wait_for(lambda: "1 workers, 1 idle" in told(), 20, "a status that tells of it")
         future = stack.client().run(pid)
-        assert future.result(30) == warm
+        assert on_host(future.result(30)) == warm
         timings = future.timings
         assert timings is not None and timings["worker_start"] == 0
 
@@ -56,4 +49,4 @@ def test_min_warm_stays_when_the_others_end(tmp_path: Path) -> None:
         ran = {future.result(30) for future in [client.run(pid, 0.5) for _ in range(4)]}
         assert len(ran) == 2
         wait_for(lambda: len(workers(stack)) == 1, 20, "one worker that stays")
-        assert [client.run(pid).result(30)] == workers(stack)
+        assert [on_host(client.run(pid).result(30))] == workers(stack)
