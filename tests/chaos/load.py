@@ -123,7 +123,9 @@ class Load:
 
     def submit(self, calls: list[Call]) -> None:
         """By the stream; again with the same ids for as long as the SDK gives up."""
-        route = self.client._route(self.given.function, self.given.endpoint, (RETRIES,))
+        route = self.client._route(
+            self.given.function, self.given.endpoint, (RETRIES, None, None, None, None, None)
+        )
         futures = []
         for call in calls:
             future = TaskFuture(uuid.UUID(call.task).bytes, self.client)

@@ -28,6 +28,7 @@ _CAPABILITIES_V3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 _libc.syscall.restype = ctypes.c_long
+_libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
 class _Program(ctypes.Structure):
@@ -41,7 +42,7 @@ def _must(result: int, what: str) -> None:
 
 
 def prctl(option: int, *arguments: int) -> int:
-    return _libc.prctl(option, *(ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:4]))
+    return _libc.prctl(option, *(*arguments, 0, 0, 0, 0)[:4])
 
 
 class Confinement:
@@ -109,7 +110,7 @@ class Confinement:
         _must(prctl(_PR_SET_NO_NEW_PRIVS, 1), "give up new privileges")
         _keep_to_own_sockets()
         program = _Program(len(self._filter) // 8, self._filter)
-        _must(_libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.byref(program)), "filter system calls")
+        _must(prctl(_PR_SET_SECCOMP, _FILTER, ctypes.addressof(program)), "filter system calls")
         visible.known = visible.Visible(self._told["read"], self._told["write"])
         return scratch
 
