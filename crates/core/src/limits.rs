@@ -15,6 +15,8 @@ pub const PAYLOAD_BYTES: usize = 64 * MIB;
 pub const RESULT_BYTES: usize = 64 * MIB;
 /// Payloads up to this size live in the store's row; larger ones in files of their own (a row is rewritten whole).
 pub const INLINE_BYTES: usize = 64 * KIB;
+/// Payload files written side by side: what waits for the disk overlaps, and no more than this many wait at once.
+pub const PAYLOAD_THREADS: usize = 4;
 /// Payloads of files just written that are kept for who reads them next, as a rule at once: a few of those that are large
 /// and common, so that none of them costs an idle service much.
 pub const RECENT_BYTES: usize = 8 * MIB;

@@ -4,6 +4,7 @@
 //! service. Knows nothing of HTTP, links or the hub's decisions: what it is told to write is an [`Op`] or a [`Change`].
 
 mod accept;
+mod ahead;
 mod change;
 mod checkpoint;
 pub(crate) mod copy;

@@ -1,14 +1,16 @@
 //! Large payloads: files named by their content, on disk with their directory before the row that names them.
 
 use super::Error;
+use super::ahead::Ahead;
 use bursa_core::id::Hash;
 use bursa_core::limits;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The directory of payload files: `payloads/xx/<blake3>`. Clones know what each of them has written.
@@ -16,6 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Payloads {
     root: PathBuf,
     recent: Arc<Mutex<Recent>>,
+    ahead: Arc<Ahead>,
+    /// Directories with entries that may not be on disk yet.
+    unsynced: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// Files begun: two writers of one content do not share an unfinished one.
+    begun: Arc<AtomicU64>,
 }
 
 /// What was written last and not read since: it is sent on or pushed as soon as it is on disk, and then once.
@@ -48,7 +55,15 @@ impl Recent {
 impl Payloads {
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
         private_dir(root).map_err(Error::io("cannot make", root))?;
-        Ok(Self { root: root.to_owned(), recent: Arc::default() })
+        // An earlier process may have ended between making a directory and this.
+        sync_directory(root)?;
+        Ok(Self {
+            root: root.to_owned(),
+            recent: Arc::default(),
+            ahead: Arc::default(),
+            unsynced: Arc::default(),
+            begun: Arc::default(),
+        })
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -65,31 +80,79 @@ impl Payloads {
         self.root.join(&name[..2]).join(name)
     }
 
-    /// Writes `data` and returns its name; it survives a power cut from here on.
+    /// Begins to write `data`, which a [`put`](Self::put) will name, on another thread. Within a runtime.
+    pub(super) fn begin(&self, data: &Bytes) {
+        if self.ahead.add(data) {
+            let payloads = self.clone();
+            tokio::task::spawn_blocking(move || {
+                // What goes wrong here goes wrong again in `put`, which tells why.
+                payloads.ahead.work(|data| {
+                    let hash = Hash::of(data);
+                    payloads.write(&hash, data).ok().map(|()| hash)
+                });
+            });
+        }
+    }
+
+    /// The transaction for which `data` was begun is over.
+    pub(super) fn forget(&self, data: &Bytes) {
+        self.ahead.forget(data);
+    }
+
+    /// Writes `data` and returns its name; it survives a power cut once [`sync`](Self::sync) has returned too.
     pub(super) fn put(&self, data: &Bytes) -> Result<Hash, Error> {
-        let hash = Hash::of(data);
+        let ahead = self.ahead.take(data);
+        let hash = ahead.unwrap_or_else(|| Hash::of(data));
+        // No more than looks at it, unless the sweep has removed what nothing named yet.
         self.write(&hash, data)?;
         self.recent().keep(hash, data);
         Ok(hash)
     }
 
+    /// Puts on disk that the files written so far are there: each of their directories once.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        loop {
+            let Some(directory) = self.unsynced().pop_first() else { return Ok(()) };
+            if let Err(error) = sync_directory(&directory) {
+                self.unsynced().insert(directory);
+                return Err(error);
+            }
+        }
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self, hash: &Hash, data: &[u8]) -> Result<(), Error> {
         let path = self.path(hash);
-        if fs::metadata(&path).is_ok_and(|meta| meta.len() == data.len() as u64) {
-            return Ok(());
-        }
         let directory = path.parent().unwrap_or(&self.root);
+        if !fs::metadata(&path).is_ok_and(|meta| meta.len() == data.len() as u64) {
+            self.make_directory(directory)?;
+            self.make(&path, data)?;
+        }
+        self.unsynced().insert(directory.to_owned());
+        Ok(())
+    }
+
+    fn make_directory(&self, directory: &Path) -> Result<(), Error> {
+        // Held over both steps: who finds the directory there finds the root among the unsynced, or synced since.
+        let mut unsynced = self.unsynced();
         if !directory.exists() {
             private_dir(directory).map_err(Error::io("cannot make", directory))?;
-            sync_directory(&self.root)?;
+            unsynced.insert(self.root.clone());
         }
-        let partial = path.with_extension("partial");
-        write_synced(&partial, data).and_then(|()| fs::rename(&partial, &path)).map_err(|error| {
+        Ok(())
+    }
+
+    fn make(&self, path: &Path, data: &[u8]) -> Result<(), Error> {
+        let count = self.begun.fetch_add(1, Ordering::Relaxed);
+        let partial = path.with_extension(format!("{count}.partial"));
+        write_synced(&partial, data).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
             // What a full disk took of it is given back.
             let _ = fs::remove_file(&partial);
-            Error::io("cannot write", &path)(error)
-        })?;
-        sync_directory(directory)
+            Error::io("cannot write", path)(error)
+        })
     }
 
     /// Whether the file `hash` is there.
@@ -155,7 +218,7 @@ pub(super) fn private_dir(path: &Path) -> std::io::Result<()> {
 fn write_synced(path: &Path, data: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(data)?;
-    file.sync_all()
+    file.sync_data()
 }
 
 fn sync_directory(path: &Path) -> Result<(), Error> {
@@ -179,6 +242,41 @@ mod tests {
         fs::remove_file(payloads.path(&hash)).unwrap();
         assert_eq!(payloads.get(&hash).unwrap(), None, "gone, as its directory is there");
         payloads.probe().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_ahead_and_swept_since_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let payloads = Payloads::open(dir.path()).unwrap();
+        let data = Bytes::from(vec![1; 100_000]);
+        payloads.begin(&data);
+        payloads.begin(&data);
+        let hash = payloads.put(&data).unwrap();
+        fs::remove_file(payloads.path(&hash)).unwrap();
+        payloads.put(&data).unwrap();
+        payloads.forget(&data);
+        assert_eq!(payloads.get(&hash).unwrap(), Some(data));
+        let left = fs::read_dir(dir.path().join(&hash.to_string()[..2])).unwrap().count();
+        assert_eq!(left, 1, "and nothing unfinished");
+    }
+
+    #[test]
+    fn a_directory_waits_for_its_sync_until_it_has_had_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let payloads = Payloads::open(dir.path()).unwrap();
+        let data = Bytes::from_static(b"hello");
+        let hash = payloads.put(&data).unwrap();
+        let directory = payloads.path(&hash).parent().unwrap().to_owned();
+        let unsynced = || payloads.unsynced().iter().cloned().collect::<Vec<_>>();
+        assert_eq!(unsynced(), [dir.path(), &directory]);
+        payloads.sync().unwrap();
+        assert_eq!(unsynced(), [] as [PathBuf; 0]);
+        // Whoever made the file may have ended before its directory was on disk.
+        payloads.put(&data).unwrap();
+        assert_eq!(unsynced(), [directory.as_path()]);
+        fs::remove_dir_all(&directory).unwrap();
+        payloads.sync().unwrap_err();
+        assert_eq!(unsynced(), [directory.as_path()]);
     }
 
     #[test]

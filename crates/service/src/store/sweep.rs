@@ -11,6 +11,7 @@ use bursa_core::id::Hash;
 use bursa_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Ended tasks that one step removes: a few milliseconds.
@@ -125,7 +126,8 @@ impl SqliteStore {
         Ok(find.query_row([self.sweep.user_no], |row| row.get(0)).optional()?)
     }
 
-    /// Removes the files of one directory that no row names: nothing is being written now.
+    /// Removes the files of one directory that no row names. One that is being written ahead may be among
+    /// them: its transaction looks whether it is still there.
     fn remove_orphans(&mut self) -> Result<(), Error> {
         let directory = self.sweep.directory;
         self.sweep.directory = directory.wrapping_add(1);
@@ -136,7 +138,12 @@ impl SqliteStore {
             };
             if !needed {
                 tracing::info!(file = %path.display(), "a payload file that nothing names is removed");
-                std::fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(Error::io("cannot remove", &path)(error));
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(())

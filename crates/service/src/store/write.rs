@@ -13,6 +13,8 @@ use crate::trouble::Part;
 use bursa_core::hub::{Answer, Op};
 use bursa_core::id::{TaskId, UserId};
 use bursa_core::limits;
+use bursa_core::task::Args;
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -120,6 +122,9 @@ impl SqliteStore {
             tracing::warn!(%error, writes = batch.len(), "a write spoils its transaction: each is tried by itself");
             written = self.transaction(&batch, Self::one_by_one);
         }
+        for data in batch.iter().flat_map(large) {
+            self.payloads.forget(data);
+        }
         match written {
             Ok(done) => {
                 let weight = Weight::of(&batch);
@@ -177,6 +182,7 @@ impl SqliteStore {
             });
         }
         ends.finish()?;
+        payloads.sync()?;
         sweep.freed.extend(memo.finish()?);
         Ok(done)
     }
@@ -287,6 +293,21 @@ fn refused(write: &Write, error: &Error) -> Done {
         }
         (write, _) => failed(write, error.to_string()),
     }
+}
+
+/// The payloads of a write that go into files.
+pub(super) fn large(write: &Write) -> impl Iterator<Item = &Bytes> {
+    let (tasks, payload) = match write {
+        Write::Hub(_, Op::Accept { tasks, .. }) => (tasks.as_slice(), None),
+        Write::Hub(_, Op::End { ending, .. }) => (&[][..], Some(&ending.payload)),
+        Write::Registry(_, Change::AddFunction { body, .. }) => (&[][..], Some(body)),
+        Write::Hub(..) | Write::Registry(..) => (&[][..], None),
+    };
+    let args = tasks.iter().filter_map(|task| match &task.args {
+        Args::Here(args) => Some(args),
+        _ => None,
+    });
+    args.chain(payload).filter(|data| data.len() > limits::INLINE_BYTES)
 }
 
 /// How much a batch writes.

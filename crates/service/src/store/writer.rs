@@ -2,8 +2,9 @@
 //!
 //! The connection itself travels, so there is one owner at any moment, and results come back in the order of the writes.
 
+use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
-use super::write::{SqliteStore, Weight};
+use super::write::{SqliteStore, Weight, large};
 use super::{Error, Paths, Retention};
 use bursa_core::limits;
 use bursa_core::time::Wall;
@@ -43,6 +44,7 @@ enum Came {
 pub(crate) struct Writer {
     /// `None` while the thread has it.
     store: Option<Box<SqliteStore>>,
+    payloads: Payloads,
     waiting: Batch,
     weight: Weight,
     /// No transaction before this.
@@ -77,6 +79,7 @@ impl Writer {
             })
             .map_err(Error::io("cannot start a thread for", &paths.database))?;
         Ok(Self {
+            payloads: store.payloads.clone(),
             store: Some(Box::new(store)),
             waiting: Batch::new(),
             weight: Weight::default(),
@@ -88,8 +91,11 @@ impl Writer {
         })
     }
 
-    /// Adds a write to the next transaction.
+    /// Adds a write to the next transaction, whose files are begun at once. Within a runtime.
     pub(crate) fn push(&mut self, write: Write) {
+        for data in large(&write) {
+            self.payloads.begin(data);
+        }
         self.weight.add(&write);
         self.waiting.push(write);
     }
