@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import queue
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from fake_service import ENDPOINT, TOKEN, FakeService, Stream, error
 
 import bursa
 from bursa import serialize, stream
+from bursa.stream import AHEAD_BYTES
 
 
 def submits(service: FakeService) -> list[dict]:
@@ -102,6 +104,87 @@ def test_large_arguments_go_in_messages_of_their_own(client: bursa.Client, servi
     data = [os.urandom(700_000) for _ in range(12)]
     assert list(client.map(lambda d: d, data)) == data
     assert max(sum(len(c["args"]) for c in m["calls"]) for m in submits(service)) == 1
+
+
+class Silent:
+    """A service that answers nothing by itself."""
+
+    def __init__(self, service: FakeService) -> None:
+        self.heard: queue.SimpleQueue[tuple[Stream, dict]] = queue.SimpleQueue()
+        service.on_submit = lambda stream, message: self.heard.put((stream, message)) is None
+
+    def hear(self, count: int) -> list[tuple[Stream, dict]]:
+        return [self.heard.get(timeout=10) for _ in range(count)]
+
+
+def tasks_of(heard: list[tuple[Stream, dict]]) -> list[bytes]:
+    return [call["tasks"] for _, message in heard for call in message["calls"]]
+
+
+def test_large_arguments_do_not_wait_for_answers_within_their_bound(
+    client: bursa.Client, service: FakeService
+) -> None:
+    silent = Silent(service)
+    data = [bytes([number]) * (1 << 20) for number in range(20)]
+    futures = [client.run(len, item) for item in data]
+    ahead = silent.hear(AHEAD_BYTES >> 20)
+    assert silent.heard.empty(), "the next one waits for an answer"
+    for connection, message in ahead:
+        connection.accept(message)
+    for connection, message in silent.hear(len(data) - len(ahead)):
+        connection.accept(message)
+    assert [future.result(10) for future in futures] == [1 << 20] * 20
+    assert tasks_of([(None, message) for message in submits(service)]) == [future.raw for future in futures]
+
+
+def test_small_arguments_collect_behind_large_ones(client: bursa.Client, service: FakeService) -> None:
+    silent = Silent(service)
+    large = client.run(len, bytes(1 << 20))
+    small = [client.run(len, "ab") for _ in range(100)]
+    [(connection, message)] = silent.hear(1)
+    connection.accept(message)
+    [(connection, message)] = silent.hear(1)
+    assert b"".join(call["tasks"] for call in message["calls"]) == b"".join(future.raw for future in small)
+    connection.accept(message)
+    assert [large.result(10), sum(future.result(10) for future in small)] == [1 << 20, 200]
+
+
+def test_what_is_refused_for_now_among_accepted_ones_keeps_its_order(
+    client: bursa.Client, service: FakeService
+) -> None:
+    silent = Silent(service)
+    futures = [client.run(len, bytes(1 << 20)) for _ in range(5)]
+    heard = silent.hear(5)
+    for at in (0, 3, 1):
+        busy(*heard[at], retry_after=0.01)
+    heard[2][0].accept(heard[2][1])
+    assert futures[2].result(10) == 1 << 20
+    assert silent.heard.empty(), "nothing goes out while one is unanswered"
+    heard[4][0].accept(heard[4][1])
+    again = silent.hear(3)
+    assert tasks_of(again) == [futures[at].raw for at in (0, 1, 3)]
+    for connection, message in again:
+        connection.accept(message)
+    assert [future.result(10) for future in futures] == [1 << 20] * 5
+
+
+def test_large_arguments_are_sent_again_in_order_after_a_broken_connection(
+    client: bursa.Client, service: FakeService
+) -> None:
+    silent = Silent(service)
+    futures = [client.run(len, bytes(1 << 20)) for _ in range(3)]
+    first = silent.hear(3)
+    busy(*first[1], retry_after=0.01)
+    first[0][0].accept(first[0][1])
+    assert futures[0].result(10) == 1 << 20
+    service.cut()
+    again = silent.hear(1)
+    assert again[0][1] == first[2][1], "the same submit"
+    again[0][0].accept(again[0][1])
+    again += silent.hear(1)
+    again[1][0].accept(again[1][1])
+    assert tasks_of(again) == [futures[2].raw, futures[1].raw]
+    assert [future.result(10) for future in futures] == [1 << 20] * 3
 
 
 def test_a_broken_connection_is_made_again_and_nothing_is_lost(

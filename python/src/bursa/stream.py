@@ -1,8 +1,10 @@
 """The task path: one WebSocket that carries submits and results.
 
 `submit` appends to a queue; whoever gets the sending lock sends what is there. While one message is
-unanswered the queue collects, and the reader thread sends the next batch when the answer comes. There is no
-sender thread and no timer on this path. After a broken connection everything unanswered is sent again.
+unanswered the queue collects, and the reader thread sends the next batch when the answer comes. Large
+arguments that fill a message have nothing to wait for and are sent at once, for the service to write side by
+side. There is no sender thread and no timer on this path. After a broken connection everything unanswered is
+sent again.
 
 Who waits for the only call that is open reads by itself (`read_for`), while the reader thread waits on: to
 hand a message from thread to thread is most of what such a call costs a client. A signal may interrupt the
@@ -35,6 +37,9 @@ QUEUE_TASKS, QUEUE_BYTES = 32_768, 64 << 20
 
 LARGE = 1 << 14
 
+AHEAD_SUBMITS, AHEAD_BYTES = 16, 16 << 20
+"""No further message is sent while so many, or so many bytes of them, are unanswered."""
+
 GIVE_UP = 60.0
 """Seconds without the service after which futures fail as Unavailable."""
 
@@ -60,6 +65,9 @@ class _Submit(NamedTuple):
     message: bytes
     entries: list[_Entry]
 
+    def has_any(self, tasks: set[bytes]) -> bool:
+        return any(raw in tasks for raw, _, _ in self.entries)
+
 
 class Stream:
     """One connection at a time, read by a daemon thread, until `close` or until the service is gone."""
@@ -75,8 +83,10 @@ class Stream:
         self._left: deque[Callable[[], None]] = deque()  # for the reader thread to do
         self._changed = threading.Condition()  # the queue got shorter, a submit was answered, or it is over
         self._watched = 0  # how many wait for that
-        self._unanswered: _Submit | None = None
+        self._unanswered: dict[int, _Submit] = {}  # by number, in order
+        self._returned: list[_Submit] = []  # refused for now; back to the queue once all are answered
         self._refused_since: float | None = None  # the service says that it takes nothing now
+        self._pause = 0.0  # seconds that they wait there
         self._paused: threading.Timer | None = None  # nothing is submitted before it is over
         self._number = 0
         self._closing = threading.Event()
@@ -100,7 +110,7 @@ class Stream:
             self._wait_for_room()
         self._pending[future.raw] = future
         self._queue.append((future.raw, args, route))
-        if self._unanswered is None:
+        if not self._unanswered or self._large >= BATCH_BYTES:
             self._pump()
         if self._over is not None:
             self._fail_pending(self._over)
@@ -137,7 +147,7 @@ class Stream:
     def flush(self, timeout: float) -> bool:
         """Wait until every submit so far is answered. False when time is up."""
         return self._until(
-            lambda: self._over is not None or (not self._queue and self._unanswered is None), timeout
+            lambda: self._over is not None or not (self._queue or self._unanswered or self._returned), timeout
         )
 
     def wait_accepted(self, futures: list[TaskFuture], timeout: float) -> bool:
@@ -145,10 +155,13 @@ class Stream:
         return self._until(lambda: self._over is not None or not self._unsent(futures), timeout)
 
     def _unsent(self, futures: list[TaskFuture]) -> bool:
-        submit = self._unanswered
-        unsent = {raw for raw, _, _ in self._queue.copy()}
-        unsent.update(raw for raw, _, _ in (submit.entries if submit is not None else ()))
+        unsent = {raw for submit in self._sent() for raw, _, _ in submit.entries}
+        unsent.update(raw for raw, _, _ in self._queue.copy())
         return any(future.raw in unsent for future in futures)
+
+    def _sent(self) -> list[_Submit]:
+        """What was sent, and is not known to be accepted or refused for good."""
+        return [*self._unanswered.copy().values(), *self._returned]
 
     def pending(self) -> list[TaskFuture]:
         """The futures that have not ended."""
@@ -165,14 +178,18 @@ class Stream:
         while True:
             with self._sending:
                 taken |= self._take_back(wanted)
-                sent = self._unanswered
+                sent = {submit.number for submit in self._sent() if submit.has_any(wanted)}
             self._pump()  # what was queued while the lock was held
-            if sent is None or not any(raw in wanted for raw, _, _ in sent.entries):
+            if not sent:
                 return taken
             left = until - time.monotonic()
             if left <= 0 or self._over is not None or threading.current_thread() is self._reader:
                 return taken
-            self._until(lambda sent=sent: self._over is not None or self._unanswered is not sent, left)
+            self._until(lambda sent=sent: self._over is not None or not self._all_sent(sent), left)
+
+    def _all_sent(self, numbers: set[int]) -> bool:
+        """Whether nothing has become of any of these submits."""
+        return numbers <= {submit.number for submit in self._sent()}
 
     def _take_back(self, wanted: set[bytes]) -> set[bytes]:
         """Takes tasks out of the queue. Others may only append meanwhile: the rest keeps its order."""
@@ -233,7 +250,13 @@ class Stream:
         return socket is not None and bool(socket.owed or self._may_submit())
 
     def _may_submit(self) -> bool:
-        return bool(self._queue) and self._unanswered is None and self._paused is None
+        if not self._queue or self._paused is not None or self._returned:
+            return False
+        return not self._unanswered or (self._large >= BATCH_BYTES and self._may_send_ahead())
+
+    def _may_send_ahead(self) -> bool:
+        sent = self._unanswered.copy().values()
+        return len(sent) < AHEAD_SUBMITS and sum(len(submit.message) for submit in sent) < AHEAD_BYTES
 
     def _send_next(self) -> None:
         socket = self._socket
@@ -243,7 +266,8 @@ class Stream:
         try:
             socket.send_owed(reading=reading)
             if self._may_submit():
-                submit = self._unanswered = self._next_submit()
+                submit = self._next_submit()
+                self._unanswered[submit.number] = submit
                 socket.send(submit.message, reading=reading)
         except OSError:
             self._socket = None  # the reader notices, connects again and sends it again
@@ -410,35 +434,43 @@ class Stream:
             self._left.append(partial(self._refused, message.get("id"), error))
 
     def _answered(self, number: int) -> None:
-        submit = self._unanswered
-        if submit is not None and submit.number == number:
-            self._unanswered = self._refused_since = None
+        if self._unanswered.pop(number, None) is not None:
+            self._refused_since = None
+            self._put_back()
 
     def _refused(self, number: int | None, error: BursaError) -> None:
-        submit = self._unanswered
-        if number is None and submit is not None:
-            number = submit.number  # what cannot be read has no number, and nothing else is unanswered
-        if number is None or submit is None or submit.number != number:
+        if number is None:  # what cannot be read has no number
+            number = next(iter(self._unanswered), None)
+        submit = self._unanswered.get(number)
+        if submit is None:
             return
         now = time.monotonic()
         since = self._refused_since = self._refused_since or now
         if error.code == "busy" or (error.code == "unavailable" and now - since < GIVE_UP):
-            return self._put_back(submit, error, now - since)
+            least = error.retry_after or min(max(now - since, FIRST_PAUSE), LONGEST_PAUSE)
+            self._pause = max(self._pause, least)
+            self._returned.append(submit)
+            del self._unanswered[submit.number]
+            return self._put_back()
         for raw, _, _ in submit.entries:
             future = self._pending.pop(raw, None)
             if future is not None:
                 future.end(error)
-        self._answered(number)
+        self._answered(submit.number)
 
-    def _put_back(self, submit: _Submit, error: BursaError, age: float) -> None:
-        """The service takes nothing now: the tasks wait here, in order, and go out again by themselves."""
-        least = error.retry_after or min(max(age, FIRST_PAUSE), LONGEST_PAUSE)
-        pause = threading.Timer(random.uniform(1.0, 1.5) * least, self._go_on)
+    def _put_back(self) -> None:
+        """What the service does not take now waits here once all is answered; in order, it goes out again."""
+        if self._unanswered or not self._returned:
+            return
+        pause = threading.Timer(random.uniform(1.0, 1.5) * self._pause, self._go_on)
         pause.daemon = True
         with self._sending:  # nobody else takes from the queue
-            self._queue.extendleft(reversed(submit.entries))
-            self._count_large(submit.entries, 1)
-            self._paused, self._unanswered = pause, None
+            if self._unanswered:  # sent before the refusal was seen: its answer comes here again
+                return
+            for submit in sorted(self._returned, reverse=True):  # by number
+                self._queue.extendleft(reversed(submit.entries))
+                self._count_large(submit.entries, 1)
+            self._paused, self._pause, self._returned = pause, 0.0, []
         pause.start()
         with self._changed:
             self._changed.notify_all()
@@ -495,8 +527,8 @@ class Stream:
             if self._number:
                 subscribe = {"type": "subscribe", "groups": [self._group], "cursor": self._cursor}
                 socket.send(msgpack.packb(subscribe), reading=True)
-            if self._unanswered is not None:
-                socket.send(self._unanswered.message, reading=True)
+            for submit in self._unanswered.copy().values():
+                socket.send(submit.message, reading=True)
             self._socket = socket
         if self._closing.is_set():  # `close` saw the old connection only
             socket.shut()
