@@ -201,9 +201,35 @@ def test_the_load_was_recorded(run: Run) -> None:
 
 def test_nothing_is_promised_before_it_is_synced(run: Run, tmp_path: Path) -> None:
     """Each acceptance and each end that left is on disk even if the power fails while it leaves."""
+    keep_promises(run, run.events, tmp_path)
+
+
+def test_payload_files_need_the_syncs_of_their_directories(run: Run, tmp_path: Path) -> None:
+    """Without these syncs promises would be broken, and that is seen here."""
+    directories = {event.number for event in run.events if event.kind == Kind.OPEN and is_of_payloads(event)}
+    syncs = {e.number for e in run.events if e.kind == Kind.SYNC_BEGIN and e.offset in directories}
+    assert syncs, "the recording has none"
+    events = [
+        Event(Kind.SEND)
+        if event.kind in (Kind.SYNC_BEGIN, Kind.SYNC_END) and event.number in syncs
+        else event
+        for event in run.events
+    ]
+    with pytest.raises(AssertionError):
+        keep_promises(run, events, tmp_path)
+
+
+def is_of_payloads(opened: Event) -> bool:
+    """Whether this opened the directory of payload files, or one in it."""
+    path = Path(os.fsdecode(opened.data))
+    return path.name == "payloads" or path.parent.name == "payloads"
+
+
+def keep_promises(run: Run, events: list[Event], tmp_path: Path) -> None:
+    """Raises AssertionError at the first promise that left before it was on disk."""
     disk, told, known = Disk(run.root), iter(run.promises), None
     promise = next(told, None)
-    for at, event in enumerate(run.events):
+    for at, event in enumerate(events):
         if event.kind == Kind.SYNC_END:
             known = None
         while promise is not None and promise.at == at:
