@@ -63,7 +63,7 @@ impl Reader {
             None => "",
         };
         let sql = format!(
-            "SELECT {TASK}, (SELECT ended FROM results WHERE results.id = ?1 + seq) FROM tasks
+            "SELECT {TASK}, (SELECT ended FROM results WHERE results.id = ?1 + seq) AS ended FROM tasks
              WHERE id >= ?1 AND id < ?2
              AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR grp = ?4){ranges}
              AND (?5 IS NULL OR endpoint = ?5) AND (?6 IS NULL OR function = ?6) ORDER BY id DESC LIMIT ?7"
@@ -183,10 +183,10 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, u64)> {
     Ok((task, row.get::<_, i64>(7)?.cast_unsigned()))
 }
 
-/// A task with the time of its end, in the column behind [`TASK`].
+/// A task with the time of its end, beside the columns of [`TASK`].
 fn listed_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     let (mut task, _) = task_row(row)?;
-    task.ended = row.get::<_, Option<i64>>(8)?.map(|ended| Wall(ended.cast_unsigned()));
+    task.ended = row.get::<_, Option<i64>>("ended")?.map(|ended| Wall(ended.cast_unsigned()));
     Ok(task)
 }
 
