@@ -16,7 +16,7 @@ key!(
     "runtime",
     "BURSA_SANDBOX_RUNTIME",
     "auto",
-    "what isolates functions: bwrap; none; auto: bwrap where it runs, else none, which `endpoint status` tells"
+    "what isolates functions: bwrap; none; auto: bwrap where it runs, else none, which `up` and `endpoint check` tell"
 );
 key!(
     READ,
