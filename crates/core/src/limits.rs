@@ -196,6 +196,13 @@ pub const HUB_BACKOFF_MS: (u64, u64) = (100, 5_000);
 pub const MANAGER_BACKOFF_MS: (u64, u64) = (50, 1_000);
 /// First and longest back-off between two requests to a provider whose blocks end at their start.
 pub const BLOCK_BACKOFF_MS: (u64, u64) = (100, 10_000);
+/// First and longest pause between two questions to a scheduler about blocks that wait: a start is told by its executors
+/// themselves, so that a question only finds out for what they wait, and one in half a minute troubles no scheduler.
+pub const ASK_MS: (u64, u64) = (1_000, 30_000);
+/// A block gets no new calls in this last part of its walltime, or in its last tenth: what runs may finish.
+pub const BLOCK_DRAIN_MS: u64 = 60_000;
+/// Calls that still run so long before the end of their block are stopped, so that their end can be reported.
+pub const BLOCK_END_MS: u64 = 3_000;
 /// An executor that was lost by its silence and does not return is ended after this: long enough for a node that swaps
 /// or a network that is mended, short enough that a stuck process does not keep a node for ever.
 pub const SILENT_MS: u64 = 60_000;

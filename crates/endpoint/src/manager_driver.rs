@@ -7,12 +7,12 @@ use crate::executor_driver::{LAST_WORDS, is_due, sleep_until, timing};
 use crate::exit;
 use crate::home::{self, EndpointDir, Lock, ManagerAddress, Owner, Registration};
 use crate::interpreter;
-use crate::provider::local::Local;
+use crate::provider::local::{Found, Local};
 use crate::uplink::{self, News, Uplink};
 use crate::watchdog::Pings;
 use bursa_core::id::{BlockId, ConnId, ExecutorId, ManagerId};
 use bursa_core::limits;
-use bursa_core::manager::{self, Action, Event, ExitReason, Manager};
+use bursa_core::manager::{self, Action, Event, ExitReason, Manager, Scale};
 use bursa_core::wire::Message;
 use bursa_fabric::{Acceptor, Context, Incoming, PublicKey};
 use std::collections::BTreeMap;
@@ -159,6 +159,8 @@ impl<F: FnMut()> Driver<F> {
         let address = config.public_listen.clone().unwrap_or_else(|| executors.local_addr().to_owned());
         let address = ManagerAddress { address, public_key: keys.public, generation };
         let clock = Clock::new();
+        let mut provider = Local::new(config.clone(), dir.clone());
+        let executors_found = provider.find();
         let settings = manager::Config {
             endpoint: registration.endpoint_id,
             manager: ManagerId::from_bytes(clock::random().map_err(Error::io("get random bytes"))?),
@@ -166,7 +168,8 @@ impl<F: FnMut()> Driver<F> {
             host: clock::host(),
             software: clock::SOFTWARE.into(),
             python: interpreter::check(&config).map(|(_, version)| version).unwrap_or_default(),
-            blocks: config.executors,
+            scale: Scale::fixed(config.executors),
+            found: provider.blocks(),
             hints: dir.hints(),
             heartbeat_ms: config.heartbeat_ms,
             threshold_ms: config.threshold_ms,
@@ -184,7 +187,7 @@ impl<F: FnMut()> Driver<F> {
             service: Uplink::new(context, keys, outer),
             executors,
             keys: BTreeMap::new(),
-            provider: Local::new(config, dir.clone()),
+            provider,
             dir,
             on_ready,
             stops: 0,
@@ -192,14 +195,13 @@ impl<F: FnMut()> Driver<F> {
             actions: Vec::new(),
             exit: None,
         };
-        driver.find_executors();
+        driver.let_in_found(executors_found);
         driver.dir.save_manager(&driver.address)?;
         Ok(driver)
     }
 
     /// Lets the executors of the manager before in, and tells the machine which of its hints are dead.
-    fn find_executors(&mut self) {
-        let found = self.provider.find();
+    fn let_in_found(&mut self, found: Found) {
         for (executor, key) in found.alive {
             self.let_in(executor, key);
         }
@@ -327,8 +329,10 @@ impl<F: FnMut()> Driver<F> {
             }
             Action::SendExecutor { conn, message } => self.send(conn, message),
             Action::Close { conn } => self.executors.forget(conn),
-            Action::Launch { block, executor } => self.launch(block, executor),
-            Action::Kill { executor } => self.provider.kill(executor),
+            Action::Launch { block, executors } => executors.into_iter().for_each(|x| self.launch(block, x)),
+            Action::CancelBlock { block } => self.provider.kill(block),
+            // This node needs no asking.
+            Action::AskProvider => self.inbox.push(Event::ProviderAnswered { trouble: None }),
             Action::SaveHints { executors } => match self.dir.save_hints(&executors) {
                 Ok(()) => self.inbox.push(Event::HintsSaved),
                 // Without its directory nothing can be promised; the watchdog tries again.
@@ -356,10 +360,10 @@ impl<F: FnMut()> Driver<F> {
     fn launch(&mut self, block: BlockId, executor: ExecutorId) {
         let launched = self.provider.make_key(executor).and_then(|key| {
             self.let_in(executor, key);
-            self.provider.launch(executor)
+            self.provider.launch(block, executor)
         });
         match launched {
-            Ok(()) => self.inbox.push(Event::Launched { block }),
+            Ok(()) => self.inbox.push(Event::BlockStarted { block, left_ms: None }),
             Err(error) => {
                 tracing::error!("{error}");
                 self.provider.forget(executor);

@@ -137,7 +137,8 @@ impl Chain {
             host: "node".into(),
             software: "costs".into(),
             python: "3.12".into(),
-            blocks: executors,
+            scale: manager::Scale::fixed(executors),
+            found: Vec::new(),
             hints: Vec::new(),
             heartbeat_ms: 2_000,
             threshold_ms: 6_000,
@@ -251,9 +252,9 @@ impl Chain {
                     let node = self.by_conn[&conn];
                     self.nodes[node].inbox.push(executor::Event::FromManager { message });
                 }
-                manager::Action::Launch { block, executor } => {
-                    self.launch(executor);
-                    self.to_manager.push(manager::Event::Launched { block });
+                manager::Action::Launch { block, executors } => {
+                    executors.into_iter().for_each(|executor| self.launch(executor));
+                    self.to_manager.push(manager::Event::BlockStarted { block, left_ms: None });
                 }
                 manager::Action::SaveHints { .. } => self.to_manager.push(manager::Event::HintsSaved),
                 manager::Action::Exit { text, .. } => panic!("{text}"),

@@ -138,6 +138,7 @@ impl Executor {
             slots_free: number(free),
             warm: self.warm(),
             degraded: self.spawning.trouble(),
+            blocks: None,
         }
     }
 

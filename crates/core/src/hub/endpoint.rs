@@ -68,6 +68,7 @@ impl Link {
                 slots_free: 0,
                 warm: Vec::new(),
                 degraded: None,
+                blocks: None,
             },
             functions: BTreeSet::new(),
             last_function: None,

@@ -26,6 +26,12 @@ pub(super) enum Place {
     Done(Box<Done>, Option<ExecutorId>),
 }
 
+impl Place {
+    const fn waits(&self) -> bool {
+        matches!(self, Self::Waiting(_))
+    }
+}
+
 /// One held attempt.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -70,6 +76,8 @@ pub(super) struct Book {
     pub(super) clock: Fine,
     entries: Map<Key, Entry>,
     at: BTreeMap<ExecutorId, Set<Key>>,
+    /// Entries that wait here.
+    waiting: usize,
     queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
     expiries: BTreeSet<(Mono, Key)>,
     /// Declared lost, and the hub may not know it yet: its executor stays in the hints (F8).
@@ -87,6 +95,11 @@ impl Book {
 
     pub(super) fn get(&self, key: &Key) -> Option<&Entry> {
         self.entries.get(key)
+    }
+
+    /// Attempts that wait here or are with an executor.
+    pub(super) fn open(&self) -> usize {
+        self.waiting + self.at.values().map(Set::len).sum::<usize>()
     }
 
     /// Attempts that this executor has: its credit is counted from this set (F25).
@@ -109,6 +122,8 @@ impl Book {
         }
         let now_at = if let Place::At(executor, _) = &place { Some(*executor) } else { None };
         let was_at = if let Place::At(executor, _) = &entry.place { Some(*executor) } else { None };
+        self.waiting += usize::from(place.waits());
+        self.waiting -= usize::from(entry.place.waits());
         entry.place = place;
         if now_at == was_at {
             return;
@@ -141,6 +156,7 @@ impl Book {
         if entry.timed {
             self.expiries.remove(&(entry.expires, *key));
         }
+        self.waiting -= usize::from(entry.place.waits());
         if let Place::At(executor, _) = &entry.place {
             self.leave(executor, key);
         }
@@ -154,6 +170,7 @@ impl Book {
             let expires = now.after(assign.ttl_ms);
             self.queues.entry(assign.container_id()).or_default().push_back(key);
             vacant.insert(Entry::new(Place::Waiting(assign), expires, self.clock));
+            self.waiting += 1;
         }
     }
 
@@ -186,6 +203,7 @@ impl Book {
                 self.expiries.remove(&(entry.expires, key));
             }
             let place = std::mem::replace(&mut entry.place, Place::At(executor, Some(kept)));
+            self.waiting -= 1;
             self.at.entry(executor).or_default().insert(key);
             return if let Place::Waiting(assign) = place { Some(assign) } else { None };
         }
@@ -249,6 +267,7 @@ impl Book {
         entry.begun |= done.begun == Begun::Yes;
         let timed = std::mem::take(&mut entry.timed).then_some(entry.expires);
         let before = std::mem::replace(&mut entry.place, place);
+        self.waiting -= usize::from(before.waits());
         if let Some(expires) = timed {
             self.expiries.remove(&(expires, key));
         }

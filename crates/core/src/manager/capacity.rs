@@ -43,7 +43,7 @@ impl Manager {
             return sum;
         }
         let mut warm: BTreeMap<Option<ContainerId>, (u32, u32)> = BTreeMap::new();
-        for exec in self.executors.values() {
+        for exec in self.executors.values().filter(|exec| !exec.leaving) {
             let capacity = &exec.capacity;
             sum.credit_tasks = sum.credit_tasks.saturating_add(capacity.credit_tasks);
             sum.credit_bytes = sum.credit_bytes.saturating_add(capacity.credit_bytes);
@@ -61,6 +61,14 @@ impl Manager {
         let most = (sum.slots_total as usize + limits::PREFETCH_TASKS).min(limits::CREDIT_TASKS);
         sum.credit_tasks = sum.credit_tasks.min(u32::try_from(most).unwrap_or(u32::MAX));
         sum.credit_bytes = sum.credit_bytes.min(limits::CREDIT_BYTES as u64);
+        sum.blocks = self.block_counts();
+        if sum.blocks.is_some() {
+            // Calls wait here for nodes: they are what says how many are wanted (F40).
+            let appetite = self.config.scale.appetite(self.slots);
+            let most = u32::try_from(limits::CREDIT_TASKS).unwrap_or(u32::MAX);
+            sum.credit_tasks = sum.credit_tasks.max(appetite).min(most);
+            sum.credit_bytes = limits::CREDIT_BYTES as u64;
+        }
         sum.warm = warm.into_iter().map(|(container, (warm, free))| Warm { container, warm, free }).collect();
         sum
     }
@@ -71,13 +79,16 @@ impl Manager {
         if groups.is_empty() {
             return;
         }
-        let able = self.executors.iter().filter(|(id, exec)| exec.is_up() && self.hints.has(id));
+        let able =
+            self.executors.iter().filter(|(id, exec)| exec.is_up() && !exec.leaving && self.hints.has(id));
         let able: Vec<ExecutorId> = able.map(|(id, _)| *id).collect();
+        // Where more nodes may come, nothing is piled up at the first.
+        let peers = able.len() + usize::from(self.config.scale.calls_wait());
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn % groups.len();
         groups.rotate_left(first);
         for (container, waiting) in groups {
-            let mut seats: Vec<Seat> = able.iter().map(|id| self.seat(id, container, able.len())).collect();
+            let mut seats: Vec<Seat> = able.iter().map(|id| self.seat(id, container, peers)).collect();
             let given = plan(&mut seats, waiting);
             for (executor, count) in able.iter().zip(given).filter(|(_, count)| *count > 0) {
                 self.give(now, *executor, container, count);

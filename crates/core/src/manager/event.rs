@@ -32,12 +32,33 @@ pub enum Event {
         /// Which.
         conn: ConnId,
     },
-    /// The provider started what [`Action::Launch`] asked for, or found it already running.
-    Launched {
+    /// The provider has what [`Action::Launch`] asked for, and it waits.
+    BlockWaiting {
         /// Which.
         block: BlockId,
+        /// For what, in the provider's words.
+        reason: String,
     },
-    /// The executor is known to be gone: its local process was seen dead, its block ended, or it could not be started.
+    /// A block runs.
+    BlockStarted {
+        /// Which.
+        block: BlockId,
+        /// Time until the provider ends it, if it ever does.
+        left_ms: Option<u64>,
+    },
+    /// A block ended, and every process on its nodes; or it could not be asked for.
+    BlockEnded {
+        /// Which.
+        block: BlockId,
+        /// For people.
+        why: String,
+    },
+    /// Everything that [`Action::AskProvider`] asked for was said.
+    ProviderAnswered {
+        /// Why nothing could be learnt, in the provider's words.
+        trouble: Option<String>,
+    },
+    /// The executor is known to be gone: its local process was seen dead, or none of it is left.
     ExecutorGone {
         /// Which.
         executor: ExecutorId,
@@ -93,18 +114,20 @@ pub enum Action {
         /// Which.
         conn: ConnId,
     },
-    /// Ask the provider for one node that runs this executor.
+    /// Ask the provider for a block: `BlockStarted`, `BlockWaiting` or `BlockEnded` follows.
     Launch {
-        /// The request.
+        /// The request: asked for once, also over a restart of this process.
         block: BlockId,
-        /// The executor to start there.
-        executor: ExecutorId,
+        /// The executors to start there, one on each node.
+        executors: Vec<ExecutorId>,
     },
-    /// End this executor's process, whatever it does.
-    Kill {
+    /// End this block, whatever runs there; answer with `BlockEnded`, or with `ExecutorGone` for each of its executors.
+    CancelBlock {
         /// Which.
-        executor: ExecutorId,
+        block: BlockId,
     },
+    /// Ask the scheduler about all blocks; answer with what is known of each, then `ProviderAnswered`.
+    AskProvider,
     /// Write the list of executors that may hold attempts (F8); answer with `HintsSaved`.
     SaveHints {
         /// All of them.

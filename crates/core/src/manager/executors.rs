@@ -6,6 +6,7 @@ use super::bodies::Known;
 use super::{Action, Manager};
 use crate::id::{ConnId, ExecutorId, Hash};
 use crate::limits;
+use crate::task::FailureCode;
 use crate::time::Mono;
 use crate::wire::{
     Capacity, Hello, Holding, Item, Message, Peer, RefusedReason, ResetReason, Session, version,
@@ -33,6 +34,8 @@ pub(super) struct Exec {
     pub(super) known: Known,
     /// The wire version spoken with it.
     pub(super) proto: u8,
+    /// It was told to drain: nothing is given to it any more.
+    pub(super) leaving: bool,
 }
 
 impl Exec {
@@ -152,6 +155,7 @@ impl Manager {
             capacity: Capacity::default(),
             known: Known::default(),
             proto: version::OLDEST,
+            leaving: false,
         });
         if let Some(old) = exec.conn().filter(|old| *old != conn) {
             out.push(Action::Close { conn: old });
@@ -232,7 +236,7 @@ impl Manager {
                 self.session_over(now, executor, Some(ResetReason::Stalled), out);
             } else {
                 let why = format!("nothing was heard of it for {} s", threshold_ms / 1_000);
-                self.lose(now, executor, &why, out);
+                self.lose(now, executor, FailureCode::ExecutorLost, &why, out);
                 self.fell_silent(now, executor);
             }
         }

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::map::Set;
 use crate::task::{Failure, FailureCode, Outcome};
 use crate::time::Mono;
-use crate::wire::{Done, Fault, Held, Hello, Holding, Item, Message, ResetReason, version};
+use crate::wire::{Capacity, Done, Fault, Held, Hello, Holding, Item, Message, ResetReason, version};
 
 impl Manager {
     pub(super) fn executor_message(
@@ -61,14 +61,15 @@ impl Manager {
             Item::Ping => Ok(()),
             Item::Reset { .. } => Err(None),
             Item::Bye { .. } => {
-                self.lose(now, executor, "it said goodbye", out);
+                self.lose(now, executor, FailureCode::ExecutorLost, "it said goodbye", out);
+                if self.config.scale.scheduler {
+                    self.blocks.forget(now, &executor);
+                    self.inquiry.soon(now);
+                }
                 Err(None)
             }
             Item::Capacity(capacity) if up => {
-                if let Some(exec) = self.executors.get_mut(&executor) {
-                    exec.capacity = capacity.within_limits();
-                }
-                self.capacity_changed = true;
+                self.has_capacity(executor, capacity);
                 Ok(())
             }
             Item::Started { task, attempt, worker } if up => {
@@ -102,15 +103,26 @@ impl Manager {
             return Err(Some(ResetReason::Protocol)); // F29
         }
         if page.last {
-            exec.capacity = page.capacity.within_limits();
+            self.has_capacity(executor, page.capacity);
             self.register(now, executor);
         }
         Ok(())
     }
 
+    fn has_capacity(&mut self, executor: ExecutorId, capacity: Capacity) {
+        if let Some(exec) = self.executors.get_mut(&executor) {
+            exec.capacity = capacity.within_limits();
+            if exec.capacity.slots_total > 0 {
+                self.slots = exec.capacity.slots_total;
+            }
+        }
+        self.capacity_changed = true;
+    }
+
     /// All pages are here: welcomes the executor and settles what it holds against what we believe (F12, F18).
     fn register(&mut self, now: Mono, executor: ExecutorId) {
-        let peers = self.executors.len().max(self.config.blocks as usize).max(1);
+        let scale = &self.config.scale;
+        let peers = self.executors.len().max((scale.max * scale.nodes) as usize).max(1);
         let result_window = limits::RESULT_WINDOW.min(limits::RESULT_BUFFER / peers) as u64;
         let Some(exec) = self.executors.get_mut(&executor) else { return };
         let away = Link::Away { until: now };
@@ -127,8 +139,8 @@ impl Manager {
             result_window,
         });
         self.adoption.registered(&executor);
-        self.blocks.heard(&executor);
         self.spoke_again(executor);
+        self.welcome_home(now, executor);
         self.hints.touch();
         self.capacity_changed = true;
         self.settle_holdings(executor, held);
@@ -202,12 +214,16 @@ impl Manager {
     }
 
     /// The executor is gone, as far as anyone can tell: each of its attempts ends as lost (F18).
-    pub(super) fn lose(&mut self, now: Mono, executor: ExecutorId, why: &str, out: &mut Vec<Action>) {
+    pub(super) fn lose(
+        &mut self,
+        now: Mono,
+        executor: ExecutorId,
+        code: FailureCode,
+        why: &str,
+        out: &mut Vec<Action>,
+    ) {
         self.session_over(now, executor, None, out);
-        let failure = Failure::new(
-            FailureCode::ExecutorLost,
-            format!("the node's executor {executor} was lost: {why}"),
-        );
+        let failure = Failure::new(code, format!("the node's executor {executor} was lost: {why}"));
         for end in self.book.lose(executor, &failure) {
             self.uplink.say(end);
         }

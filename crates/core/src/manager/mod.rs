@@ -5,6 +5,7 @@
 
 mod adopt;
 mod attempt;
+mod blocks;
 mod bodies;
 mod capacity;
 mod ends;
@@ -12,6 +13,7 @@ mod event;
 mod executors;
 mod from_executor;
 mod from_hub;
+mod inquiry;
 pub mod route;
 mod scale;
 mod silent;
@@ -19,9 +21,11 @@ mod stop;
 mod uplink;
 
 pub use event::{Action, Event, ExitReason};
+pub use scale::Scale;
 
-use crate::id::{EndpointId, ExecutorId, ManagerId};
+use crate::id::{BlockId, EndpointId, ExecutorId, ManagerId};
 use crate::rng::Rng;
+use crate::task::FailureCode;
 use crate::time::{Mono, Now};
 use crate::wire::{Held, Holding, Item};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,8 +45,10 @@ pub struct Config {
     pub software: String,
     /// The workers' Python, `major.minor`, for people.
     pub python: String,
-    /// Executors to keep.
-    pub blocks: u32,
+    /// How many blocks to ask for.
+    pub scale: Scale,
+    /// Blocks that the manager before asked for and that may run or wait, each with its executors.
+    pub found: Vec<(BlockId, Vec<ExecutorId>)>,
     /// Executors that may hold attempts, from the hints of the manager before (F8).
     pub hints: Vec<ExecutorId>,
     /// Towards executors: send something at least this often.
@@ -64,7 +70,12 @@ pub struct Manager {
     book: attempt::Book,
     executors: BTreeMap<ExecutorId, executors::Exec>,
     bodies: bodies::Bodies,
-    blocks: scale::Blocks,
+    blocks: blocks::Blocks,
+    inquiry: inquiry::Inquiry,
+    /// Workers of an executor, as far as is known.
+    slots: u32,
+    /// The first blocks were asked for.
+    began: bool,
     silent: silent::Silent,
     adoption: adopt::Adoption,
     hints: adopt::Hints,
@@ -91,7 +102,10 @@ impl Manager {
             book: attempt::Book::default(),
             executors: BTreeMap::new(),
             bodies: bodies::Bodies::default(),
-            blocks: scale::Blocks::new(),
+            blocks: blocks::Blocks::new(now.mono, &config.found),
+            inquiry: inquiry::Inquiry::default(),
+            slots: config.scale.slots,
+            began: false,
             silent: silent::Silent::default(),
             adoption: adopt::Adoption::new(&config.hints, now.mono.after(config.adopt_ms)),
             hints: adopt::Hints::new(&config.hints),
@@ -126,16 +140,24 @@ impl Manager {
                 self.executor_message(now, conn, executor, message, out);
             }
             Event::Unreachable { conn } => self.unreachable(now, conn, out),
-            Event::Launched { block } => self.blocks.launched(now, block),
-            Event::ExecutorGone { executor, why } => {
-                self.adoption.gone(&executor);
-                self.silent.gone(&executor);
-                if self.blocks.gone(now, &executor, &why) {
-                    let text = "no more blocks are asked for but a probe now and then";
-                    out.push(Action::Log { text: format!("this endpoint is degraded: {text}") });
-                }
-                self.lose(now, executor, &why, out);
+            Event::BlockWaiting { block, reason } => {
+                self.capacity_changed |= self.blocks.waits(block, reason);
             }
+            Event::BlockStarted { block, left_ms } => {
+                self.capacity_changed |= self.blocks.started(now, block, left_ms);
+            }
+            Event::BlockEnded { block, why } => self.block_over(now, block, &why, out),
+            Event::ProviderAnswered { trouble } => {
+                self.capacity_changed |= self.inquiry.answered(now, trouble);
+            }
+            Event::ExecutorGone { executor, why } => match self.blocks.home(&executor) {
+                Some(block) => self.block_over(now, block, &why, out),
+                None => {
+                    self.adoption.gone(&executor);
+                    self.silent.gone(&executor);
+                    self.lose(now, executor, FailureCode::ExecutorLost, &why, out);
+                }
+            },
             Event::HintsSaved => self.hints.written(),
             Event::GenerationRaised { generation } => {
                 self.config.generation = self.config.generation.max(generation);
@@ -199,36 +221,12 @@ impl Manager {
         self.stop_end(now, out);
     }
 
-    /// Executors that are here or may still come: they may hold attempts.
+    /// Executors that may hold attempts, or soon will. What never spoke holds none: where it may be long in coming, the
+    /// next manager need not wait for it.
     fn expected(&self) -> BTreeSet<ExecutorId> {
-        let here = self.executors.keys().chain(self.blocks.executors());
+        let soon = self.blocks.executors().filter(|_| !self.config.scale.scheduler);
+        let here = self.executors.keys().chain(soon);
         here.chain(self.adoption.missing()).chain(self.silent.executors()).copied().collect()
-    }
-
-    /// Of these, those that count as blocks.
-    fn serving(&self) -> BTreeSet<ExecutorId> {
-        let here = self.executors.keys().chain(self.blocks.executors()).chain(self.adoption.missing());
-        here.filter(|executor| !self.silent.is_surplus(executor)).copied().collect()
-    }
-
-    /// Blocks that are missing now.
-    fn missing(&self) -> usize {
-        let target = self.config.blocks as usize;
-        if self.stop.is_some() || self.silent.is_full(target) {
-            return 0;
-        }
-        target.saturating_sub(self.serving().len())
-    }
-
-    /// Asks the provider for what is missing.
-    fn scale(&mut self, now: Mono, out: &mut Vec<Action>) {
-        if now < self.blocks.next_launch() {
-            return;
-        }
-        let missing = self.missing();
-        if self.blocks.launch(now, missing, &mut self.rng, out) {
-            self.hints.touch();
-        }
     }
 
     /// What each session must know of the manager as a whole: the end of the window, and the capacity after it.
@@ -248,7 +246,8 @@ impl Manager {
         let works = |(id, exec): (&ExecutorId, &executors::Exec)| {
             exec.is_up() && self.hints.has(id) && (exec.capacity.slots_free > 0 || self.book.open_at(id) > 0)
         };
-        if !self.ready && self.uplink.is_up() && self.executors.iter().any(works) {
+        let empty = self.config.scale.starts_empty();
+        if !self.ready && self.uplink.is_up() && (empty || self.executors.iter().any(works)) {
             self.ready = true;
             out.push(Action::Ready);
         }
@@ -279,7 +278,7 @@ impl Manager {
         due.extend(self.adoption.next_deadline());
         due.extend(self.book.next_expiry());
         due.extend(self.stop.as_ref().map(stop::Stop::next_deadline));
-        due.extend(Some(self.blocks.next_launch()).filter(|at| *at > handled && self.missing() > 0));
+        due.extend(self.blocks_due(handled));
         due.extend(self.silent.next_deadline().filter(|_| self.uplink.is_up()));
         // Often enough that a long gap can only mean that we slept (F34).
         due.push(handled.after(self.uplink.awake_ms()));

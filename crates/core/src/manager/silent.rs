@@ -56,7 +56,8 @@ impl Silent {
 impl Manager {
     /// Lost by its silence: another one takes its place.
     pub(super) fn fell_silent(&mut self, now: Mono, executor: ExecutorId) {
-        self.blocks.forget(&executor);
+        self.blocks.forget(now, &executor);
+        self.inquiry.soon(now);
         self.silent.add(now, executor);
         self.hints.touch();
     }
@@ -66,12 +67,14 @@ impl Manager {
         if self.silent.silent.remove(&executor).is_none() {
             return;
         }
-        let others = self.serving().into_iter().filter(|other| *other != executor).count();
-        if others < (self.config.blocks as usize).max(1) {
+        let counted = self.blocks.home(&executor).is_none() && !self.silent.is_surplus(&executor);
+        let others = self.serving() - usize::from(counted);
+        if others < self.wanted().max(1) {
             return;
         }
         self.silent.surplus.insert(executor);
         if let Some(exec) = self.executors.get_mut(&executor) {
+            exec.leaving = true;
             exec.say(Item::Drain { grace_ms: limits::SURPLUS_MS });
         }
     }
@@ -85,7 +88,10 @@ impl Manager {
         for (executor, _) in due {
             let text = format!("executor {executor} stays silent and is ended");
             out.push(Action::Log { text });
-            out.push(Action::Kill { executor });
+            let home = self.blocks.home(&executor);
+            // A node of a block whose others are well is left to the block's end.
+            let alone = self.blocks.of(&executor).is_some_and(|block| block.live.is_empty());
+            out.extend(home.filter(|_| alone).map(|block| Action::CancelBlock { block }));
             self.hints.touch();
         }
     }

@@ -4,6 +4,7 @@
 //! [`SLACK_MS`] in all.
 
 use super::{Action, ExitReason, Manager};
+use crate::id::ExecutorId;
 use crate::task::{Failure, FailureCode};
 use crate::time::Mono;
 use crate::wire::Item;
@@ -79,13 +80,14 @@ impl Manager {
         self.exit(ExitReason::Stopped, "stopped".into(), out);
     }
 
-    /// Tells every executor to end, and ends those that cannot be told.
+    /// Tells every executor to end, and ends the blocks that cannot be told.
     pub(super) fn end_executors(&mut self, now: Mono, reason: &str, out: &mut Vec<Action>) {
-        for executor in self.expected() {
-            match self.executors.get_mut(&executor).filter(|exec| exec.conn().is_some()) {
-                Some(exec) => exec.end(now, Item::Bye { reason: reason.into() }, now, out),
-                None => out.push(Action::Kill { executor }),
-            }
+        let told =
+            |executor: &ExecutorId| self.executors.get(executor).is_some_and(|exec| exec.conn().is_some());
+        let deaf = self.blocks.all.iter().filter(|(_, block)| !block.members.iter().any(told));
+        out.extend(deaf.map(|(block, _)| Action::CancelBlock { block: *block }));
+        for exec in self.executors.values_mut() {
+            exec.end(now, Item::Bye { reason: reason.into() }, now, out);
         }
     }
 }

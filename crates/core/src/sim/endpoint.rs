@@ -15,6 +15,9 @@ impl World {
         directory.generation += 1;
         directory.address = Some(pid);
         let (generation, hints) = (directory.generation, directory.hints.clone());
+        let lives = |id: &ExecutorId| self.executors.values().any(|proc| proc.dir == dir && proc.id == *id);
+        let found = self.endpoints[index].blocks.iter().filter(|(_, executor)| lives(executor));
+        let found = found.map(|(block, executor)| (*block, vec![*executor])).collect();
         let config = manager::Config {
             endpoint: self.endpoints[index].id,
             manager: ManagerId::from_bytes(self.rng.uuid()),
@@ -22,7 +25,8 @@ impl World {
             host: format!("host{}", pid.0),
             software: "sim".into(),
             python: "3.12".into(),
-            blocks: self.shape.executors,
+            scale: manager::Scale::fixed(self.shape.executors),
+            found,
             hints: hints.clone(),
             heartbeat_ms: 2_000,
             threshold_ms: 6_000,
@@ -154,14 +158,20 @@ impl World {
                     self.post(pid, Note::Manager(manager::Event::Unreachable { conn }));
                 }
             }
-            Action::Launch { block, executor } => {
-                let delay = 10_000 + self.soon(600_000);
-                self.at(delay, Due::Launch { asked_by: pid, block, executor });
+            Action::Launch { block, executors } => {
+                for executor in executors {
+                    self.endpoints[index].blocks.insert(block, executor);
+                    let delay = 10_000 + self.soon(600_000);
+                    self.at(delay, Due::Launch { asked_by: pid, block, executor });
+                }
             }
-            Action::Kill { executor } => {
-                let delay = self.soon(50_000);
-                self.at(delay, Due::Kill(pid, executor));
+            Action::CancelBlock { block } => {
+                if let Some(executor) = self.endpoints[index].blocks.get(&block).copied() {
+                    let delay = self.soon(50_000);
+                    self.at(delay, Due::Kill(pid, executor));
+                }
             }
+            Action::AskProvider => {}
             Action::SaveHints { executors } => {
                 // On disk before it is said; a crash in between is a crash after.
                 self.endpoints[index].dirs[dir].hints = executors;
@@ -229,7 +239,7 @@ impl World {
         };
         self.executors.insert(pid, proc);
         self.rouse(pid, 0);
-        self.post(asked_by, Note::Manager(manager::Event::Launched { block }));
+        self.post(asked_by, Note::Manager(manager::Event::BlockStarted { block, left_ms: None }));
     }
 
     pub(super) fn kill(&mut self, asked_by: Pid, executor: ExecutorId) {

@@ -102,6 +102,8 @@ struct Endpoint {
     deleted: bool,
     /// Executors asked for and not to be started any more, or dead.
     gone: BTreeSet<ExecutorId>,
+    /// What its managers asked for, ever.
+    blocks: BTreeMap<BlockId, ExecutorId>,
 }
 
 /// How long a world is watched after it went quiet.
@@ -214,6 +216,7 @@ impl World {
                 was_revoked: false,
                 deleted: false,
                 gone,
+                blocks: BTreeMap::new(),
             });
             let delay = self.rng.below(2_000_000);
             self.at(delay, Due::StartManager(index, 0));

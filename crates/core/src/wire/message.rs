@@ -147,6 +147,23 @@ pub struct Capacity {
     /// Why it can do less than it should, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
+    /// What it has asked its provider for, where that is not always the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<Blocks>,
+}
+
+/// Requests of an endpoint to its provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocks {
+    /// Those that run.
+    pub running: u32,
+    /// Those that wait.
+    pub waiting: u32,
+    /// Most at once.
+    pub most: u32,
+    /// What those that wait wait for, in the provider's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Capacity {
@@ -155,6 +172,9 @@ impl Capacity {
     pub fn within_limits(mut self) -> Self {
         self.warm.truncate(limits::WARM_CONTAINERS);
         self.degraded = self.degraded.map(|why| cut(&why, limits::TEXT_BYTES));
+        if let Some(blocks) = &mut self.blocks {
+            blocks.reason = blocks.reason.take().map(|why| cut(&why, limits::TEXT_BYTES));
+        }
         self
     }
 }

@@ -166,6 +166,7 @@ impl Names {
                 .map(|_| Warm { container: None, warm: number(tape), free: number(tape) })
                 .collect(),
             degraded: tape.one_in(8).then(|| "why".into()),
+            blocks: None,
         }
     }
 

@@ -424,6 +424,7 @@ pub(crate) fn capacity(credit: u32) -> Capacity {
         slots_free: credit,
         warm: Vec::new(),
         degraded: None,
+        blocks: None,
     }
 }
 

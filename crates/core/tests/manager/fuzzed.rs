@@ -5,7 +5,7 @@ use crate::tape::Tape;
 use crate::words::Names;
 use bursa_core::id::{BlockId, ConnId, Hash};
 use bursa_core::limits;
-use bursa_core::manager::{Action, Config, Event, Manager};
+use bursa_core::manager::{Action, Config, Event, Manager, Scale};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Item, Message, Peer, Session};
 use std::collections::BTreeMap;
@@ -18,6 +18,10 @@ fn names() -> Names {
     }
 }
 
+fn block(n: u8) -> BlockId {
+    BlockId::from_bytes([n; 16])
+}
+
 /// A manager, and what sits at the other ends of its connections.
 struct Rig {
     manager: Manager,
@@ -25,13 +29,26 @@ struct Rig {
     hub: Option<Session>,
     executors: BTreeMap<u8, (ConnId, Session)>,
     conns: u64,
+    /// Blocks that were asked for.
+    blocks: Vec<BlockId>,
     exited: bool,
 }
 
 impl Rig {
     fn new(tape: &mut Tape<'_>) -> Self {
         let hints = (0..tape.below(3)).map(|n| x(1 + u8::try_from(n).unwrap())).collect();
-        let config = Config { blocks: tape.below(3), hints, ..config() };
+        let found = [1, 2, 3].into_iter().filter(|_| tape.one_in(2));
+        let found = found.map(|n| (block(n), vec![x(n)])).collect();
+        let max = tape.below(3);
+        let scale = Scale {
+            min: tape.below(1 + max),
+            nodes: 1 + tape.below(2),
+            idle_ms: tape.pick(&[0, 1_000, u64::MAX]),
+            walltime_ms: tape.pick(&[None, Some(0), Some(60_000)]),
+            scheduler: tape.one_in(2),
+            ..Scale::fixed(max)
+        };
+        let config = Config { scale, found, hints, ..config() };
         let now = Now { mono: Mono(1_000_000), fine: Fine(1_000_000_000_000), wall: Wall(0) };
         Self {
             manager: Manager::new(config, now),
@@ -39,6 +56,7 @@ impl Rig {
             hub: None,
             executors: BTreeMap::new(),
             conns: 0,
+            blocks: Vec::new(),
             exited: false,
         }
     }
@@ -61,6 +79,7 @@ impl Rig {
                         let _ = session.receive(now.mono, message);
                     }
                 }
+                Action::Launch { block, .. } => self.blocks.push(block),
                 Action::SaveHints { executors } => assert!(executors.len() <= limits::EXECUTORS),
                 Action::Exit { .. } => self.exited = true,
                 _ => {}
@@ -130,7 +149,18 @@ impl Rig {
                 self.event(Event::FromExecutor { conn, executor: x(n), message });
             }
             6 if tape.one_in(4) => self.event(Event::Unreachable { conn: ConnId(u64::from(tape.below(6))) }),
-            7 => self.event(Event::Launched { block: BlockId::from_bytes([tape.byte() % 4; 16]) }),
+            7 => {
+                let block =
+                    self.blocks.get(tape.below(8) as usize).copied().unwrap_or(block(tape.byte() % 4));
+                self.event(match tape.below(4) {
+                    0 => Event::BlockWaiting { block, reason: "fuzz".into() },
+                    1 => Event::BlockStarted { block, left_ms: tape.pick(&[None, Some(0), Some(30_000)]) },
+                    2 => Event::BlockEnded { block, why: "fuzz".into() },
+                    _ => Event::ProviderAnswered {
+                        trouble: tape.pick(&[None, Some("fuzz")]).map(str::to_owned),
+                    },
+                });
+            }
             8 if tape.one_in(2) => self.event(Event::ExecutorGone { executor: x(n), why: "fuzz".into() }),
             9 | 10 => self.event(Event::HintsSaved),
             11 if tape.one_in(2) => self.event(Event::GenerationRaised { generation: tape.wild() }),

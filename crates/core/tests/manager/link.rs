@@ -2,9 +2,9 @@
 
 use crate::rig::{Rig, assign, assigned, capacity, config, executor_hello, holding, results, x};
 use crate::words::image;
-use bursa_core::id::ConnId;
+use bursa_core::id::{BlockId, ConnId};
 use bursa_core::limits;
-use bursa_core::manager::{Action, Config, Event, ExitReason};
+use bursa_core::manager::{Action, Config, Event, ExitReason, Scale};
 use bursa_core::time::Mono;
 use bursa_core::wire::{Assign, Held, Item, Peer, RefusedReason, ResetReason, Session, Stage, version};
 
@@ -193,7 +193,8 @@ fn f37_deleted_ends_the_executors_too() {
 }
 
 fn adopting(hints: u8) -> Config {
-    Config { hints: (1..=hints).map(x).collect(), blocks: 1, ..config() }
+    let found = (1..=hints).map(|n| (BlockId::from_bytes([n; 16]), vec![x(n)])).collect();
+    Config { hints: (1..=hints).map(x).collect(), found, scale: Scale::fixed(1), ..config() }
 }
 
 #[test]
@@ -221,15 +222,19 @@ fn f8_the_window_ends_by_time_or_death_and_is_not_accounted() {
     assert!(rig.said().contains(&not));
     // Who did not come back stays in the hints until the hub knows that not all did: the next manager must not take
     // what it runs for never started.
-    let [Action::Launch { executor, .. }, Action::SaveHints { executors }] = &rig.actions[..] else {
+    let [Action::Launch { executors: new, .. }, Action::SaveHints { executors }] = &rig.actions[..] else {
         panic!("{:?}", rig.actions);
     };
-    assert_eq!(*executors, vec![x(1), *executor]);
-    let new = *executor;
+    let new = new[0];
+    assert_eq!(*executors, vec![x(1), new]);
     rig.pass(10, true, &[]);
     assert!(!rig.actions.contains(&Action::SaveHints { executors: vec![new] }), "it may live, and is ended");
     rig.pass(limits::SILENT_MS, true, &[]);
-    assert!(rig.actions.contains(&Action::Kill { executor: x(1) }), "{:?}", rig.actions);
+    assert!(
+        rig.actions.contains(&Action::CancelBlock { block: BlockId::from_bytes([1; 16]) }),
+        "{:?}",
+        rig.actions
+    );
     assert_eq!(rig.actions.last(), Some(&Action::SaveHints { executors: vec![new] }));
     let mut rig = Rig::up(adopting(1));
     rig.event(Event::ExecutorGone { executor: x(1), why: "dead".into() });
@@ -290,14 +295,14 @@ fn heartbeats_go_both_ways_when_nothing_is_said() {
 
 #[test]
 fn blocks_are_launched_at_start_and_again_with_back_off() {
-    let mut rig = Rig::new(Config { blocks: 2, ..config() });
+    let mut rig = Rig::new(Config { scale: Scale::fixed(2), ..config() });
     rig.event(Event::Tick);
     let launched = |rig: &mut Rig| {
         let found: Vec<_> = rig
             .actions
             .drain(..)
             .filter_map(|action| match action {
-                Action::Launch { block, executor } => Some((block, executor)),
+                Action::Launch { block, executors } => Some((block, executors[0])),
                 _ => None,
             })
             .collect();
@@ -306,7 +311,7 @@ fn blocks_are_launched_at_start_and_again_with_back_off() {
     let first = launched(&mut rig);
     assert_eq!(first.len(), 2);
     let (block, mut dying) = first[0];
-    rig.event(Event::Launched { block });
+    rig.event(Event::BlockStarted { block, left_ms: None });
     for wait in [100, 200, 400, 800, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000] {
         rig.event(Event::ExecutorGone { executor: dying, why: "exit 1".into() });
         rig.pass(wait - 1, false, &[]);
@@ -324,13 +329,13 @@ fn blocks_are_launched_at_start_and_again_with_back_off() {
 
 #[test]
 fn blocks_that_fail_at_their_start_in_a_row_degrade_the_endpoint_until_one_does_not() {
-    let mut rig = Rig::new(Config { blocks: 1, ..config() });
+    let mut rig = Rig::new(Config { scale: Scale::fixed(1), ..config() });
     rig.event(Event::Tick);
     rig.event(Event::LinkUp);
     rig.welcome();
     let launched = |rig: &mut Rig| {
         let found = rig.actions.iter().find_map(|action| match action {
-            Action::Launch { executor, .. } => Some(*executor),
+            Action::Launch { executors, .. } => executors.first().copied(),
             _ => None,
         });
         rig.actions.clear();

@@ -2,7 +2,7 @@
 
 use bursa_core::id::{ConnId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId};
 use bursa_core::limits;
-use bursa_core::manager::{Action, Config, Event, Manager};
+use bursa_core::manager::{Action, Config, Event, Manager, Scale};
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::timings::Timings;
@@ -31,7 +31,8 @@ pub(crate) fn config() -> Config {
         host: "node".into(),
         software: "bursa test".into(),
         python: "3.12".into(),
-        blocks: 0,
+        scale: Scale::fixed(0),
+        found: Vec::new(),
         hints: Vec::new(),
         heartbeat_ms: 2_000,
         threshold_ms: 6_000,
@@ -92,6 +93,7 @@ pub(crate) fn capacity(credit: u32, slots: u32) -> Capacity {
         slots_free: slots,
         warm: Vec::new(),
         degraded: None,
+        blocks: None,
     }
 }
 

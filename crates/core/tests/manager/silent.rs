@@ -3,18 +3,22 @@
 use crate::rig::*;
 use bursa_core::id::ExecutorId;
 use bursa_core::limits;
-use bursa_core::manager::{Action, Config, Event};
+use bursa_core::manager::{Action, Config, Event, Scale};
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::wire::{Item, Stage};
 
 fn launched(rig: &mut Rig) -> Vec<ExecutorId> {
     let found = rig.actions.iter().filter_map(|action| match action {
-        Action::Launch { executor, .. } => Some(*executor),
+        Action::Launch { executors, .. } => executors.first().copied(),
         _ => None,
     });
     let found = found.collect();
     rig.actions.clear();
     found
+}
+
+fn cancelled(rig: &Rig) -> bool {
+    rig.actions.iter().any(|action| matches!(action, Action::CancelBlock { .. }))
 }
 
 fn drained(rig: &mut Rig, executor: ExecutorId) -> bool {
@@ -23,7 +27,7 @@ fn drained(rig: &mut Rig, executor: ExecutorId) -> bool {
 
 /// A manager whose one executor runs task 1 and has just been lost by its silence; and its replacement.
 fn replaced() -> (Rig, ExecutorId, ExecutorId) {
-    let mut rig = Rig::new(Config { blocks: 1, ..config() });
+    let mut rig = Rig::new(Config { scale: Scale::fixed(1), ..config() });
     rig.event(Event::Tick);
     rig.event(Event::LinkUp);
     rig.welcome();
@@ -46,14 +50,14 @@ fn replaced() -> (Rig, ExecutorId, ExecutorId) {
 fn one_that_stays_silent_is_ended_and_replaced_only_once() {
     let (mut rig, silent, new) = replaced();
     rig.pass(limits::SILENT_MS - 10, true, &[new]);
-    assert!(!rig.actions.contains(&Action::Kill { executor: silent }));
+    assert!(!cancelled(&rig));
     rig.pass(20, true, &[new]);
-    assert!(rig.actions.contains(&Action::Kill { executor: silent }));
+    assert!(cancelled(&rig));
     assert_eq!(launched(&mut rig), []);
     rig.event(Event::ExecutorGone { executor: silent, why: "killed".into() });
     rig.pass(limits::SILENT_MS, true, &[new]);
     assert_eq!(launched(&mut rig), [], "its end costs nothing");
-    assert!(!rig.actions.contains(&Action::Kill { executor: silent }));
+    assert!(!cancelled(&rig));
 }
 
 #[test]
@@ -68,7 +72,7 @@ fn one_that_returns_when_its_place_is_taken_delivers_and_is_drained() {
     rig.pass(101, true, &[silent]);
     assert_eq!(launched(&mut rig).len(), 1);
     rig.pass(2 * limits::SILENT_MS, true, &[silent]);
-    assert!(!rig.actions.contains(&Action::Kill { executor: silent }), "it is not silent any more");
+    assert!(!cancelled(&rig), "it is not silent any more");
 }
 
 #[test]
@@ -83,15 +87,15 @@ fn one_that_returns_before_it_is_replaced_goes_on() {
 
 #[test]
 fn without_a_service_nobody_is_ended_since_another_manager_may_be_in_charge() {
-    let (mut rig, silent, new) = replaced();
+    let (mut rig, _, new) = replaced();
     rig.event(Event::LinkDown { why: "test".into() });
     rig.pass(2 * limits::SILENT_MS, false, &[new]);
-    assert!(!rig.actions.contains(&Action::Kill { executor: silent }));
+    assert!(!cancelled(&rig));
 }
 
 #[test]
 fn when_all_fall_silent_there_is_an_end_to_replacements() {
-    let mut rig = Rig::new(Config { blocks: 1, ..config() });
+    let mut rig = Rig::new(Config { scale: Scale::fixed(1), ..config() });
     rig.event(Event::Tick);
     let mut all = 0;
     for _ in 0..10 {
@@ -106,8 +110,8 @@ fn when_all_fall_silent_there_is_an_end_to_replacements() {
 
 #[test]
 fn a_stop_ends_silent_ones_too() {
-    let (mut rig, silent, _) = replaced();
+    let (mut rig, _, _) = replaced();
     rig.event(Event::Stop { grace_ms: 0 });
     rig.pass(3_000, true, &[]);
-    assert!(rig.actions.contains(&Action::Kill { executor: silent }));
+    assert!(cancelled(&rig));
 }

@@ -39,6 +39,7 @@ fn capacity() -> Capacity {
         slots_free: 1,
         warm: vec![Warm { container: None, warm: 1, free: 1 }, Warm { container, warm: 1, free: 0 }],
         degraded: Some("workers could not be started: no such file".into()),
+        blocks: None,
     }
 }
 

@@ -123,6 +123,7 @@ fn hello(executor: ExecutorId, slots: u32) -> Hello {
             slots_free: slots,
             warm: Vec::new(),
             degraded: None,
+            blocks: None,
         },
         have_functions: Vec::new(),
     }

@@ -5,7 +5,7 @@
 use crate::config::Config;
 use crate::home::{self, EndpointDir};
 use crate::proc::{self, Identity, PidFd};
-use bursa_core::id::ExecutorId;
+use bursa_core::id::{BlockId, ExecutorId};
 use bursa_core::limits;
 use bursa_fabric::{KeyPair, PublicKey};
 use nix::libc;
@@ -62,13 +62,15 @@ pub struct Local {
     config: Config,
     dir: EndpointDir,
     running: BTreeMap<ExecutorId, Running>,
+    /// Each of one executor.
+    blocks: BTreeMap<BlockId, ExecutorId>,
 }
 
 impl Local {
     /// A provider that knows of no executor yet.
     #[must_use]
     pub const fn new(config: Config, dir: EndpointDir) -> Self {
-        Self { config, dir, running: BTreeMap::new() }
+        Self { config, dir, running: BTreeMap::new(), blocks: BTreeMap::new() }
     }
 
     /// Watches the executors of the manager before, and cleans up after those that are dead.
@@ -77,7 +79,11 @@ impl Local {
         for executor in self.dir.executors() {
             let key = KeyPair::load(&self.dir.executor_key(executor));
             match key {
-                Ok(key) if self.adopt(executor) => found.alive.push((executor, key.public)),
+                Ok(key) if self.adopt(executor) => {
+                    // Nobody knows any more how its block was called.
+                    self.blocks.insert(BlockId::from_bytes(*executor.as_bytes()), executor);
+                    found.alive.push((executor, key.public));
+                }
                 _ => {
                     self.forget(executor);
                     found.dead.push(executor);
@@ -85,6 +91,12 @@ impl Local {
             }
         }
         found
+    }
+
+    /// Blocks that were launched or found and did not end.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<(BlockId, Vec<ExecutorId>)> {
+        self.blocks.iter().map(|(block, executor)| (*block, vec![*executor])).collect()
     }
 
     /// True if the executor may be alive.
@@ -115,11 +127,12 @@ impl Local {
         Ok(keys.public)
     }
 
-    /// Starts an executor in a session of its own.
+    /// Starts the executor of a block in a session of its own.
     ///
     /// # Errors
     /// When its process cannot be started.
-    pub fn launch(&mut self, executor: ExecutorId) -> Result<(), Error> {
+    pub fn launch(&mut self, block: BlockId, executor: ExecutorId) -> Result<(), Error> {
+        self.blocks.insert(block, executor);
         let log = self.dir.executor_log(executor);
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
         let mut command = Command::new(&self.config.program);
@@ -179,9 +192,9 @@ impl Local {
         }
     }
 
-    /// Ends an executor; its workers see its end and end too.
-    pub fn kill(&self, executor: ExecutorId) {
-        if let Some(running) = self.running.get(&executor) {
+    /// Ends a block's executor; its workers see its end and end too.
+    pub fn kill(&self, block: BlockId) {
+        if let Some(running) = self.blocks.get(&block).and_then(|executor| self.running.get(executor)) {
             running.death.get_ref().signal(Signal::SIGKILL);
         }
     }
@@ -207,7 +220,8 @@ impl Local {
     }
 
     /// Removes what an executor left behind.
-    pub fn forget(&self, executor: ExecutorId) {
+    pub fn forget(&mut self, executor: ExecutorId) {
+        self.blocks.retain(|_, other| *other != executor);
         self.dir.remove_executor(executor);
         let log = self.dir.executor_log(executor);
         if fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
