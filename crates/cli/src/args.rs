@@ -193,6 +193,11 @@ pub(crate) enum Endpoint {
         /// Its name or id
         endpoint: String,
     },
+    /// Show what an endpoint would ask its scheduler for
+    Plan {
+        /// Its name
+        name: String,
+    },
     /// Revoke an endpoint's key; in its own home it gets a new one
     Revoke {
         /// Its name or id

@@ -28,6 +28,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
         .iter()
         .chain(bursa_endpoint::config::KEYS)
         .chain(bursa_endpoint::config::SANDBOX_KEYS)
+        .chain(bursa_endpoint::config::blocks::KEYS)
         .chain(bursa_endpoint::watchdog::KEYS)
 }
 

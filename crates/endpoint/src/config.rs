@@ -2,10 +2,12 @@
 //!
 //! Finding the values (flag, environment, file) is the command's business.
 
+pub mod blocks;
 mod sandbox;
 
 pub use sandbox::{KEYS as SANDBOX_KEYS, Network, Runtime, Sandbox};
 
+use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
 use std::path::{Path, PathBuf};
@@ -30,8 +32,8 @@ key!(
     LISTEN,
     "listen",
     "BURSA_ENDPOINT_LISTEN",
-    "127.0.0.1:0",
-    "where the manager listens for its executors, as host:port (port 0: any free one)"
+    "",
+    "where the manager listens for its executors, as host:port (port 0: any free one); empty: any free port, of 127.0.0.1 or, where executors run on other nodes, of blocks.interface"
 );
 key!(
     PUBLIC_LISTEN,
@@ -170,8 +172,12 @@ pub struct Config {
     pub executors: u32,
     /// The workers' Python; `None`: none was configured and none is on `PATH`.
     pub python: Option<PathBuf>,
-    /// Where the manager listens for executors.
-    pub listen: String,
+    /// Whether that is one per core of whatever node it is.
+    pub one_per_core: bool,
+    /// Where nodes come from, and how many.
+    pub blocks: Blocks,
+    /// Where the manager listens for executors; `None`: it finds a port where they reach it.
+    pub listen: Option<String>,
     /// What executors are told instead, if anything.
     pub public_listen: Option<String>,
     /// The port for large payloads, if any.
@@ -212,13 +218,17 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for the first value that is not what its key must be.
     pub fn from_values(values: &Values, home: &Path, name: &str) -> Result<Self, ConfigError> {
+        let executors = values.whole(&EXECUTORS, 1..=most(limits::EXECUTORS))?;
+        let blocks = Blocks::from_values(values, executors)?;
         Ok(Self {
             home: absolute(home.to_owned()),
             name: name.to_owned(),
             workers: workers(values)?,
-            executors: values.whole(&EXECUTORS, 1..=most(limits::EXECUTORS))?,
+            executors,
             python: python(values.get(&PYTHON).0),
-            listen: values.get(&LISTEN).0.to_owned(),
+            one_per_core: values.get(&WORKERS).0 == "0",
+            listen: listen(values, &blocks)?,
+            blocks,
             public_listen: public_listen(values)?,
             bulk: bulk(values)?,
             heartbeat_ms: values.whole(&HEARTBEAT, 1..=u64::MAX)?,
@@ -247,7 +257,7 @@ impl Config {
             (WORKERS.env, self.workers.to_string()),
             (EXECUTORS.env, self.executors.to_string()),
             (PYTHON.env, python),
-            (LISTEN.env, self.listen.clone()),
+            (LISTEN.env, self.listen.clone().unwrap_or_default()),
             (PUBLIC_LISTEN.env, self.public_listen.clone().unwrap_or_default()),
             (BULK.env, self.bulk.map_or_else(|| NO_PORT.into(), |port| port.to_string())),
             (HEARTBEAT.env, self.heartbeat_ms.to_string()),
@@ -277,6 +287,18 @@ fn workers(values: &Values) -> Result<u32, ConfigError> {
         }
         count => Ok(count),
     }
+}
+
+fn listen(values: &Values, blocks: &Blocks) -> Result<Option<String>, ConfigError> {
+    let text = values.get(&LISTEN).0;
+    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+    let loopback = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    if loopback && blocks.is_remote() && blocks.interface != "lo" {
+        let why = "executors on other nodes cannot reach it; leave it empty, or set blocks.interface = \"lo\" if all nodes \
+                   are this host";
+        return Err(values.wrong(&LISTEN, why.into()));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
 fn bulk(values: &Values) -> Result<Option<u16>, ConfigError> {

@@ -19,6 +19,9 @@ pub enum Error {
     /// The sandbox that there must be.
     #[error("{0}")]
     Sandbox(String),
+    /// Its own network.
+    #[error("{0}")]
+    Interface(String),
     /// The system.
     #[error("cannot {what}: {source}")]
     Io {

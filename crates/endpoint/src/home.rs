@@ -11,14 +11,16 @@ pub use lease::Owner;
 pub use lock::Lock;
 
 use crate::proc::Identity;
-use bursa_core::id::{EndpointId, ExecutorId};
+use crate::provider::batch::Record;
+use bursa_core::id::{BlockId, EndpointId, ExecutorId};
 use bursa_fabric::{KeyFileError, KeyPair, PublicKey};
 use lock::Claim;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Longest name of an endpoint.
 const NAME_BYTES: usize = 64;
@@ -390,6 +392,46 @@ impl EndpointDir {
             // A file that stays is found and removed at the next start.
             let _ = fs::remove_file(path);
         }
+    }
+
+    fn block_json(&self, block: BlockId) -> PathBuf {
+        self.dir.join("blocks").join(format!("{block}.json"))
+    }
+
+    /// The blocks that were asked of a scheduler. A record that cannot be read is as good as none.
+    #[must_use]
+    pub(crate) fn blocks(&self) -> BTreeMap<BlockId, Record> {
+        let entries = fs::read_dir(self.dir.join("blocks")).into_iter().flatten().flatten();
+        let id = |name: &str| name.strip_suffix(".json")?.parse().ok();
+        let ids = entries.filter_map(|entry| id(entry.file_name().to_str()?));
+        ids.filter_map(|id| Some((id, write::read_json(&self.block_json(id)).ok()??))).collect()
+    }
+
+    /// Writes a block down; on disk when this returns.
+    pub(crate) fn save_block(&self, block: BlockId, record: &Record) -> Result<(), Error> {
+        write::private_dir(&self.dir.join("blocks"))?;
+        write::json(&self.block_json(block), record)
+    }
+
+    /// When a block's record was written last.
+    pub(crate) fn block_written(&self, block: BlockId) -> Option<SystemTime> {
+        fs::metadata(self.block_json(block)).and_then(|meta| meta.modified()).ok()
+    }
+
+    /// Forgets a block that is over, and its log if it said nothing.
+    pub(crate) fn remove_block(&self, block: BlockId) {
+        // A record that stays is found and looked into at the next start.
+        let _ = fs::remove_file(self.block_json(block));
+        let log = self.block_log(block);
+        if fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
+            let _ = fs::remove_file(log);
+        }
+    }
+
+    /// Where the job of a block writes.
+    #[must_use]
+    pub fn block_log(&self, block: BlockId) -> PathBuf {
+        self.home.join("logs").join(format!("{}.{block}.block.log", self.name))
     }
 
     /// Where an executor's workers have their directories.

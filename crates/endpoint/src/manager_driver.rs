@@ -7,12 +7,12 @@ use crate::executor_driver::{LAST_WORDS, is_due, sleep_until, timing};
 use crate::exit;
 use crate::home::{self, EndpointDir, Lock, ManagerAddress, Owner, Registration};
 use crate::interpreter;
-use crate::provider::local::{Found, Local};
+use crate::provider::{self, Found, Provider, interface};
 use crate::uplink::{self, News, Uplink};
 use crate::watchdog::Pings;
 use bursa_core::id::{BlockId, ConnId, ExecutorId, ManagerId};
 use bursa_core::limits;
-use bursa_core::manager::{self, Action, Event, ExitReason, Manager, Scale};
+use bursa_core::manager::{self, Action, Event, ExitReason, Manager};
 use bursa_core::wire::Message;
 use bursa_fabric::{Acceptor, Context, Incoming, PublicKey};
 use std::collections::BTreeMap;
@@ -20,7 +20,6 @@ use std::io::Write as _;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 /// When the manager stops, executors that were told to end are killed after this.
 const EXECUTORS_END: Duration = Duration::from_secs(1);
@@ -56,7 +55,7 @@ struct Driver<F> {
     service: Uplink,
     executors: Acceptor,
     keys: BTreeMap<ExecutorId, PublicKey>,
-    provider: Local,
+    provider: Provider,
     on_ready: F,
     stops: u32,
     inbox: Vec<Event>,
@@ -68,7 +67,7 @@ struct Driver<F> {
 enum Wake {
     Service(News),
     Executor(Incoming),
-    Gone(ExecutorId, String),
+    Provider(provider::News),
     Stop,
     Ping(oneshot::Sender<()>),
     Timer,
@@ -112,6 +111,17 @@ pub async fn run_manager(config: Config, on_ready: impl FnMut(), pings: Pings) -
     }
 }
 
+/// Where executors reach this process.
+fn listen(config: &Config) -> Result<String, Error> {
+    match &config.listen {
+        Some(listen) => Ok(listen.clone()),
+        None if config.blocks.is_remote() => {
+            Ok(format!("{}:0", interface::address(&config.blocks.interface).map_err(Error::Interface)?))
+        }
+        None => Ok("127.0.0.1:0".into()),
+    }
+}
+
 /// A start that seems to hang says why, to whoever started it.
 fn tell_wait(owner: Option<&Owner>, left: Duration) {
     let owner = owner.map_or_else(|| "another process".into(), Owner::to_string);
@@ -152,14 +162,20 @@ impl<F: FnMut()> Driver<F> {
         let generation = dir.raise_generation(&lock, 0)?;
         let inner = timing(config.heartbeat_ms, config.threshold_ms);
         let context = Context::new()?;
-        let mut executors = Acceptor::bind(&context, &config.listen, &keys, inner)?;
+        let mut executors = Acceptor::bind(&context, &listen(&config)?, &keys, inner)?;
         if let Some(Err(error)) = config.bulk.map(|port| executors.listen_bulk(port)) {
             tracing::warn!("{error}");
         }
         let address = config.public_listen.clone().unwrap_or_else(|| executors.local_addr().to_owned());
         let address = ManagerAddress { address, public_key: keys.public, generation };
         let clock = Clock::new();
-        let mut provider = Local::new(config.clone(), dir.clone());
+        let slots = if config.one_per_core && config.blocks.is_remote() {
+            config.blocks.cores
+        } else {
+            config.workers
+        };
+        let scale = config.blocks.scale(slots.max(1));
+        let mut provider = Provider::new(config.clone(), dir.clone());
         let executors_found = provider.find();
         let settings = manager::Config {
             endpoint: registration.endpoint_id,
@@ -168,8 +184,8 @@ impl<F: FnMut()> Driver<F> {
             host: clock::host(),
             software: clock::SOFTWARE.into(),
             python: interpreter::check(&config).map(|(_, version)| version).unwrap_or_default(),
-            scale: Scale::fixed(config.executors),
-            found: provider.blocks(),
+            scale,
+            found: executors_found.blocks.clone(),
             hints: dir.hints(),
             heartbeat_ms: config.heartbeat_ms,
             threshold_ms: config.threshold_ms,
@@ -223,7 +239,7 @@ impl<F: FnMut()> Driver<F> {
         tokio::select! {
             biased;
             order = orders.next() => order,
-            (executor, why) = self.provider.gone() => Wake::Gone(executor, why),
+            news = self.provider.news() => Wake::Provider(news),
             news = self.service.news() => Wake::Service(news),
             incoming = self.executors.recv() => Wake::Executor(incoming),
             () = sleep_until(deadline) => Wake::Timer,
@@ -235,7 +251,7 @@ impl<F: FnMut()> Driver<F> {
         match wake {
             Wake::Service(news) => self.heard(news),
             Wake::Executor(incoming) => self.heard_executor(&incoming),
-            Wake::Gone(executor, why) => self.gone(executor, why),
+            Wake::Provider(news) => self.heard_provider(news),
             Wake::Stop => self.stop(),
             // Whoever asked may be gone.
             Wake::Ping(answer) => drop(answer.send(())),
@@ -268,16 +284,35 @@ impl<F: FnMut()> Driver<F> {
         }
     }
 
-    /// An executor's process has ended: its key opens nothing any more.
-    fn gone(&mut self, executor: ExecutorId, why: String) {
-        // What it said before it ended comes first.
+    fn heard_provider(&mut self, news: provider::News) {
+        use provider::News;
+        let event = match news {
+            News::Gone(executor, why) => {
+                self.ended(&[executor]);
+                Event::ExecutorGone { executor, why }
+            }
+            News::Ended(block, executors, why) => {
+                self.ended(&executors);
+                Event::BlockEnded { block, why }
+            }
+            News::Waiting(block, reason) => Event::BlockWaiting { block, reason },
+            News::Started(block, left_ms) => Event::BlockStarted { block, left_ms },
+            News::Answered(trouble) => Event::ProviderAnswered { trouble },
+        };
+        self.inbox.push(event);
+    }
+
+    /// These executors' processes have ended: their keys open nothing any more.
+    fn ended(&mut self, executors: &[ExecutorId]) {
+        // What they said before they ended comes first.
         while let Some(incoming) = self.executors.try_recv() {
             self.heard_executor(&incoming);
         }
-        if let Some(key) = self.keys.remove(&executor) {
-            self.executors.revoke(&key);
+        for executor in executors {
+            if let Some(key) = self.keys.remove(executor) {
+                self.executors.revoke(&key);
+            }
         }
-        self.inbox.push(Event::ExecutorGone { executor, why });
     }
 
     /// The first request gives running calls their time, the second does not.
@@ -329,10 +364,9 @@ impl<F: FnMut()> Driver<F> {
             }
             Action::SendExecutor { conn, message } => self.send(conn, message),
             Action::Close { conn } => self.executors.forget(conn),
-            Action::Launch { block, executors } => executors.into_iter().for_each(|x| self.launch(block, x)),
-            Action::CancelBlock { block } => self.provider.kill(block),
-            // This node needs no asking.
-            Action::AskProvider => self.inbox.push(Event::ProviderAnswered { trouble: None }),
+            Action::Launch { block, executors } => self.launch(block, &executors),
+            Action::CancelBlock { block } => self.provider.cancel(block),
+            Action::AskProvider => self.provider.ask(),
             Action::SaveHints { executors } => match self.dir.save_hints(&executors) {
                 Ok(()) => self.inbox.push(Event::HintsSaved),
                 // Without its directory nothing can be promised; the watchdog tries again.
@@ -357,17 +391,12 @@ impl<F: FnMut()> Driver<F> {
         }
     }
 
-    fn launch(&mut self, block: BlockId, executor: ExecutorId) {
-        let launched = self.provider.make_key(executor).and_then(|key| {
-            self.let_in(executor, key);
-            self.provider.launch(block, executor)
-        });
-        match launched {
-            Ok(()) => self.inbox.push(Event::BlockStarted { block, left_ms: None }),
-            Err(error) => {
-                tracing::error!("{error}");
-                self.provider.forget(executor);
-                self.gone(executor, error.to_string());
+    fn launch(&mut self, block: BlockId, executors: &[ExecutorId]) {
+        match self.provider.launch(block, executors) {
+            Ok(keys) => keys.into_iter().for_each(|(executor, key)| self.let_in(executor, key)),
+            Err(why) => {
+                tracing::error!("{why}");
+                self.inbox.push(Event::BlockEnded { block, why });
             }
         }
     }
@@ -384,12 +413,6 @@ impl<F: FnMut()> Driver<F> {
         if reason != ExitReason::Stopped {
             return;
         }
-        self.provider.terminate_all();
-        let deadline = Instant::now() + EXECUTORS_END;
-        while !self.provider.is_empty() {
-            if tokio::time::timeout_at(deadline, self.provider.gone()).await.is_err() {
-                return self.provider.kill_all();
-            }
-        }
+        self.provider.end(EXECUTORS_END).await;
     }
 }

@@ -1,3 +1,138 @@
-//! Providers: how an endpoint gets nodes. There is one, the local one: this node.
+//! Providers: how an endpoint gets nodes. Decides nothing: the machine says what to ask for.
+//!
+//! `local` starts executors as processes of this node; `batch` asks a [`scheduler`](scheduler::Scheduler).
 
+pub mod batch;
+pub mod interface;
 pub mod local;
+pub mod scheduler;
+pub mod slurm;
+
+use crate::config::{Config, blocks};
+use crate::home::EndpointDir;
+use batch::Batch;
+use bursa_core::id::{BlockId, ExecutorId};
+use bursa_fabric::PublicKey;
+use local::Local;
+use scheduler::{Request, Scheduler};
+use std::time::Duration;
+
+/// The batch script that a block of this endpoint would be, if its nodes come from a scheduler.
+#[must_use]
+pub fn script(config: &Config) -> Option<String> {
+    let scheduler = scheduler(config.blocks.provider)?;
+    let block = BlockId::from_bytes([0; 16]);
+    let executors = vec![ExecutorId::from_bytes([0; 16]); config.blocks.nodes as usize];
+    let log = config.home.join("logs").join(format!("{}.{block}.block.log", config.name));
+    Some(scheduler.script(&Request { block, executors: &executors, config, log }))
+}
+
+fn scheduler(provider: blocks::Provider) -> Option<Box<dyn Scheduler>> {
+    match provider {
+        blocks::Provider::Local => None,
+        blocks::Provider::Slurm => Some(Box::new(slurm::Slurm)),
+    }
+}
+
+/// What a provider tells.
+#[derive(Debug)]
+pub enum News {
+    /// A process of this node ended.
+    Gone(ExecutorId, String),
+    /// A block waits, and for what.
+    Waiting(BlockId, String),
+    /// A block runs, and for how many milliseconds more.
+    Started(BlockId, Option<u64>),
+    /// A block ended with its executors, and why.
+    Ended(BlockId, Vec<ExecutorId>, String),
+    /// All that there was to say after a question; or why nothing could be learnt.
+    Answered(Option<String>),
+}
+
+/// Executors found at the start of a manager.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that run, or may run, with their keys.
+    pub alive: Vec<(ExecutorId, PublicKey)>,
+    /// Those that are dead; nothing of them is left.
+    pub dead: Vec<ExecutorId>,
+    /// The blocks of those that are alive, or will be.
+    pub blocks: Vec<(BlockId, Vec<ExecutorId>)>,
+}
+
+/// The provider of an endpoint.
+#[derive(Debug)]
+pub enum Provider {
+    /// This node.
+    Local(Local),
+    /// A scheduler.
+    Batch(Batch),
+}
+
+impl Provider {
+    /// The one that is configured.
+    #[must_use]
+    pub fn new(config: Config, dir: EndpointDir) -> Self {
+        match scheduler(config.blocks.provider) {
+            None => Self::Local(Local::new(config, dir)),
+            Some(scheduler) => Self::Batch(Batch::new(scheduler, config, dir)),
+        }
+    }
+
+    /// What the manager before left.
+    pub fn find(&mut self) -> Found {
+        match self {
+            Self::Local(local) => local.find(),
+            Self::Batch(batch) => batch.find(),
+        }
+    }
+
+    /// Asks for a block. Gives the keys of its executors, to be let in before they come.
+    ///
+    /// # Errors
+    /// Why it could not even be asked for; nothing of it is left then.
+    pub fn launch(
+        &mut self,
+        block: BlockId,
+        executors: &[ExecutorId],
+    ) -> Result<Vec<(ExecutorId, PublicKey)>, String> {
+        match self {
+            Self::Local(local) => local.launch(block, executors),
+            Self::Batch(batch) => batch.launch(block, executors),
+        }
+        .map_err(|error| error.to_string())
+    }
+
+    /// Ends a block.
+    pub fn cancel(&mut self, block: BlockId) {
+        match self {
+            Self::Local(local) => local.kill(block),
+            Self::Batch(batch) => batch.cancel(block),
+        }
+    }
+
+    /// Asks how all blocks fare.
+    pub fn ask(&mut self) {
+        match self {
+            // It says by itself what there is to say.
+            Self::Local(_) => {}
+            Self::Batch(batch) => batch.ask(),
+        }
+    }
+
+    /// The next thing to tell. Cancel-safe.
+    pub async fn news(&mut self) -> News {
+        match self {
+            Self::Local(local) => local.news().await,
+            Self::Batch(batch) => batch.news().await,
+        }
+    }
+
+    /// Ends every block, within `limit`.
+    pub async fn end(&mut self, limit: Duration) {
+        match self {
+            Self::Local(local) => local.end(limit).await,
+            Self::Batch(batch) => batch.end(limit).await,
+        }
+    }
+}

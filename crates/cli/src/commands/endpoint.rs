@@ -8,8 +8,10 @@ use crate::output::{self, field};
 use crate::settings::Settings;
 use anyhow::{Context, bail};
 use bursa_core::id::EndpointId;
+use bursa_endpoint::Config;
 use bursa_endpoint::control::{self, Stopped};
 use bursa_endpoint::home::{self, EndpointDir, Registration};
+use bursa_endpoint::provider;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -30,9 +32,13 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyh
                 output::print_json(&status);
             } else {
                 status["warm"] = warm(&status).into();
+                if status["blocks"].is_object() {
+                    status["blocks"] = blocks(&status["blocks"]).into();
+                }
                 output::print_fields(&status);
             }
         }
+        Endpoint::Plan { name } => plan(settings, as_json, &name)?,
         Endpoint::Revoke { endpoint } => revoke(settings, as_json, &endpoint)?,
         Endpoint::Delete { endpoint } => delete(settings, as_json, &endpoint)?,
     }
@@ -186,6 +192,38 @@ fn warm(status: &Value) -> String {
     };
     let all: Vec<String> = status["warm"].as_array().into_iter().flatten().map(of).collect();
     if all.is_empty() { "no workers".to_owned() } else { all.join("; ") }
+}
+
+/// The blocks asked for, as people read them.
+fn blocks(blocks: &Value) -> String {
+    let [running, waiting, most] = ["running", "waiting", "most"].map(|name| field(blocks, name));
+    let reason = blocks["reason"].as_str().map_or(String::new(), |reason| format!(" ({reason})"));
+    format!("{running} run, {waiting} wait{reason}, at most {most}")
+}
+
+/// Prints what the endpoint would ask its provider for.
+fn plan(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<()> {
+    let config =
+        Config::from_values(settings.values(), settings.home(), name).map_err(process::configuration)?;
+    let blocks = &config.blocks;
+    let script = provider::script(&config);
+    if as_json {
+        let (init, min, max, nodes) = (blocks.init, blocks.min, blocks.max, blocks.nodes);
+        output::print_json(&json!({"init": init, "min": min, "max": max, "nodes": nodes, "script": script}));
+    } else {
+        let of = if blocks.nodes == 1 { "one node".to_owned() } else { format!("{} nodes", blocks.nodes) };
+        say!(
+            "endpoint {name} asks for {} blocks of {of} at its start, keeps {} and has at most {}",
+            blocks.init,
+            blocks.min,
+            blocks.max
+        );
+        match script {
+            Some(script) => say!("each is a job with this script:\n\n{script}"),
+            None => say!("each is a process of this node"),
+        }
+    }
+    Ok(())
 }
 
 fn list(as_json: bool, page: &Value) {

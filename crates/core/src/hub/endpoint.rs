@@ -315,6 +315,7 @@ impl Endpoint {
             slots_free: live.map_or(0, |link| link.capacity.slots_free),
             warm: live.map_or_else(Vec::new, |link| link.capacity.warm.clone()),
             degraded: live.and_then(|link| link.capacity.degraded.clone()),
+            blocks: live.and_then(|link| link.capacity.blocks.clone()),
             queued: self.waiting(),
             held: self.held.len() + self.leases.strays(),
         }

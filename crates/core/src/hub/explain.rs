@@ -40,9 +40,15 @@ pub enum Reason {
     /// Its function's body or its arguments are being read from the store.
     Loading,
     /// Its endpoint has it and no node.
-    Node,
+    Node {
+        /// What the blocks that were asked for wait for, in the scheduler's words.
+        waits: Option<String>,
+    },
     /// Its endpoint has it and no worker for it yet.
-    Worker,
+    Worker {
+        /// What the further blocks that were asked for wait for.
+        waits: Option<String>,
+    },
     /// A worker runs it.
     Running {
         /// Since when; `None`: it ran before this service, or the session, began.
@@ -125,13 +131,14 @@ impl Hub {
     fn waits_at(&self, slot: Slot, task: &Task, endpoint: &Endpoint) -> Reason {
         let holds_it = task.place == Place::Held;
         let Some(capacity) = endpoint.live_capacity() else { return Reason::EndpointOffline { holds_it } };
+        let waits = || capacity.blocks.as_ref().and_then(|blocks| blocks.reason.clone());
         match (task.place, &capacity.degraded) {
             (Place::Held, _) if task.has_begun() => {
                 Reason::Running { since: task.lease.and_then(|lease| lease.begun_at) }
             }
             (_, Some(why)) => Reason::EndpointDegraded { why: why.clone() },
-            (Place::Held, _) if capacity.slots_total == 0 => Reason::Node,
-            (Place::Held, _) => Reason::Worker,
+            (Place::Held, _) if capacity.slots_total == 0 => Reason::Node { waits: waits() },
+            (Place::Held, _) => Reason::Worker { waits: waits() },
             (Place::Loading, _) => Reason::Loading,
             _ if !endpoint.completed => Reason::EndpointSettling,
             _ => Reason::Turn { ahead: self.ahead(endpoint, slot) },

@@ -76,6 +76,8 @@ pub struct EndpointStatus {
     pub warm: Vec<crate::wire::Warm>,
     /// Why it can do less than it should, in its own words: its workers or executors do not start, or it stops.
     pub degraded: Option<String>,
+    /// What it has asked its provider for, where that is not always the same.
+    pub blocks: Option<crate::wire::Blocks>,
     /// Tasks waiting here for it.
     pub queued: usize,
     /// Attempts it holds.

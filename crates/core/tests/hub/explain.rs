@@ -29,10 +29,10 @@ fn each_step_of_a_task_has_its_reason() {
     let mut words = hello(1, 1, 1);
     words.capacity = Capacity { slots_total: 0, ..capacity(1) };
     let mut peer = rig.connect(words);
-    assert_eq!(reason(&rig, 1), Reason::Node);
+    assert_eq!(reason(&rig, 1), Reason::Node { waits: None });
     assert_eq!(reason(&rig, 2), Reason::Turn { ahead: Some(0) });
     rig.say(&mut peer, vec![Item::Capacity(capacity(1))]);
-    assert_eq!(reason(&rig, 1), Reason::Worker);
+    assert_eq!(reason(&rig, 1), Reason::Worker { waits: None });
     let first = rig.hub.current(&task(1)).unwrap().0;
     rig.say(&mut peer, vec![started(1, first)]);
     let since = Some(Wall(WALL + rig.mono));

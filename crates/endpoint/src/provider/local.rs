@@ -2,6 +2,7 @@
 //!
 //! Sees their deaths by descriptor, so also those of executors that an earlier manager started.
 
+use super::{Found, News};
 use crate::config::Config;
 use crate::home::{self, EndpointDir};
 use crate::proc::{self, Identity, PidFd};
@@ -12,7 +13,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::future::poll_fn;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -23,6 +24,7 @@ use std::process::{Command, Stdio};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 /// A key without a known process is kept for this long: its executor may be about to say which process it is.
 const UNKNOWN: Duration = Duration::from_secs(60);
@@ -47,15 +49,6 @@ struct Running {
     death: AsyncFd<PidFd>,
 }
 
-/// Executors found at the start of a manager.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Those that run, or may run, with their keys.
-    pub alive: Vec<(ExecutorId, PublicKey)>,
-    /// Those that are dead; nothing of them is left.
-    pub dead: Vec<ExecutorId>,
-}
-
 /// The executors of this node.
 #[derive(Debug)]
 pub struct Local {
@@ -64,13 +57,14 @@ pub struct Local {
     running: BTreeMap<ExecutorId, Running>,
     /// Each of one executor.
     blocks: BTreeMap<BlockId, ExecutorId>,
+    news: VecDeque<News>,
 }
 
 impl Local {
     /// A provider that knows of no executor yet.
     #[must_use]
     pub const fn new(config: Config, dir: EndpointDir) -> Self {
-        Self { config, dir, running: BTreeMap::new(), blocks: BTreeMap::new() }
+        Self { config, dir, running: BTreeMap::new(), blocks: BTreeMap::new(), news: VecDeque::new() }
     }
 
     /// Watches the executors of the manager before, and cleans up after those that are dead.
@@ -90,13 +84,8 @@ impl Local {
                 }
             }
         }
+        found.blocks = self.blocks.iter().map(|(block, executor)| (*block, vec![*executor])).collect();
         found
-    }
-
-    /// Blocks that were launched or found and did not end.
-    #[must_use]
-    pub fn blocks(&self) -> Vec<(BlockId, Vec<ExecutorId>)> {
-        self.blocks.iter().map(|(block, executor)| (*block, vec![*executor])).collect()
     }
 
     /// True if the executor may be alive.
@@ -117,22 +106,31 @@ impl Local {
         alive
     }
 
-    /// Makes an executor's key: let it in before [`Local::launch`].
+    /// Starts the executors of a block, each in a session of its own; gives their keys.
     ///
     /// # Errors
-    /// When no key can be made or stored.
-    pub fn make_key(&self, executor: ExecutorId) -> Result<PublicKey, Error> {
-        let keys = KeyPair::generate()?;
-        keys.save(&self.dir.executor_key(executor)).map_err(home::Error::from)?;
-        Ok(keys.public)
+    /// When a key cannot be made or stored, or a process not started: nothing of it is left.
+    pub fn launch(
+        &mut self,
+        block: BlockId,
+        executors: &[ExecutorId],
+    ) -> Result<Vec<(ExecutorId, PublicKey)>, Error> {
+        let mut keys = Vec::new();
+        for executor in executors {
+            let started = self.start(*executor);
+            if started.is_err() {
+                self.forget(*executor);
+            }
+            keys.push((*executor, started?));
+            self.blocks.insert(block, *executor);
+        }
+        self.news.push_back(News::Started(block, None));
+        Ok(keys)
     }
 
-    /// Starts the executor of a block in a session of its own.
-    ///
-    /// # Errors
-    /// When its process cannot be started.
-    pub fn launch(&mut self, block: BlockId, executor: ExecutorId) -> Result<(), Error> {
-        self.blocks.insert(block, executor);
+    fn start(&mut self, executor: ExecutorId) -> Result<PublicKey, Error> {
+        let keys = KeyPair::generate()?;
+        keys.save(&self.dir.executor_key(executor)).map_err(home::Error::from)?;
         let log = self.dir.executor_log(executor);
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
         let mut command = Command::new(&self.config.program);
@@ -152,7 +150,7 @@ impl Local {
             // One that cannot be watched may not run. It is our child, so the number is still its own.
             proc::signal(pid, Signal::SIGKILL);
         }
-        watched
+        watched.map(|()| keys.public)
     }
 
     fn watch(&mut self, executor: ExecutorId, pid: i32) -> Result<(), Error> {
@@ -163,8 +161,11 @@ impl Local {
         Ok(())
     }
 
-    /// The next executor that ends, and how. Cancel-safe.
-    pub async fn gone(&mut self) -> (ExecutorId, String) {
+    /// The next thing to tell. Cancel-safe.
+    pub async fn news(&mut self) -> News {
+        if let Some(news) = self.news.pop_front() {
+            return news;
+        }
         let executor = poll_fn(|cx| {
             let dead = self.running.iter().find(|(_, running)| running.death.poll_read_ready(cx).is_ready());
             dead.map_or(Poll::Pending, |(executor, _)| Poll::Ready(*executor))
@@ -176,7 +177,18 @@ impl Local {
             identity.end_session();
         }
         self.forget(executor);
-        (executor, why)
+        News::Gone(executor, why)
+    }
+
+    /// Ends every executor: asks first, and kills what is left after `limit`.
+    pub async fn end(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        self.signal_all(Signal::SIGTERM);
+        while !self.running.is_empty() {
+            if tokio::time::timeout_at(deadline, self.news()).await.is_err() {
+                return self.signal_all(Signal::SIGKILL);
+            }
+        }
     }
 
     /// A child of ours is reaped here; of others, only their end is known. One that left by itself in error says why.
@@ -199,28 +211,14 @@ impl Local {
         }
     }
 
-    /// Asks every executor to end.
-    pub fn terminate_all(&self) {
+    fn signal_all(&self, signal: Signal) {
         for running in self.running.values() {
-            running.death.get_ref().signal(Signal::SIGTERM);
+            running.death.get_ref().signal(signal);
         }
-    }
-
-    /// Ends every executor.
-    pub fn kill_all(&self) {
-        for running in self.running.values() {
-            running.death.get_ref().signal(Signal::SIGKILL);
-        }
-    }
-
-    /// Whether any executor of this node runs.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.running.is_empty()
     }
 
     /// Removes what an executor left behind.
-    pub fn forget(&mut self, executor: ExecutorId) {
+    fn forget(&mut self, executor: ExecutorId) {
         self.blocks.retain(|_, other| *other != executor);
         self.dir.remove_executor(executor);
         let log = self.dir.executor_log(executor);
@@ -233,7 +231,7 @@ impl Local {
 }
 
 /// The end of what a process wrote to its log.
-fn last_lines(log: &Path) -> io::Result<String> {
+pub(super) fn last_lines(log: &Path) -> io::Result<String> {
     let mut file = File::open(log)?;
     let len = file.metadata()?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(limits::TROUBLE_BYTES as u64 / 2)))?;

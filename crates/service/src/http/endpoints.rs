@@ -5,7 +5,7 @@ use super::body::{Format, Input};
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, PathId, User};
 use super::functions::check_text;
-use super::types::{Endpoint, EndpointMade, EndpointState, Endpoints, NewEndpoint, WarmWorkers};
+use super::types::{BlockCounts, Endpoint, EndpointMade, EndpointState, Endpoints, NewEndpoint, WarmWorkers};
 use super::value::{Text, Time};
 use super::{changed, memo, page, reply_error};
 use crate::store::{Added, Change, Changed, EndpointRow, MemoFilter};
@@ -167,6 +167,7 @@ pub(super) fn endpoint_state(now: EndpointStatus) -> EndpointState {
         slots_free: now.slots_free,
         warm: now.warm.into_iter().map(WarmWorkers::of).collect(),
         degraded: now.degraded,
+        blocks: now.blocks.map(BlockCounts::of),
         queued: now.queued,
         held: now.held,
     }

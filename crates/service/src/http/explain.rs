@@ -113,8 +113,8 @@ const fn word(reason: &Reason) -> &'static str {
         Reason::EndpointSettling => "endpoint-settling",
         Reason::Turn { .. } => "endpoint-busy",
         Reason::Loading => "loading",
-        Reason::Node => "no-node",
-        Reason::Worker => "no-worker",
+        Reason::Node { .. } => "no-node",
+        Reason::Worker { .. } => "no-worker",
         Reason::Running { .. } => "running",
         Reason::Charging => "charging",
         Reason::Ending => "ending",
@@ -149,14 +149,18 @@ fn sentences(name: &str, live: &Explanation) -> (String, String) {
         Reason::Loading => {
             (format!("The task's function or arguments are being read, to be sent to {at}."), soon)
         }
-        Reason::Node => (
-            format!("The task is at {at}, which has no node to run it on yet."),
-            format!("see in the log of endpoint {name} what its provider waits for"),
-        ),
-        Reason::Worker => (
+        Reason::Node { waits } => (
+            format!("The task is at {at}, which has no node to run it on yet{}.", because(waits.as_ref())),
             format!(
-                "The task is at {at} and waits for one of its {} workers, of which {} are idle.",
-                live.status.slots_total, live.status.slots_free
+                "it starts with the first node; see `bursa endpoint status {name}` and the endpoint's log"
+            ),
+        ),
+        Reason::Worker { waits } => (
+            format!(
+                "The task is at {at} and waits for one of its {} workers, of which {} are idle{}.",
+                live.status.slots_total,
+                live.status.slots_free,
+                because(waits.as_ref())
             ),
             busy(name),
         ),
@@ -172,6 +176,10 @@ fn sentences(name: &str, live: &Explanation) -> (String, String) {
         }
         Reason::Ending => ("The task has ended, and its record is being written.".into(), soon),
     }
+}
+
+fn because(waits: Option<&String>) -> String {
+    waits.map_or(String::new(), |why| format!("; for more nodes: {}", why.trim_end_matches('.')))
 }
 
 fn busy(name: &str) -> String {

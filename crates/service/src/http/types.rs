@@ -4,7 +4,7 @@ use super::timings::TaskTimings;
 use super::value::{Data, Place, Text, Time};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Failure, TaskState};
-use bursa_core::wire::Warm;
+use bursa_core::wire::{Blocks, Warm};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -201,6 +201,25 @@ impl WarmWorkers {
     }
 }
 
+/// Blocks that an endpoint asked its provider for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BlockCounts {
+    pub(crate) running: u32,
+    pub(crate) waiting: u32,
+    /// Most at once.
+    pub(crate) most: u32,
+    /// What those that wait wait for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+impl BlockCounts {
+    pub(crate) fn of(blocks: Blocks) -> Self {
+        let Blocks { running, waiting, most, reason } = blocks;
+        Self { running, waiting, most, reason }
+    }
+}
+
 /// How an endpoint is now.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EndpointState {
@@ -220,6 +239,9 @@ pub(crate) struct EndpointState {
     /// Why it can do less than it should; absent while all is well. Its tasks wait for as long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) degraded: Option<String>,
+    /// What it has asked its provider for; absent where that is always the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) blocks: Option<BlockCounts>,
     /// Tasks waiting in the service for it.
     pub(crate) queued: usize,
     /// Attempts it holds.
