@@ -254,7 +254,7 @@ impl Config {
     pub(crate) fn to_env(&self) -> Vec<(&'static str, String)> {
         let python = self.python.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
         let mut env = vec![
-            (WORKERS.env, self.workers.to_string()),
+            (WORKERS.env, if self.one_per_core { 0 } else { self.workers }.to_string()),
             (EXECUTORS.env, self.executors.to_string()),
             (PYTHON.env, python),
             (LISTEN.env, self.listen.clone().unwrap_or_default()),

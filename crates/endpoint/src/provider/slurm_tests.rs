@@ -148,8 +148,8 @@ fn bad_values_are_refused() {
     ] {
         let mut values = Values::default();
         values.offer(&crate::config::blocks::KEYS[0], "slurm", Source::Flag);
-        let keys = crate::config::blocks::KEYS.iter().chain(crate::config::KEYS);
-        let key = keys.filter(|key| key.name.split('.').nth(1) == Some(name)).next().unwrap();
+        let mut keys = crate::config::blocks::KEYS.iter().chain(crate::config::KEYS);
+        let key = keys.find(|key| key.name.split('.').nth(1) == Some(name)).unwrap();
         let mut values = if name == "provider" { Values::default() } else { values };
         values.offer(key, value, Source::Env);
         let error = Config::from_values(&values, Path::new("/h"), "lab").unwrap_err().to_string();
