@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: prefetch help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e slurm chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ costs: ## The same in time on this machine, and the memory of 1,000,000 queued t
 e2e: setup build ## The real binary: real ZeroMQ, real workers, power cuts
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/e2e
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/powerloss
+
+slurm: setup build ## Blocks on a real Slurm of four nodes, made for it
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/slurm
 
 chaos: setup build ## A load while everything is killed, paused and cut, for MINUTES=2
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)
