@@ -5,6 +5,7 @@ use bursa_core::id::{BlockId, ExecutorId};
 use bursa_core::limits;
 use bursa_core::manager::{Action, Config, Event, Scale};
 use bursa_core::task::{Begun, FailureCode, Outcome};
+use bursa_core::time::Mono;
 use bursa_core::wire::{Blocks, Item, Stage};
 
 /// Blocks of two executors with two workers each, from a scheduler.
@@ -104,9 +105,9 @@ fn f40_an_idle_block_is_told_to_leave_and_gets_nothing_more() {
     for (n, executor) in [(0, executors[0]), (1, executors[0]), (2, executors[1]), (3, executors[1])] {
         rig.executor_says(executor, vec![done(n, 9, Outcome::Success, Begun::Yes)]);
     }
-    rig.pass(9_999, true, &executors);
+    rig.pass(9_900, true, &executors);
     assert_eq!(executors.iter().filter_map(|x| is_told_to_drain(&mut rig, *x)).count(), 0);
-    rig.pass(10, true, &executors);
+    rig.pass(100, true, &executors);
     assert_eq!(executors.iter().filter_map(|x| is_told_to_drain(&mut rig, *x)).count(), 2);
     calls(&mut rig, 4, 5);
     assert_eq!(launched(&mut rig).len(), 1, "it does not count any more");
@@ -162,8 +163,12 @@ fn f42_a_scheduler_is_asked_only_while_there_is_something_to_know() {
     asked(&mut rig);
     rig.pass(100_000, true, &executors);
     assert_eq!(asked(&mut rig), 0, "it runs");
-    rig.executor_says(executors[0], vec![Item::Bye { reason: "told to stop".into() }]);
-    rig.executor_says(executors[1], vec![Item::Bye { reason: "told to stop".into() }]);
+    for executor in executors {
+        let fake = rig.executors.get_mut(&executor).unwrap();
+        let message = fake.session.bare(Mono(rig.ms), Item::Bye { reason: "told to stop".into() });
+        let conn = fake.conn;
+        rig.event(Event::FromExecutor { conn, executor, message });
+    }
     rig.pass(limits::ASK_MS.0, true, &[]);
     assert_eq!(asked(&mut rig), 1, "its executors left without a word of the block");
     rig.pass(5_000, true, &[]);
