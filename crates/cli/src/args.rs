@@ -157,13 +157,16 @@ fn joined(paths: &[PathBuf]) -> Option<String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Endpoint {
-    /// Register an endpoint with the service
+    /// Register an endpoint with the service, and write a file for its settings
     New {
         /// A name for it, unique in this home
         name: String,
         /// What it is, for people
         #[arg(long, default_value = "")]
         description: String,
+        /// Where its nodes come from
+        #[arg(long, default_value = "local", value_parser = ["local", "slurm", "pbs", "lsf"])]
+        provider: String,
     },
     /// Start an endpoint and keep it running, in the foreground
     Start {
@@ -406,7 +409,11 @@ pub(crate) enum Token {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Print every key, its value, where the value comes from, and what it does
-    Show,
+    Show {
+        /// As this endpoint of the home has it, whose endpoint.toml comes before config.toml
+        #[arg(long, value_name = "NAME")]
+        endpoint: Option<String>,
+    },
 }
 
 #[cfg(test)]

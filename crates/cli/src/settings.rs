@@ -1,4 +1,4 @@
-//! Where values come from: flag, environment, `config.toml`, default; and the client's credentials.
+//! Where values come from: flag, environment, the endpoint's `endpoint.toml`, `config.toml`, default; and the client's credentials.
 
 use crate::args::Args;
 use crate::exit::{CONFIG, Coded};
@@ -33,8 +33,12 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
 }
 
 impl Settings {
-    /// Reads environment and file under the flags given.
-    pub(crate) fn load(args: &Args, flags: &[(&str, Option<String>)]) -> anyhow::Result<Self> {
+    /// Reads environment and files under the flags given; for a command about `endpoint`, its file first.
+    pub(crate) fn load(
+        args: &Args,
+        flags: &[(&str, Option<String>)],
+        endpoint: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let home = home(args)?;
         let mut values = Values::default();
         for key in keys() {
@@ -45,11 +49,13 @@ impl Settings {
                 values.offer(key, value, Source::Env);
             }
         }
-        let path = home.join("config.toml");
-        match std::fs::read_to_string(&path) {
-            Ok(text) => offer_file(&mut values, &path, &text)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        let own = endpoint.and_then(|name| bursa_endpoint::home::settings_file(&home, name));
+        for path in own.into_iter().chain([home.join("config.toml")]) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => offer_file(&mut values, &path, &text)?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            }
         }
         Ok(Self { home, values })
     }
@@ -113,6 +119,14 @@ fn offer_file(values: &mut Values, path: &Path, text: &str) -> anyhow::Result<()
             let line = line_of(text, name.span().start);
             let name = format!("{}.{}", section.get_ref(), name.get_ref());
             let key = keys().find(|key| key.name == name).ok_or_else(|| misplaced(path, line, &name))?;
+            if key.name.starts_with("service.") && path.ends_with("endpoint.toml") {
+                let text = format!(
+                    "{}:{line}: {} is the service's: set it in config.toml",
+                    path.display(),
+                    key.name
+                );
+                return Err(Coded { code: CONFIG, text }.into());
+            }
             let source = Source::File { path: path.display().to_string(), line };
             values.offer(key, plain(value.get_ref(), &name, &source)?, source);
         }

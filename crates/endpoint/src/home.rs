@@ -193,6 +193,13 @@ pub fn list(home: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
+/// Where the settings of endpoint `name` are or would be; `None` if no endpoint can have that name.
+#[must_use]
+pub fn settings_file(home: &Path, name: &str) -> Option<PathBuf> {
+    check_name(name).ok()?;
+    Some(EndpointDir::at(home, name).settings_file())
+}
+
 fn check_name(name: &str) -> Result<(), Error> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > NAME_BYTES || name.starts_with('.') || !name.chars().all(allowed) {
@@ -214,6 +221,24 @@ impl EndpointDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// Its settings, which need not be there.
+    #[must_use]
+    pub fn settings_file(&self) -> PathBuf {
+        self.file("endpoint.toml")
+    }
+
+    /// Writes its first settings; `false` if there are some already, which stay.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn first_settings(&self, text: &str) -> Result<bool, Error> {
+        let path = self.settings_file();
+        if path.exists() {
+            return Ok(false);
+        }
+        write::file(&path, text.as_bytes(), 0o600).map(|()| true)
     }
 
     /// The endpoint's name.

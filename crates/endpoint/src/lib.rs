@@ -11,6 +11,7 @@ pub mod error;
 pub mod executor_driver;
 pub mod exit;
 pub mod home;
+pub mod host;
 pub mod interpreter;
 pub mod manager_driver;
 pub mod package;

@@ -5,7 +5,10 @@
 pub mod batch;
 pub mod interface;
 pub mod local;
+pub mod lsf;
+pub mod pbs;
 pub mod scheduler;
+pub mod script;
 pub mod slurm;
 
 use crate::config::{Config, blocks};
@@ -31,6 +34,8 @@ fn scheduler(provider: blocks::Provider) -> Option<Box<dyn Scheduler>> {
     match provider {
         blocks::Provider::Local => None,
         blocks::Provider::Slurm => Some(Box::new(slurm::Slurm)),
+        blocks::Provider::Pbs => Some(Box::new(pbs::Pbs)),
+        blocks::Provider::Lsf => Some(Box::new(lsf::Lsf)),
     }
 }
 

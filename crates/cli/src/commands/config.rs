@@ -7,7 +7,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 pub(super) fn run(settings: &Settings, as_json: bool, command: &Config) -> anyhow::Result<ExitCode> {
-    let Config::Show = command;
+    let Config::Show { .. } = command;
     let shown = keys().map(|key| (key, settings.values().get(key)));
     if as_json {
         let entries: serde_json::Map<_, _> = shown

@@ -5,19 +5,23 @@ use crate::args::Endpoint;
 use crate::client::Client;
 use crate::exit::{Coded, FAILED};
 use crate::output::{self, field};
-use crate::settings::Settings;
+use crate::settings::{Settings, keys};
 use anyhow::{Context, bail};
 use bursa_core::id::EndpointId;
 use bursa_endpoint::Config;
+use bursa_endpoint::config::blocks::Provider;
 use bursa_endpoint::control::{self, Stopped};
 use bursa_endpoint::home::{self, EndpointDir, Registration};
+use bursa_endpoint::host::Host;
 use bursa_endpoint::provider;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
 pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyhow::Result<ExitCode> {
     match command {
-        Endpoint::New { name, description } => new(settings, as_json, &name, &description)?,
+        Endpoint::New { name, description, provider } => {
+            new(settings, as_json, &name, &description, &provider)?;
+        }
         Endpoint::Start { process, detach: false } => {
             return Err(process::become_endpoint_watchdog(settings, as_json, &process));
         }
@@ -73,14 +77,26 @@ pub(super) fn register(
     Ok(registration)
 }
 
-fn new(settings: &Settings, as_json: bool, name: &str, description: &str) -> anyhow::Result<()> {
+fn new(
+    settings: &Settings,
+    as_json: bool,
+    name: &str,
+    description: &str,
+    provider: &str,
+) -> anyhow::Result<()> {
     let client = Client::from_settings(settings)?;
     let directory = home::create(settings.home(), name)?;
+    let host = Host::probe(Provider::named(provider).context("there is no such provider")?);
+    let of_endpoints = keys().filter(|key| !key.name.starts_with("service."));
+    let fresh = directory.first_settings(&host.settings_file(name, provider, of_endpoints))?;
     let id = register(&client, &directory, None, description)?.endpoint_id;
+    let file = directory.settings_file();
     if as_json {
-        output::print_json(&json!({"endpoint_id": id, "name": name}));
+        output::print_json(&json!({"endpoint_id": id, "name": name, "settings": file}));
     } else {
         say!("endpoint {name} is {id}; start it with `bursa endpoint start {name}`");
+        let kept = if fresh { "" } else { " were there already, and stay as they are" };
+        say!("its settings are in {}{kept}", file.display());
     }
     Ok(())
 }

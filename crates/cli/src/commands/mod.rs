@@ -13,14 +13,14 @@ mod task;
 mod token;
 mod up;
 
-use crate::args::{Args, Command, Watchdog};
+use crate::args::{Args, Command, Config, Endpoint, Watchdog};
 use crate::output;
 use crate::settings::Settings;
 use std::process::ExitCode;
 
 /// Runs the command that `args` names.
 pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
-    let settings = Settings::load(&args, &flags(&args.command))?;
+    let settings = Settings::load(&args, &flags(&args.command), endpoint_of(&args.command))?;
     let json = args.json;
     match args.command {
         Command::Up(_) => process::become_watchdog(),
@@ -47,6 +47,19 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The endpoint of this home that `command` is about, if its settings matter.
+fn endpoint_of(command: &Command) -> Option<&str> {
+    match command {
+        Command::Up(_) | Command::Watchdog(Watchdog::Up(_)) => Some(up::LOCAL),
+        Command::Manager(process) | Command::Watchdog(Watchdog::Endpoint(process)) => Some(&process.name),
+        Command::Endpoint(Endpoint::Start { process, .. }) => Some(&process.name),
+        Command::Endpoint(Endpoint::Plan { name } | Endpoint::Check { name, .. }) => Some(name),
+        Command::Executor(executor) => Some(&executor.endpoint),
+        Command::Config(Config::Show { endpoint }) => endpoint.as_deref(),
+        _ => None,
+    }
+}
+
 /// What the flags of `command` say of configuration keys.
 fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
     let (service, workers) = match command {
@@ -55,8 +68,8 @@ fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
         Command::Manager(process) | Command::Watchdog(Watchdog::Endpoint(process)) => {
             (None, Some(&process.workers))
         }
-        Command::Endpoint(crate::args::Endpoint::Start { process, .. }) => (None, Some(&process.workers)),
-        Command::Endpoint(crate::args::Endpoint::Check { workers, .. }) => (None, Some(workers)),
+        Command::Endpoint(Endpoint::Start { process, .. }) => (None, Some(&process.workers)),
+        Command::Endpoint(Endpoint::Check { workers, .. }) => (None, Some(workers)),
         _ => (None, None),
     };
     let mut flags = Vec::new();

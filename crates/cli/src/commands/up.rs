@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// The name of the endpoint that `bursa up` runs.
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 /// The endpoint of funcX's tutorials.
 const TUTORIAL: &str = "4b116d3c-1703-4f8f-9f6f-39921e5864df";
 

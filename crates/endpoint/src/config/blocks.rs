@@ -12,7 +12,13 @@ macro_rules! key {
     };
 }
 
-key!(PROVIDER, "provider", "BURSA_PROVIDER", "local", "where nodes come from: local (this node) or slurm");
+key!(
+    PROVIDER,
+    "provider",
+    "BURSA_PROVIDER",
+    "local",
+    "where nodes come from: local (this node), slurm, pbs or lsf"
+);
 key!(
     INIT,
     "init",
@@ -64,7 +70,7 @@ key!(
     "the scheduler's partition or queue; empty: its default"
 );
 key!(ACCOUNT, "account", "BURSA_BLOCKS_ACCOUNT", "", "the account or project that pays; empty: your default");
-key!(QOS, "qos", "BURSA_BLOCKS_QOS", "", "the scheduler's quality of service; empty: its default");
+key!(QOS, "qos", "BURSA_BLOCKS_QOS", "", "Slurm's quality of service; empty: its default");
 key!(CONSTRAINT, "constraint", "BURSA_BLOCKS_CONSTRAINT", "", "features that nodes must have");
 key!(GRES, "gres", "BURSA_BLOCKS_GRES", "", "generic resources of each node, such as gpu:2");
 key!(
@@ -93,8 +99,8 @@ key!(
     LAUNCHER,
     "launcher",
     "BURSA_BLOCKS_LAUNCHER",
-    "srun",
-    "what starts the executors of a block: srun, mpiexec, or single (one node only)"
+    "",
+    "what starts the executors of a block: srun (slurm only), mpiexec, or single (one node only); empty: srun with slurm, else single or, for several nodes, mpiexec"
 );
 key!(
     INTERFACE,
@@ -134,6 +140,24 @@ pub enum Provider {
     Local,
     /// Slurm.
     Slurm,
+    /// OpenPBS, PBS Professional.
+    Pbs,
+    /// LSF.
+    Lsf,
+}
+
+impl Provider {
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "local" => Some(Self::Local),
+            "slurm" => Some(Self::Slurm),
+            "pbs" => Some(Self::Pbs),
+            "lsf" => Some(Self::Lsf),
+            _ => None,
+        }
+    }
 }
 
 /// What starts the executors of a block on its nodes.
@@ -210,7 +234,12 @@ impl Blocks {
             }
         }
         let text = |key: &Key| line(values, key);
-        let launcher = launcher(values, nodes)?;
+        let launcher = launcher(values, provider, nodes)?;
+        if !values.get(&QOS).0.is_empty() && matches!(provider, Provider::Pbs | Provider::Lsf) {
+            let why =
+                "this scheduler has none; leave it empty, and say what you need in blocks.scheduler_options";
+            return Err(values.wrong(&QOS, why.into()));
+        }
         Ok(Self {
             provider,
             init,
@@ -259,15 +288,18 @@ impl Blocks {
 }
 
 fn provider(values: &Values) -> Result<Provider, ConfigError> {
-    match values.get(&PROVIDER).0 {
-        "local" => Ok(Provider::Local),
-        "slurm" => Ok(Provider::Slurm),
-        _ => Err(values.wrong(&PROVIDER, "expected local or slurm".into())),
-    }
+    let named = Provider::named(values.get(&PROVIDER).0);
+    named.ok_or_else(|| values.wrong(&PROVIDER, "expected local, slurm, pbs or lsf".into()))
 }
 
-fn launcher(values: &Values, nodes: u32) -> Result<Launcher, ConfigError> {
+fn launcher(values: &Values, provider: Provider, nodes: u32) -> Result<Launcher, ConfigError> {
     match values.get(&LAUNCHER).0 {
+        "" if provider == Provider::Slurm => Ok(Launcher::Srun),
+        "" if nodes > 1 => Ok(Launcher::Mpiexec),
+        "" => Ok(Launcher::Single),
+        "srun" if matches!(provider, Provider::Pbs | Provider::Lsf) => {
+            Err(values.wrong(&LAUNCHER, format!("it is Slurm's, and {} is another", PROVIDER.name)))
+        }
         "srun" => Ok(Launcher::Srun),
         "mpiexec" => Ok(Launcher::Mpiexec),
         "single" if nodes == 1 => Ok(Launcher::Single),

@@ -1,7 +1,7 @@
 //! Slurm: the batch script, `sbatch`, `squeue` and `scancel`.
 
-use super::scheduler::{Call, Job, JobState, Request, Scheduler, block_of, job_name, quoted};
-use crate::config::blocks::Launcher;
+use super::scheduler::{Call, Job, JobState, Request, Scheduler, block_of, job_name};
+use super::script;
 use bursa_core::id::BlockId;
 use std::fmt::Write as _;
 
@@ -15,11 +15,8 @@ impl Scheduler for Slurm {
     }
 
     fn script(&self, request: &Request<'_>) -> String {
-        let (config, blocks) = (request.config, &request.config.blocks);
-        let mut script = format!(
-            "#!/bin/sh\n# A block of the endpoint {}: one executor on each of its nodes.\n",
-            config.name
-        );
+        let blocks = &request.config.blocks;
+        let mut script = script::head(request);
         let seconds = blocks.walltime.as_secs();
         let (days, rest) = (seconds / 86_400, seconds % 86_400);
         let walltime = format!("{days}-{:02}:{:02}:{:02}", rest / 3_600, rest % 3_600 / 60, rest % 60);
@@ -49,16 +46,7 @@ impl Scheduler for Slurm {
                 let _ = writeln!(script, "{part}");
             }
         }
-        for (name, value) in config.to_env() {
-            let _ = match (name, config.one_per_core) {
-                ("BURSA_WORKERS", true) => {
-                    writeln!(script, "export BURSA_WORKERS=\"${{SLURM_CPUS_ON_NODE:-0}}\"")
-                }
-                _ => writeln!(script, "export {name}={}", quoted(&value)),
-            };
-        }
-        script.push_str(&start(request));
-        script
+        script + &script::environment(request, "SLURM_CPUS_ON_NODE") + &script::start(request)
     }
 
     fn submit(&self, script: String) -> Call {
@@ -96,31 +84,6 @@ fn escaped(value: &str) -> String {
         return format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
     }
     value.to_owned()
-}
-
-/// The last lines: each node's executor takes its id out of the list by its rank.
-fn start(request: &Request<'_>) -> String {
-    let config = request.config;
-    let program = quoted(&config.program.display().to_string());
-    let home = quoted(&config.home.display().to_string());
-    let run = format!("exec {program} --home {home} executor --endpoint {}", quoted(&config.name));
-    let ids: Vec<String> = request.executors.iter().map(ToString::to_string).collect();
-    let ids = ids.join(" ");
-    let nodes = request.executors.len();
-    let (launch, rank) = match config.blocks.launcher {
-        Launcher::Single => return format!("{run} --id {ids}\n"),
-        Launcher::Srun => (
-            format!(
-                "srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=0"
-            ),
-            "$SLURM_PROCID",
-        ),
-        Launcher::Mpiexec => {
-            (format!("mpiexec -n {nodes}"), "${PMIX_RANK:-${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-0}}}")
-        }
-    };
-    let each = quoted(&format!("shift \"{rank}\"; {run} --id \"$1\""));
-    format!("{launch} sh -c {each} sh {ids}\n")
 }
 
 /// A line of `squeue`: ID|NAME|STATE|TIME LEFT|REASON.
