@@ -28,6 +28,8 @@ pub const FUNCTION_BYTES: usize = 16 * MIB;
 pub const NAME_BYTES: usize = 256;
 /// Where a container's image is: a name or a path. Each message repeats it once, and what an endpoint holds may have one each.
 pub const LOCATION_BYTES: usize = KIB;
+/// Longest time that a container may take to start, its image pulled: a day.
+pub const CONTAINER_START_MS: u64 = 86_400_000;
 /// Free text such as a description.
 pub const TEXT_BYTES: usize = 16 * KIB;
 /// Tail of a task's stdout and stderr kept with its record.

@@ -3,8 +3,11 @@
 //! Finding the values (flag, environment, file) is the command's business.
 
 pub mod blocks;
+mod containers;
 mod sandbox;
 
+pub(crate) use containers::{COMMAND, PLACEHOLDERS};
+pub use containers::{Choice, Containers, Gpus, KEYS as CONTAINER_KEYS, Program};
 pub use sandbox::{KEYS as SANDBOX_KEYS, Network, Runtime, Sandbox};
 
 use blocks::Blocks;
@@ -208,6 +211,8 @@ pub struct Config {
     pub lease_ms: u64,
     /// What isolates functions.
     pub sandbox: Sandbox,
+    /// What starts containers.
+    pub containers: Containers,
     /// The program that is run as `PROGRAM --home H executor --endpoint NAME --id ID`: this one, but for tests.
     pub program: PathBuf,
 }
@@ -244,6 +249,7 @@ impl Config {
             link_threshold_ms: threshold(values, &LINK_THRESHOLD, &LINK_HEARTBEAT)?,
             lease_ms: values.whole(&LEASE, 1..=u64::MAX)?,
             sandbox: Sandbox::from_values(values, home)?,
+            containers: Containers::from_values(values)?,
             program: this_program(),
         })
     }
@@ -274,6 +280,7 @@ impl Config {
             (LEASE.env, self.lease_ms.to_string()),
         ];
         env.extend(self.sandbox.to_env());
+        env.extend(self.containers.to_env());
         env
     }
 }
@@ -376,9 +383,9 @@ mod tests {
     fn the_environment_of_a_child_gives_the_same_configuration() {
         let config = Config::from_values(&Values::default(), Path::new("/h"), "lab").unwrap();
         let env = config.to_env();
-        assert_eq!(env.len(), KEYS.len() + SANDBOX_KEYS.len());
+        assert_eq!(env.len(), KEYS.len() + SANDBOX_KEYS.len() + CONTAINER_KEYS.len());
         let mut values = Values::default();
-        for key in KEYS.iter().chain(SANDBOX_KEYS) {
+        for key in KEYS.iter().chain(SANDBOX_KEYS).chain(CONTAINER_KEYS) {
             let (_, value) = env.iter().find(|(name, _)| *name == key.env).unwrap();
             values.offer(key, value, Source::Env);
         }

@@ -6,10 +6,10 @@ use crate::error::Error;
 use crate::home::{self, EndpointDir};
 use crate::package;
 use crate::proc::Identity;
+use crate::runtime::Runtimes;
 use crate::sandbox::Enclosure;
 use crate::uplink::{News, Uplink};
 use crate::worker::{Pool, PoolSetup};
-use bursa_core::container::Container;
 use bursa_core::executor::{self, Action, Event, Executor};
 use bursa_core::id::ExecutorId;
 use bursa_core::limits;
@@ -88,7 +88,8 @@ impl Driver {
             }
         };
         let (python, work) = (config.python.clone(), dir.work_dir(executor));
-        let setup = PoolSetup { python, package, work, enclosure };
+        let runtimes = Runtimes::look(config, executor);
+        let setup = PoolSetup { python, package, work, enclosure, runtimes };
         let clock = Clock::new();
         let settings = executor::Config {
             executor,
@@ -190,10 +191,7 @@ impl Driver {
                     self.inbox.push(Event::LinkDown { why });
                 }
             }
-            Action::Spawn { worker, container, .. } => match container.as_deref().map_or(Ok(()), can_run) {
-                Ok(()) => self.pool.spawn(worker),
-                Err(why) => self.inbox.push(Event::WorkerFailed { worker, why }),
-            },
+            Action::Spawn { worker, user, container } => self.pool.spawn(worker, user, container),
             Action::Load { worker, hash, body } => self.pool.load(worker, hash, body),
             Action::Run { worker, task, attempt, hash, args, flush } => {
                 self.pool.run(worker, (task, attempt), hash, args, flush);
@@ -211,15 +209,6 @@ impl Driver {
         let manager = manager.ok_or("no manager has written its address yet")?;
         self.link.connect(&manager.address, &manager.public_key)
     }
-}
-
-/// Whether workers can be started in this container here.
-fn can_run(container: &Container) -> Result<(), String> {
-    let Container { container, kind, location } = container;
-    Err(format!(
-        "this endpoint cannot run containers of kind {kind} yet (container {container}, {location}); call the function \
-         without a container, or on another endpoint"
-    ))
 }
 
 /// Whether a machine's deadline has come.

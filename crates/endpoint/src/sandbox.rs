@@ -7,10 +7,12 @@ mod seccomp;
 
 pub(crate) use cgroup::Group;
 pub use check::{Item, check};
+pub(crate) use host::shown_in;
 
 use crate::config::{Config, Runtime, Sandbox};
 use crate::runtime::bwrap::{self, Host};
 use cgroup::Groups;
+use serde_json::Value;
 use std::process::{Command, Stdio};
 
 /// Since this kernel a limit on processes counts those of one user namespace, which each worker has for itself.
@@ -21,6 +23,8 @@ const COUNTED_APART: (u32, u32) = (5, 14);
 pub struct Enclosure {
     /// What the interpreter that enters it is told.
     pub(crate) told: String,
+    /// What workers there keep to.
+    pub(crate) inside: Value,
     groups: Groups,
     /// Workers limit their processes themselves.
     by_limit: bool,
@@ -48,8 +52,10 @@ impl Enclosure {
         let groups = Groups::of(sandbox);
         let by_limit = !groups.limits_pids() && !host.is_root && host::kernel() >= COUNTED_APART;
         let processes = if by_limit { sandbox.pids } else { 0 };
-        let told = bwrap::told(host, sandbox, &seccomp::filter(), processes).to_string();
-        Self { told, groups, by_limit }
+        let filter = seccomp::filter();
+        let told = bwrap::told(host, sandbox, &filter, processes).to_string();
+        let inside = bwrap::inside(sandbox, &filter, processes);
+        Self { told, inside, groups, by_limit }
     }
 
     /// Writes to the log what is asked for and not enforced here.
@@ -74,6 +80,11 @@ pub fn in_words(config: &Config) -> String {
         Ok(_) => "functions run in a sandbox; `bursa endpoint check` says what it gives".into(),
         Err(why) => format!("{without}: {why}"),
     }
+}
+
+/// Whether functions here are isolated from the endpoint.
+pub(crate) fn isolates(config: &Config) -> bool {
+    config.sandbox.runtime != Runtime::None && try_bwrap(config).is_ok()
 }
 
 /// Runs bubblewrap with all that does not depend on the interpreter.

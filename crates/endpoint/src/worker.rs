@@ -3,7 +3,7 @@
 //! Moves bytes only: which worker runs what, and what an end means for a task, is decided by the executor's machine.
 //! Everything a worker does, also garbage, ends that worker at most.
 
-mod env;
+pub(crate) mod env;
 pub mod frames;
 mod oom;
 pub mod output;

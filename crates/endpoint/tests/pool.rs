@@ -9,18 +9,22 @@
     reason = "tests"
 )]
 
+use bursa_core::config::{Source, Values};
+use bursa_core::container::{Container, ContainerKind};
 use bursa_core::executor::{Event, Signal, Verdict, WorkerDone, WorkerExit};
-use bursa_core::id::{Hash, TaskId, WorkerId};
+use bursa_core::id::{ContainerId, ExecutorId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::limits;
 use bursa_core::wire::Attempt;
+use bursa_endpoint::config::CONTAINER_KEYS;
 use bursa_endpoint::worker::{Pool, PoolSetup};
+use bursa_endpoint::{Config, Runtimes};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::{Instant, timeout};
@@ -28,6 +32,7 @@ use tokio::time::{Instant, timeout};
 static TURN: Mutex<()> = Mutex::new(());
 
 const W: WorkerId = WorkerId(1);
+const USER: UserId = UserId::from_bytes([7; 16]);
 const SOURCE: &str = r#"
 import os, signal, subprocess, sys, time
 def add(a, b):
@@ -46,6 +51,8 @@ def fork_and_die():
     os._exit(6)
 def size(data):
     return data
+def zygote():
+    return os.getppid()
 "#;
 
 struct Bench {
@@ -58,13 +65,23 @@ struct Bench {
 
 impl Bench {
     fn new(python: Option<PathBuf>) -> Self {
+        Self::with(python, "")
+    }
+
+    /// With a command for containers of kind custom.
+    fn with(python: Option<PathBuf>, custom: &str) -> Self {
         let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let package = bursa_endpoint::package::unpack(dir.path()).unwrap();
         let children = signal(SignalKind::child()).unwrap();
-        let pool =
-            Pool::new(PoolSetup { python, package, work: dir.path().join("work"), enclosure: None }).unwrap();
+        let mut values = Values::default();
+        let key = CONTAINER_KEYS.iter().find(|key| key.name == "containers.custom").unwrap();
+        values.offer(key, custom, Source::Env);
+        let config = Config::from_values(&values, dir.path(), "lab").unwrap();
+        let runtimes = Runtimes::look(&config, ExecutorId::from_bytes([1; 16]));
+        let work = dir.path().join("work");
+        let pool = Pool::new(PoolSetup { python, package, work, enclosure: None, runtimes }).unwrap();
         Self { _turn: turn, dir, pool, children, events: VecDeque::new() }
     }
 
@@ -95,7 +112,7 @@ impl Bench {
     }
 
     async fn worker(&mut self, worker: WorkerId) {
-        self.pool.spawn(worker);
+        self.pool.spawn(worker, USER, None);
         match self.next().await {
             Event::WorkerReady { worker: ready, python } => {
                 assert_eq!(ready, worker);
@@ -135,10 +152,14 @@ impl Bench {
     }
 
     fn run(&mut self, n: u8, function: &str, args: &str) {
+        self.run_in(W, n, function, args);
+    }
+
+    fn run_in(&mut self, worker: WorkerId, n: u8, function: &str, args: &str) {
         let (body, args) = payloads(self.dir.path(), function, args);
         let hash = Hash::of(&body);
-        self.pool.load(W, hash, body);
-        self.pool.run(W, (TaskId::from_bytes([n; 16]), Attempt(n.into())), hash, args, true);
+        self.pool.load(worker, hash, body);
+        self.pool.run(worker, (TaskId::from_bytes([n; 16]), Attempt(n.into())), hash, args, true);
     }
 
     async fn close(self) {
@@ -285,12 +306,12 @@ async fn a_zygote_that_dies_is_replaced() {
 #[tokio::test]
 async fn interpreters_that_do_not_start_are_named_in_one_sentence() {
     let mut bench = Bench::new(None);
-    bench.pool.spawn(W);
+    bench.pool.spawn(W, USER, None);
     assert!(bench.failed().await.contains("BURSA_PYTHON"));
     bench.close().await;
 
     let mut bench = Bench::new(Some("/no/such/python".into()));
-    bench.pool.spawn(W);
+    bench.pool.spawn(W, USER, None);
     let why = bench.failed().await;
     assert!(why.contains("/no/such/python cannot be started") && why.contains("No such file"), "{why}");
     bench.close().await;
@@ -299,14 +320,14 @@ async fn interpreters_that_do_not_start_are_named_in_one_sentence() {
     let python =
         program(dir.path(), "#!/bin/sh\necho 'first line' >&2\necho 'No module named bursa' >&2\nexit 1\n");
     let mut bench = Bench::new(Some(python));
-    bench.pool.spawn(W);
-    bench.pool.spawn(WorkerId(2));
+    bench.pool.spawn(W, USER, None);
+    bench.pool.spawn(WorkerId(2), USER, None);
     for _ in 0..2 {
         let why = bench.failed().await;
         assert!(why.contains("(exit code 1): first line\nNo module named bursa; check"), "{why}");
     }
     let start = Instant::now();
-    bench.pool.spawn(W);
+    bench.pool.spawn(W, USER, None);
     bench.failed().await;
     assert!(start.elapsed() >= Duration::from_millis(80), "the next try backs off");
     bench.close().await;
@@ -351,7 +372,7 @@ async fn a_worker_that_sends_garbage_is_ended() {
 async fn many_workers_and_many_calls() {
     let mut bench = Bench::real();
     for id in 1..=24 {
-        bench.pool.spawn(WorkerId(id));
+        bench.pool.spawn(WorkerId(id), USER, None);
     }
     for _ in 1..=24 {
         assert!(matches!(bench.next().await, Event::WorkerReady { .. }));
@@ -368,5 +389,101 @@ async fn many_workers_and_many_calls() {
     for _ in 0..24 * limits::WORKER_DEPTH {
         assert_eq!(timeout(Duration::from_secs(10), bench.done()).await.unwrap().verdict, Verdict::Success);
     }
+    bench.close().await;
+}
+
+fn image(number: u8) -> Option<Arc<Container>> {
+    let container = ContainerId::from_bytes([number; 16]);
+    Some(Arc::new(Container { container, kind: ContainerKind::Custom, location: format!("image-{number}") }))
+}
+
+impl Bench {
+    /// The zygote of a new worker of this user in this container, as the worker sees it.
+    async fn zygote_of(
+        &mut self,
+        worker: WorkerId,
+        user: UserId,
+        container: Option<Arc<Container>>,
+    ) -> Bytes {
+        self.pool.spawn(worker, user, container);
+        assert!(matches!(self.next().await, Event::WorkerReady { .. }));
+        self.run_in(worker, 1, "zygote", "()");
+        self.done().await.payload
+    }
+
+    /// Until the last container is gone, and its directory.
+    async fn no_nests(&mut self) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.nests() > 0 {
+            assert!(Instant::now() < end, "its directory stays");
+            // The directory goes in another thread, which tells nobody.
+            let _ = timeout(Duration::from_millis(20), self.children.recv()).await;
+            self.pool.reap();
+            self.pool.tick();
+            self.pool.pump(&mut Vec::new(), limits::ROUND_EVENTS);
+        }
+    }
+
+    fn nests(&self) -> usize {
+        let names = fs::read_dir(self.dir.path().join("work")).unwrap();
+        names
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("nest-"))
+            .count()
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_of_one_user_and_serves_the_next_worker_after_a_death() {
+    let mut bench = Bench::with(None, "env IMAGE={image} {command}");
+    let other = UserId::from_bytes([8; 16]);
+    let mine = bench.zygote_of(W, USER, image(1)).await;
+    let theirs = bench.zygote_of(WorkerId(2), other, image(1)).await;
+    let second = bench.zygote_of(WorkerId(3), USER, image(1)).await;
+    let elsewhere = bench.zygote_of(WorkerId(4), USER, image(2)).await;
+    for zygote in [&theirs, &second, &elsewhere] {
+        assert_ne!(mine, *zygote, "each worker has a container");
+    }
+    bench.pool.signal(W, Signal::Kill);
+    bench.exited().await;
+    assert_eq!(bench.zygote_of(WorkerId(5), USER, image(1)).await, mine, "the same user, the same container");
+    bench.pool.signal(WorkerId(5), Signal::Kill);
+    bench.exited().await;
+    for zygote in [mine, theirs] {
+        assert_ne!(bench.zygote_of(WorkerId(6), other, image(1)).await, zygote, "never another's");
+        bench.pool.signal(WorkerId(6), Signal::Kill);
+        bench.exited().await;
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_container_ends_with_its_retired_worker() {
+    let mut bench = Bench::with(None, "env IMAGE={image} {command}");
+    bench.zygote_of(W, USER, image(1)).await;
+    assert_eq!(bench.nests(), 1);
+    bench.pool.retire(W);
+    assert_eq!(bench.exited().await.0.exit, Some(0));
+    bench.no_nests().await;
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_start_is_told_with_its_last_words_and_backs_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let fails = program(dir.path(), "#!/bin/sh\necho \"no image $1\" >&2\nexit 7\n");
+    let mut bench = Bench::with(None, &format!("{} {{image}} {{command}}", fails.display()));
+    bench.pool.spawn(W, USER, image(1));
+    let why = bench.failed().await;
+    assert!(why.contains("image-1 (custom) did not start (exit code 7): no image image-1"), "{why}");
+    let start = Instant::now();
+    bench.pool.spawn(W, USER, image(1));
+    bench.failed().await;
+    assert!(start.elapsed() >= Duration::from_millis(80), "the next try backs off");
+    bench.no_nests().await;
+    bench.close().await;
+
+    let mut bench = Bench::with(None, "/no/such/program {image} {command}");
+    bench.pool.spawn(W, USER, image(1));
+    assert!(bench.failed().await.contains("containers.custom"));
     bench.close().await;
 }

@@ -122,7 +122,9 @@ fn start_in_background(
 /// Each item in one line. The exit code says whether there is a sandbox where there should be one.
 fn check(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<ExitCode> {
     let config = process::endpoint_config(settings, name)?;
-    let items = bursa_endpoint::sandbox::check(&config);
+    let mut items = bursa_endpoint::sandbox::check(&config);
+    let is_isolated = items.iter().all(|item| item.ok);
+    items.extend(bursa_endpoint::runtime::check(&config));
     if as_json {
         output::print_json(&json!({"checks": items}));
     } else {
@@ -131,7 +133,7 @@ fn check(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<ExitC
         }
     }
     let wanted = config.sandbox.runtime != bursa_endpoint::config::Runtime::None;
-    Ok(if wanted && items.iter().any(|item| !item.ok) { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if wanted && !is_isolated { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn stop(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 
 use crate::config::{Network, Sandbox};
 use serde_json::{Value, json};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Inodes of a worker's scratch for each MiB of it.
@@ -68,40 +68,55 @@ pub(crate) struct Host {
 /// The arguments before the directories that are bound by name.
 pub(crate) fn before(host: &Host, sandbox: &Sandbox) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![host.bwrap.clone().into()];
-    let mut add = |words: &[&dyn AsRef<std::ffi::OsStr>]| {
-        argv.extend(words.iter().map(|word| word.as_ref().to_owned()));
-    };
-    add(&[&"--unshare-user", &"--unshare-pid", &"--unshare-ipc", &"--unshare-uts", &"--unshare-cgroup-try"]);
-    if sandbox.network == Network::None {
-        add(&[&"--unshare-net"]);
-    }
-    if host.is_root {
-        // What is owned by root stays root's: in there nobody is.
-        add(&[&"--uid", &"65534", &"--gid", &"65534"]);
-    }
-    // The zygote makes namespaces for its workers, and keeps nothing of that for them.
-    add(&[&"--as-pid-1", &"--die-with-parent", &"--cap-drop", &"ALL", &"--cap-add", &"CAP_SYS_ADMIN"]);
+    namespaces(&mut argv, host.is_root, sandbox.network == Network::None);
     for path in &host.read {
-        add(&[&"--ro-bind", path, path]);
+        add(&mut argv, &[&"--ro-bind", path, path]);
     }
     for (path, target) in &host.links {
-        add(&[&"--symlink", target, path]);
+        add(&mut argv, &[&"--symlink", target, path]);
     }
-    add(&[&"--proc", &"/proc"]);
+    furnish(&mut argv, sandbox);
+    argv
+}
+
+/// Namespaces and rights.
+pub(super) fn namespaces(argv: &mut Vec<OsString>, is_root: bool, is_offline: bool) {
+    add(
+        argv,
+        &[&"--unshare-user", &"--unshare-pid", &"--unshare-ipc", &"--unshare-uts", &"--unshare-cgroup-try"],
+    );
+    if is_offline {
+        add(argv, &[&"--unshare-net"]);
+    }
+    if is_root {
+        // What is owned by root stays root's: in there nobody is.
+        add(argv, &[&"--uid", &"65534", &"--gid", &"65534"]);
+    }
+    // The zygote makes namespaces for its workers, and keeps nothing of that for them.
+    add(argv, &[&"--as-pid-1", &"--die-with-parent", &"--cap-drop", &"ALL", &"--cap-add", &"CAP_SYS_ADMIN"]);
+}
+
+/// Processes, devices, and where workers have directories of their own.
+pub(super) fn furnish(argv: &mut Vec<OsString>, sandbox: &Sandbox) {
+    add(argv, &[&"--proc", &"/proc"]);
     for name in DEVICES {
         let path = format!("/dev/{name}");
-        add(&[&"--dev-bind", &path, &path]);
+        add(argv, &[&"--dev-bind", &path, &path]);
     }
     for (name, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
-        add(&[&"--symlink", &format!("/proc/self/fd{target}"), &format!("/dev/{name}")]);
+        add(argv, &[&"--symlink", &format!("/proc/self/fd{target}"), &format!("/dev/{name}")]);
     }
     for path in &sandbox.devices {
-        add(&[&"--dev-bind-try", path, path]);
+        add(argv, &[&"--dev-bind-try", path, path]);
     }
     for path in ["/tmp", "/dev/shm", "/run/task", "/run/bursa"] {
-        add(&[&"--dir", &path]);
+        add(argv, &[&"--dir", &path]);
     }
-    argv
+}
+
+/// Appends words.
+pub(super) fn add(argv: &mut Vec<OsString>, words: &[&dyn AsRef<OsStr>]) {
+    argv.extend(words.iter().map(|word| word.as_ref().to_owned()));
 }
 
 /// The arguments after them, before the program.
@@ -117,19 +132,24 @@ pub(crate) fn told(host: &Host, sandbox: &Sandbox, filter: &[u8], processes: u32
     let visible: Vec<_> = host.read.iter().map(PathBuf::as_path).chain(ROOTS.iter().map(Path::new)).collect();
     let never: Vec<_> =
         std::iter::once(Path::new("/")).chain(host.homes.iter().map(PathBuf::as_path)).collect();
-    let scratch_mb = u64::from(sandbox.scratch_mb);
     json!({
         "before": texts(before(host, sandbox)),
         "binds": binds(host, sandbox),
         "after": after(),
         "visible": visible,
         "never": never,
-        "inside": {
-            "scratch": scratch_mb << 20,
-            "inodes": scratch_mb * INODES_PER_MB,
-            "processes": processes,
-            "filter": hex(filter),
-        },
+        "inside": inside(sandbox, filter, processes),
+    })
+}
+
+/// What each worker is to keep to.
+pub(crate) fn inside(sandbox: &Sandbox, filter: &[u8], processes: u32) -> Value {
+    let scratch_mb = u64::from(sandbox.scratch_mb);
+    json!({
+        "scratch": scratch_mb << 20,
+        "inodes": scratch_mb * INODES_PER_MB,
+        "processes": processes,
+        "filter": hex(filter),
     })
 }
 

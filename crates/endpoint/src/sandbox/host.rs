@@ -30,7 +30,7 @@ pub(super) fn look(config: &Config) -> Option<Host> {
 }
 
 /// Where `own` would be seen once `path` is bound.
-fn shown_in(path: &Path, own: &Path) -> Option<PathBuf> {
+pub(crate) fn shown_in(path: &Path, own: &Path) -> Option<PathBuf> {
     let below = own.strip_prefix(path.canonicalize().ok()?).ok()?;
     Some(path.join(below))
 }

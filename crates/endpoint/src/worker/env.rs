@@ -40,6 +40,26 @@ const NAMES: &[&str] = &[
 ];
 /// Variables that name places of the host. `HOME` is left: modules of the user are found by it; workers get another.
 const OUTSIDE: &[&str] = &["TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"];
+/// Variables that mean nothing in another system's files.
+const PLACES: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TERM",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "MODULEPATH",
+    "LOADEDMODULES",
+];
 /// Families of variables that workers inherit.
 const FAMILIES: &[&str] = &["LC_", "CONDA_", "PYENV_", "OMP_", "SLURM_", "PBS_", "KMP_", "NVIDIA_"];
 
@@ -61,7 +81,7 @@ pub(super) fn of_zygote(
         }
     }
     kept.push(("PYTHONPATH".into(), path));
-    kept.push(("BURSA_ZYGOTE_FD".into(), super::zygote::CONTROL_FD.to_string().into()));
+    kept.push(("BURSA_ZYGOTE_FD".into(), crate::runtime::CONTROL_FD.to_string().into()));
     kept
 }
 
@@ -71,6 +91,21 @@ pub(super) fn of_sandbox(env: Vec<(OsString, OsString)>, told: &str) -> Vec<(OsS
         env.into_iter().filter(|(name, _)| !OUTSIDE.iter().any(|out| name == out)).collect();
     kept.push(("BURSA_SANDBOX".into(), told.into()));
     kept
+}
+
+/// What of the host's environment the program that starts a container has: everything but what is Bursa's.
+pub(crate) fn of_program(given: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    given.filter(|(name, _)| !name.to_string_lossy().starts_with("BURSA_")).collect()
+}
+
+/// What of it functions in a container have: settings, and no places of the host.
+pub(crate) fn of_container(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    let is_inside = |name: &OsStr| {
+        is_allowed(name)
+            && !PLACES.iter().any(|place| name == *place)
+            && !["CONDA_", "PYENV_"].iter().any(|start| name.to_string_lossy().starts_with(start))
+    };
+    given.iter().filter(|(name, _)| is_inside(name)).cloned().collect()
 }
 
 fn is_allowed(name: &OsStr) -> bool {

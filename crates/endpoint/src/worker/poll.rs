@@ -13,10 +13,10 @@ const LOOK: usize = 256;
 /// Who has news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
-    /// The zygote's control socket.
-    Control,
-    /// The zygote's stderr.
-    Stderr,
+    /// The control socket of a nest's zygote.
+    Control(u32),
+    /// Its stderr.
+    Stderr(u32),
     /// A worker's socket.
     Socket(u32),
     /// A worker's pipe on fd 1 and 2.
@@ -26,21 +26,21 @@ pub(super) enum Token {
 impl Token {
     const fn pack(self) -> u64 {
         match self {
-            Self::Control => 0,
-            Self::Stderr => 1,
+            Self::Control(nest) => nest as u64,
+            Self::Stderr(nest) => 1 << 32 | nest as u64,
             Self::Socket(worker) => 2 << 32 | worker as u64,
             Self::Pipe(worker) => 3 << 32 | worker as u64,
         }
     }
 
     const fn unpack(data: u64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is the worker")]
-        let worker = data as u32;
-        match (data >> 32, worker) {
-            (0, 0) => Self::Control,
-            (0, _) => Self::Stderr,
-            (2, worker) => Self::Socket(worker),
-            (_, worker) => Self::Pipe(worker),
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is the number")]
+        let number = data as u32;
+        match data >> 32 {
+            0 => Self::Control(number),
+            1 => Self::Stderr(number),
+            2 => Self::Socket(number),
+            _ => Self::Pipe(number),
         }
     }
 }

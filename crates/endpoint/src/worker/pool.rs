@@ -1,5 +1,6 @@
 //! The pool's surface towards the executor's driver: what it is asked for. What it reports is in `pool/report.rs`.
 
+mod nest;
 mod remains;
 mod report;
 mod start;
@@ -7,19 +8,22 @@ mod start;
 use super::frames;
 use super::oom::Oom;
 use super::poll::Poller;
-use super::process::{House, Process};
-use super::zygote::Zygote;
+use super::process::{House, Place, Process};
 use crate::proc::{self, PidFd};
+use crate::runtime::{Runtimes, TASK};
 use crate::sandbox::Enclosure;
+use bursa_core::container::Container;
 use bursa_core::executor::{Event, Signal};
-use bursa_core::id::{Hash, TaskId, WorkerId};
+use bursa_core::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::wire::Attempt;
 use bytes::{Bytes, BytesMut};
+use nest::{HOST, Nest, State, Trouble, What};
 use nix::sys::signal::Signal as Unix;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -29,6 +33,8 @@ const SCRATCH: usize = 256 * 1024;
 const END: Duration = Duration::from_secs(10);
 /// The whole pool, told to go, is killed after this.
 const SHUTDOWN: Duration = Duration::from_secs(1);
+/// The same where containers are removed.
+const SHUTDOWN_CONTAINERS: Duration = Duration::from_secs(5);
 
 /// What a pool needs to know.
 #[derive(Debug)]
@@ -41,30 +47,22 @@ pub struct PoolSetup {
     pub work: PathBuf,
     /// The sandbox of all of them; `None`: none.
     pub enclosure: Option<Enclosure>,
-}
-
-/// Where the zygote stands.
-#[derive(Debug)]
-enum State {
-    /// Not needed yet.
-    Idle,
-    /// Running; until it has said hello, it must do so before the deadline.
-    Running(Zygote, Option<Instant>),
-    /// It died or did not start: the next try is then.
-    BackOff(Instant),
+    /// What starts containers.
+    pub runtimes: Runtimes,
 }
 
 /// All workers of one executor.
 pub struct Pool {
     setup: PoolSetup,
     poller: Poller,
-    zygote: State,
-    /// Starts in a row that gave no ready worker.
-    failures: u32,
-    /// Workers that the zygote was not asked for yet.
-    pending: VecDeque<u32>,
-    /// Workers that the zygote was asked for and has not reported.
-    forking: BTreeSet<u32>,
+    /// The endpoint's own environment, and the containers.
+    nests: BTreeMap<u32, Nest>,
+    /// Containers that were made.
+    made: u32,
+    /// Containers that did not start, and when the next may.
+    troubles: BTreeMap<ContainerId, Trouble>,
+    /// Programs that clean up what dead executors left.
+    cleaners: BTreeMap<&'static str, i32>,
     workers: BTreeMap<u32, Process>,
     /// Workers with whole frames that no round had room for yet.
     backlog: VecDeque<u32>,
@@ -84,7 +82,7 @@ pub struct Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("zygote", &self.zygote).field("workers", &self.workers.len()).finish()
+        f.debug_struct("Pool").field("nests", &self.nests).field("workers", &self.workers.len()).finish()
     }
 }
 
@@ -97,10 +95,10 @@ impl Pool {
         Ok(Self {
             setup,
             poller: Poller::new()?,
-            zygote: State::Idle,
-            failures: 0,
-            pending: VecDeque::new(),
-            forking: BTreeSet::new(),
+            nests: BTreeMap::from([(HOST, Nest::new(What::Host, State::Idle))]),
+            made: HOST,
+            troubles: BTreeMap::new(),
+            cleaners: BTreeMap::new(),
             workers: BTreeMap::new(),
             backlog: VecDeque::new(),
             dirty: BTreeSet::new(),
@@ -113,20 +111,28 @@ impl Pool {
         })
     }
 
-    /// Makes a worker; answered by `WorkerReady` or `WorkerFailed`.
-    pub fn spawn(&mut self, worker: WorkerId) {
+    /// Makes a worker; one in a container for this user alone. Answered by `WorkerReady` or `WorkerFailed`.
+    pub fn spawn(&mut self, worker: WorkerId, user: UserId, container: Option<Arc<Container>>) {
         let id = worker.0;
         self.oom.look();
-        let cwd = self.setup.enclosure.is_none().then(|| self.setup.work.join(id.to_string()));
-        match Process::new(id, cwd, &self.poller) {
+        let place = match &container {
+            None if self.setup.enclosure.is_none() => Place::Host(self.setup.work.join(id.to_string())),
+            None => Place::Inside(""),
+            Some(_) => Place::Inside(TASK),
+        };
+        let nest = container.map_or(HOST, |container| self.nest_for(user, container));
+        match Process::new(id, nest, place, &self.poller) {
             Ok(process) => {
                 self.workers.insert(id, process);
-                self.pending.push_back(id);
-                self.advance();
+                if let Some(nest) = self.nests.get_mut(&nest) {
+                    nest.pending.push_back(id);
+                }
+                self.advance(nest);
             }
             Err(error) => {
                 let why = format!("cannot make a worker in {}: {error}", self.setup.work.display());
                 self.ready.push_back(Event::WorkerFailed { worker, why });
+                self.left_nest(nest, false);
             }
         }
     }
@@ -159,6 +165,9 @@ impl Pool {
 
     /// Lets a worker end when its pipe is empty.
     pub fn retire(&mut self, worker: WorkerId) {
+        if let Some(process) = self.workers.get_mut(&worker.0) {
+            process.is_retired = true;
+        }
         self.send(worker, &frames::stop(), None);
         self.set_deadline(worker.0, END);
     }
@@ -208,29 +217,18 @@ impl Pool {
     /// When [`Pool::tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let zygote = match &self.zygote {
-            State::Running(_, deadline) => *deadline,
-            State::BackOff(until) if !self.pending.is_empty() => Some(*until),
-            _ => None,
-        };
+        let nest = self.nests.values().filter_map(Nest::next_deadline).min();
         let worker = self.deadlines.first().map(|(at, _)| *at);
         let remains = self.remains.values().copied().flatten().min();
         let houses = self.houses.values().filter_map(|(_, until)| *until).min();
-        [zygote, worker, remains, houses].into_iter().flatten().min()
+        [nest, worker, remains, houses].into_iter().flatten().min()
     }
 
     /// Acts on what has taken too long.
     pub fn tick(&mut self) {
         let now = Instant::now();
         self.end_remains(now);
-        match &self.zygote {
-            State::Running(zygote, Some(deadline)) if *deadline <= now => {
-                proc::signal(zygote.pid, Unix::SIGKILL);
-                self.slow_start();
-            }
-            State::BackOff(until) if *until <= now => self.advance(),
-            _ => {}
-        }
+        self.tick_nests(now);
         while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.pop_first();
             let Some(process) = self.workers.get_mut(&id).filter(|process| process.deadline == Some(at))
@@ -248,12 +246,17 @@ impl Pool {
         for process in self.workers.values_mut() {
             process.kill();
         }
-        if let State::Running(zygote, _) = &mut self.zygote {
+        let limit = if self.nests.len() > 1 { SHUTDOWN_CONTAINERS } else { SHUTDOWN };
+        let until = Instant::now() + limit;
+        let zygotes: Vec<_> = self.nests.values_mut().filter_map(|nest| nest.state.zygote()).collect();
+        let mut pids = Vec::new();
+        for zygote in zygotes {
             zygote.close();
-            let pid = zygote.pid;
-            let gone = PidFd::watch(pid);
+            pids.push((zygote.pid, PidFd::watch(zygote.pid)));
+        }
+        for (pid, gone) in pids {
             let in_time = match &gone {
-                Ok(gone) => tokio::time::timeout(SHUTDOWN, gone.readable()).await.is_ok(),
+                Ok(gone) => tokio::time::timeout_at(until, gone.readable()).await.is_ok(),
                 Err(_) => false,
             };
             if !in_time {

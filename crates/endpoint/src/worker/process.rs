@@ -65,15 +65,28 @@ pub(super) struct Process {
     pub(super) fault: Option<String>,
     /// When it is killed unless something happens before.
     pub(super) deadline: Option<Instant>,
-    /// Its directory; `None` in a sandbox, where it has its own.
-    cwd: Option<PathBuf>,
+    place: Place,
+    /// Whose zygote forks it.
+    pub(super) nest: u32,
+    /// It was told to end when its calls are done.
+    pub(super) is_retired: bool,
     /// In a sandbox.
     house: Option<House>,
+}
+
+/// Where a worker begins to work.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In a directory of the host, which is made for it and removed after it.
+    Host(PathBuf),
+    /// In a directory that its sandbox or container has; empty: its sandbox chooses.
+    Inside(&'static str),
 }
 
 /// The pid namespace of a worker.
 #[derive(Debug)]
 pub(super) struct House {
+    pub(super) nest: u32,
     /// Its first process, with which all others end.
     pub(super) first: PidFd,
     pub(super) group: Group,
@@ -81,8 +94,8 @@ pub(super) struct House {
 
 impl Process {
     /// Makes everything that a worker needs before it is forked.
-    pub(super) fn new(id: u32, cwd: Option<PathBuf>, poller: &Poller) -> io::Result<Self> {
-        if let Some(cwd) = &cwd {
+    pub(super) fn new(id: u32, nest: u32, place: Place, poller: &Poller) -> io::Result<Self> {
+        if let Place::Host(cwd) = &place {
             if cwd.exists() {
                 fs::remove_dir_all(cwd)?;
             }
@@ -116,19 +129,24 @@ impl Process {
             early: None,
             fault: None,
             deadline: None,
-            cwd,
+            place,
+            nest,
+            is_retired: false,
             house: None,
         })
     }
 
     /// Where it begins to work, as the zygote is told.
     pub(super) fn cwd(&self) -> Cow<'_, str> {
-        self.cwd.as_ref().map_or(Cow::Borrowed(""), |cwd| cwd.to_string_lossy())
+        match &self.place {
+            Place::Host(cwd) => cwd.to_string_lossy(),
+            Place::Inside(cwd) => Cow::Borrowed(cwd),
+        }
     }
 
     /// Removes its directory, whatever is in it.
     pub(super) fn remove_cwd(self) {
-        if let Some(cwd) = self.cwd {
+        if let Place::Host(cwd) = self.place {
             crate::scratch::remove(cwd);
         }
     }

@@ -5,24 +5,25 @@
 
 use super::output::Ring;
 use super::poll::{Poller, Token};
-use crate::runtime::Launch;
+use crate::proc::{self, PidFd};
+use crate::runtime::{CONTROL_FD, Control, Launch};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials,
-    recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    UnixCredentials, accept4, bind, listen, recvmsg, sendmsg, setsockopt, socket, socketpair, sockopt,
 };
 use serde::Deserialize;
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, IoSlice, IoSliceMut, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The descriptor on which the zygote finds its control socket.
-pub(super) const CONTROL_FD: RawFd = 3;
 /// Larger than any packet of a zygote.
 const PACKET: usize = 64 * 1024;
 
@@ -64,22 +65,42 @@ pub(super) struct Hello {
 /// A zygote that was started.
 #[derive(Debug)]
 pub(super) struct Zygote {
+    /// The program that was started: the zygote itself, or what looks after it.
     pub(super) pid: i32,
     /// It has said hello.
     pub(super) is_up: bool,
-    control: Option<OwnedFd>,
+    nest: u32,
+    channel: Channel,
     stderr: Option<File>,
     pub(super) said: Ring,
+    /// The zygote, where the program goes on beside it.
+    inner: Option<PidFd>,
+    is_client: bool,
+    /// It was asked to end before.
+    is_asked: bool,
+}
+
+/// The control socket.
+#[derive(Debug)]
+enum Channel {
+    /// The zygote connects by this name.
+    Awaited(OwnedFd, PathBuf),
+    Open(OwnedFd),
+    Closed,
 }
 
 impl Zygote {
     /// Starts one, and lets `poller` listen to it.
-    pub(super) fn start(launch: &Launch, poller: &Poller) -> io::Result<Self> {
+    pub(super) fn start(launch: &Launch, nest: u32, poller: &Poller) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&launch.cwd)?;
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        set_nonblocking(ours.as_fd())?;
-        setsockopt(&ours, sockopt::PassCred, &true)?;
+        let (channel, theirs) = match &launch.control {
+            Control::Inherited => {
+                let (ours, theirs) =
+                    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+                (Channel::Open(prepared(ours)?), Some(theirs))
+            }
+            Control::Socket(path) => (Channel::Awaited(listener(path)?, path.clone()), None),
+        };
         let (program, arguments) = launch.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command
@@ -90,13 +111,17 @@ impl Zygote {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let socket = theirs.as_raw_fd();
-        let files = crate::rlimit::of_children();
+        let socket = theirs.as_ref().map(AsRawFd::as_raw_fd);
+        let (files, is_client) = (crate::rlimit::of_children(), launch.is_client);
         // SAFETY: the closure runs in the child after fork and only makes async-signal-safe calls.
         unsafe {
             command.pre_exec(move || {
                 files.apply()?;
-                inherit_as(socket, CONTROL_FD)
+                if is_client {
+                    // What it leaves to run beside it stays below it, and is not taken for what a worker left.
+                    nix::sys::prctl::set_child_subreaper(true)?;
+                }
+                socket.map_or(Ok(()), |socket| inherit_as(socket, CONTROL_FD))
             })
         };
         let mut child = command.spawn()?;
@@ -104,15 +129,35 @@ impl Zygote {
         let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
         if let Some(stderr) = &stderr {
             set_nonblocking(stderr.as_fd())?;
-            poller.add(stderr, Token::Stderr)?;
+            poller.add(stderr, Token::Stderr(nest))?;
         }
-        poller.add(&ours, Token::Control)?;
-        Ok(Self { pid, is_up: false, control: Some(ours), stderr, said: Ring::default() })
+        if let Channel::Open(socket) | Channel::Awaited(socket, _) = &channel {
+            poller.add(socket, Token::Control(nest))?;
+        }
+        let (is_up, said) = (false, Ring::default());
+        Ok(Self { pid, is_up, nest, channel, stderr, said, inner: None, is_client, is_asked: false })
+    }
+
+    /// It said hello, as process `pid`.
+    pub(super) fn up(&mut self, pid: i32) {
+        self.is_up = true;
+        self.inner = PidFd::open(pid).ok();
+    }
+
+    /// Ends it, whatever it does. A program that looks after it may clean up behind it, and is ended the next time.
+    pub(super) fn kill(&mut self) {
+        match &self.inner {
+            _ if !self.is_client => proc::signal(self.pid, Signal::SIGKILL),
+            _ if self.is_asked => proc::signal(self.pid, Signal::SIGKILL),
+            Some(inner) => inner.signal(Signal::SIGKILL),
+            None => proc::signal(self.pid, Signal::SIGTERM),
+        }
+        self.is_asked = true;
     }
 
     /// Asks for a worker. False: not now, its socket is full or closed.
     pub(super) fn spawn(&self, worker: u32, cwd: &str, descriptors: [BorrowedFd<'_>; 3]) -> io::Result<bool> {
-        let Some(control) = &self.control else { return Ok(false) };
+        let Channel::Open(control) = &self.channel else { return Ok(false) };
         let order = serde_json::to_vec(&serde_json::json!({"spawn": worker, "cwd": cwd}))?;
         let raw = descriptors.map(|fd| fd.as_raw_fd());
         let rights = [ControlMessage::ScmRights(&raw)];
@@ -129,26 +174,45 @@ impl Zygote {
     /// The next report and the pid of the process that sent it, by the system's word; `None` when there is none now.
     /// At the end the socket is closed.
     pub(super) fn report(&mut self, poller: &Poller) -> Option<(Reported, i32)> {
+        self.accept(poller);
         loop {
-            match receive(self.control.as_ref()?) {
+            let Channel::Open(control) = &self.channel else { return None };
+            match receive(control) {
                 Ok(Some(reported)) => return Some(reported),
                 Ok(None) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return None,
                 Err(_) => {
-                    self.control.take().inspect(|control| poller.remove(control));
+                    poller.remove(control);
+                    self.channel = Channel::Closed;
                 }
             }
         }
     }
 
+    /// The first that connects is the zygote; nobody else can after it.
+    fn accept(&mut self, poller: &Poller) {
+        let Channel::Awaited(listener, path) = &self.channel else { return };
+        let Ok(accepted) = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) else { return };
+        // SAFETY: the descriptor is new and nobody else's.
+        let accepted = unsafe { OwnedFd::from_raw_fd(accepted) };
+        poller.remove(listener);
+        // What cannot be removed leads nowhere now.
+        let _ = fs::remove_file(path);
+        let opened = prepared(accepted).and_then(|socket| {
+            poller.add(&socket, Token::Control(self.nest))?;
+            Ok(socket)
+        });
+        self.channel = opened.map_or(Channel::Closed, Channel::Open);
+    }
+
     /// The control socket is closed: it has ended or is about to.
     pub(super) const fn is_closed(&self) -> bool {
-        self.control.is_none()
+        matches!(self.channel, Channel::Closed)
     }
 
     /// Closes the control socket: the zygote kills its workers and ends.
     pub(super) fn close(&mut self) {
-        self.control = None;
+        self.channel = Channel::Closed;
     }
 
     /// Reads what it wrote to stderr.
@@ -196,6 +260,27 @@ fn receive(control: &OwnedFd) -> Result<Option<(Reported, i32)>, Errno> {
             }
         },
     }
+}
+
+/// A control socket of ours.
+fn prepared(socket: OwnedFd) -> io::Result<OwnedFd> {
+    set_nonblocking(socket.as_fd())?;
+    setsockopt(&socket, sockopt::PassCred, &true)?;
+    Ok(socket)
+}
+
+/// Waits for the zygote at `path`.
+fn listener(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    // Names of sockets are short, and those of directories are not.
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let directory = File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+    bind(listener.as_raw_fd(), &UnixAddr::new(&short)?)?;
+    setsockopt(&listener, sockopt::PassCred, &true)?;
+    listen(&listener, Backlog::new(1)?)?;
+    Ok(listener)
 }
 
 fn inherit_as(source: RawFd, target: RawFd) -> io::Result<()> {

@@ -12,6 +12,8 @@ import sys
 from . import enclose
 
 VARIABLE = "BURSA_ZYGOTE_FD"
+ADDRESS = "BURSA_ZYGOTE_SOCKET"
+"""Where the control socket is, in a container that inherits no descriptor."""
 
 if __name__ == "__main__":
     number = os.environ.get(VARIABLE, "")
@@ -32,4 +34,5 @@ if __name__ == "__main__":
     else:
         from . import zygote
 
-        zygote.main(int(number), inside)
+        address = os.environ.pop(ADDRESS, None)
+        zygote.main(int(number) if address is None else zygote.connected(address), inside)

@@ -35,6 +35,12 @@ def keep_descendants() -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def leave_descendants() -> None:
+    """Who started the zygote may have made it keep what dead workers leave: that is for the executor
+    to end."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
 class Birth(NamedTuple):
     """What the zygote hands to a fork. `descriptors`: the worker's socket, the pipe for fd 1 and 2, the
     memfd."""

@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 from typing import Any, Dict, List, Tuple
 
-from .birth import Birth, become_worker
+from .birth import Birth, become_worker, leave_descendants
 from .confine import Confinement
 
 PACKET = 1 << 16
@@ -30,6 +30,7 @@ class Zygote:
     def __init__(self, control: socket.socket, confinement: Confinement | None) -> None:
         self._control = control
         self._confinement = confinement
+        self._is_first = os.getpid() == 1 and not confinement
         self._workers: Dict[int, int] = {}  # pid of the fork -> number given by the executor
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -94,6 +95,8 @@ class Zygote:
                 return
             number = self._workers.pop(pid, None)
             if number is not None:
+                if self._is_first and not self._workers:
+                    _end_others()
                 # In a sandbox it is the worker's first process, which has told how the worker ended.
                 what = "ended" if self._confinement else "exited"
                 self._tell({what: number, "status": status, "maxrss_kb": usage.ru_maxrss})
@@ -102,6 +105,23 @@ class Zygote:
         for pid in self._workers:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+
+
+def _end_others() -> None:
+    """In a container of its own: nothing that a worker started outlives it."""
+    with suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+
+
+def connected(address: str) -> int:
+    """The control socket by its name: a descriptor. Its directory may have a longer name than sockets may."""
+    before = os.getcwd()
+    directory, name = os.path.split(address)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    os.chdir(directory)
+    control.connect(name)
+    os.chdir(before)
+    return control.detach()
 
 
 def _noted(signum: int, frame: Any) -> None:
@@ -126,5 +146,6 @@ def main(descriptor: int, confinement: Dict[str, Any] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
     gc.freeze()
+    leave_descendants()
     confined = Confinement(confinement) if confinement is not None else None
     Zygote(socket.socket(fileno=descriptor), confined).serve()

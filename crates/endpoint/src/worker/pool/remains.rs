@@ -4,9 +4,10 @@
 //! that is not the zygote was left by a worker that is dead. What such a child had started is adopted at its death.
 //! In a sandbox all of it stays in the worker's pid namespace, which ends as a whole.
 
-use super::{Pool, State};
+use super::Pool;
+use super::nest::HOST;
 use crate::proc::{self, PidFd};
-use crate::worker::process::House;
+use crate::worker::process::{House, Process};
 use bursa_core::executor::WorkerExit;
 use bursa_core::limits;
 use nix::sys::signal::Signal;
@@ -29,12 +30,9 @@ impl Pool {
     }
 
     fn adopt(&mut self, until: Instant) {
-        let zygote = match &self.zygote {
-            State::Running(zygote, _) => Some(zygote.pid),
-            State::Idle | State::BackOff(_) => None,
-        };
+        let ours: Vec<i32> = self.nests.values().filter_map(|nest| nest.state.pid()).collect();
         for pid in proc::children() {
-            if Some(pid) != zygote {
+            if !ours.contains(&pid) && !self.cleaners.values().any(|cleaner| *cleaner == pid) {
                 self.remains.entry(pid).or_insert(Some(until));
             }
         }
@@ -49,7 +47,7 @@ impl Pool {
             Ok(first) => {
                 let group = enclosure.group(id);
                 group.take(pid);
-                process.born(House { first, group });
+                process.born(House { nest: process.nest, first, group });
             }
             // It is dead already, and its end on the way here.
             Err(error) => tracing::warn!(%error, "a worker's pid namespace cannot be watched"),
@@ -72,13 +70,14 @@ impl Pool {
         }
     }
 
-    /// The zygote of a sandbox is dead, and with it all in there.
-    pub(super) fn end_enclosed(&mut self) {
-        self.houses.clear();
-        if self.setup.enclosure.is_none() {
+    /// The zygote of a sandbox or container is dead, and with it all in there.
+    pub(super) fn end_enclosed(&mut self, nest: u32) {
+        self.houses.retain(|_, (house, _)| house.nest != nest);
+        if nest == HOST && self.setup.enclosure.is_none() {
             return;
         }
-        let dead = self.workers.iter().filter(|(_, process)| process.is_asked_for());
+        let is_dead = |process: &Process| process.nest == nest && process.is_asked_for();
+        let dead = self.workers.iter().filter(|(_, process)| is_dead(process));
         for id in dead.map(|(id, _)| *id).collect::<Vec<_>>() {
             if let Some(process) = self.workers.get_mut(&id) {
                 // That says nothing of the worker.

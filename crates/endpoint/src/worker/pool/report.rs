@@ -1,6 +1,7 @@
 //! What the pool reports: frames of workers and ends of workers, as events of the executor's machine.
 
-use super::{Pool, State};
+use super::Pool;
+use super::nest::{HOST, State};
 use crate::worker::frames::FromWorker;
 use crate::worker::output;
 use crate::worker::poll::Token;
@@ -43,9 +44,9 @@ impl Pool {
 
     fn heard(&mut self, token: Token, flags: EpollFlags, most: usize) {
         match token {
-            Token::Control => self.hear_zygote(),
-            Token::Stderr => {
-                if let State::Running(zygote, _) = &mut self.zygote {
+            Token::Control(nest) => self.hear_zygote(nest),
+            Token::Stderr(nest) => {
+                if let Some(zygote) = self.nests.get_mut(&nest).and_then(|nest| nest.state.zygote()) {
                     zygote.listen(&self.poller);
                 }
             }
@@ -107,7 +108,8 @@ impl Pool {
         let worker = WorkerId(id);
         if matches!(frame, FromWorker::Ready { .. }) && process.pid.is_none() {
             // It said which process it is before: calls wait until its limits hold.
-            self.hear_zygote();
+            let nest = process.nest;
+            self.hear_zygote(nest);
         }
         let Some(process) = self.workers.get_mut(&id) else { return };
         if process.is_ready == matches!(frame, FromWorker::Ready { .. }) {
@@ -118,7 +120,8 @@ impl Pool {
                 process.is_ready = true;
                 process.deadline = None;
                 process.ring.take();
-                self.failures = 0;
+                let nest = process.nest;
+                self.nest_works(nest);
                 Event::WorkerReady { worker, python: format!("{major}.{minor}") }
             }
             FromWorker::Started { task, attempt } => Event::WorkerStarted { worker, task, attempt },
@@ -131,49 +134,62 @@ impl Pool {
         self.ready.push_back(event);
     }
 
-    /// All reports that the zygote has sent.
-    pub(super) fn hear_zygote(&mut self) {
+    /// All reports that a zygote has sent.
+    pub(super) fn hear_zygote(&mut self, nest: u32) {
         loop {
-            let State::Running(zygote, deadline) = &mut self.zygote else { return };
-            match zygote.report(&self.poller) {
-                None => {
-                    if zygote.is_closed() {
-                        // It is dead, or useless; its end is seen when it is reaped.
-                        crate::proc::signal(zygote.pid, nix::sys::signal::Signal::SIGKILL);
+            let Some(home) = self.nests.get_mut(&nest) else { return };
+            let (State::Running(zygote, _) | State::Leaving(zygote, _)) = &mut home.state else { return };
+            let Some((reported, pid)) = zygote.report(&self.poller) else {
+                if zygote.is_closed() {
+                    // It is dead, or useless; its end is seen when it is reaped.
+                    home.closed();
+                }
+                return;
+            };
+            match reported {
+                Reported::Hello { hello } => {
+                    tracing::info!(pid, python = ?hello.python, "a zygote is up");
+                    zygote.up(pid);
+                    if let State::Running(_, deadline) = &mut home.state {
+                        *deadline = None;
                     }
-                    return;
+                    self.advance(nest);
                 }
-                Some((Reported::Hello { hello }, _)) => {
-                    zygote.is_up = true;
-                    *deadline = None;
-                    tracing::info!(pid = hello.pid, python = ?hello.python, "the zygote is up");
-                    self.advance();
-                }
-                Some((Reported::Born { born }, pid)) => self.born(born, pid),
-                Some((Reported::Forked { forked }, pid)) => self.forked(forked, pid),
-                Some((Reported::Exited { exited, status, maxrss_kb }, _)) => {
+                Reported::Born { born } if self.is_in(born, nest) => self.born(born, pid),
+                Reported::Forked { forked } => self.forked(nest, forked, pid),
+                Reported::Exited { exited, status, maxrss_kb } if self.is_in(exited, nest) => {
                     self.exited(exited, exit_of(status, maxrss_kb));
                 }
-                Some((Reported::Ended { ended, status, maxrss_kb }, _)) => {
-                    self.exited(ended, exit_of(status, maxrss_kb));
-                    self.houses.remove(&ended);
+                Reported::Ended { ended, status, maxrss_kb } => {
+                    if self.is_in(ended, nest) {
+                        self.exited(ended, exit_of(status, maxrss_kb));
+                    }
+                    if self.houses.get(&ended).is_some_and(|(house, _)| house.nest == nest) {
+                        self.houses.remove(&ended);
+                    }
                 }
+                Reported::Born { .. } | Reported::Exited { .. } => {}
             }
         }
+    }
+
+    /// A zygote tells of its own workers only.
+    fn is_in(&self, worker: u32, nest: u32) -> bool {
+        self.workers.get(&worker).is_some_and(|process| process.nest == nest)
     }
 
     /// Whoever waited for a worker says how it ended.
     fn exited(&mut self, id: u32, exit: WorkerExit) {
         let Some(process) = self.workers.get_mut(&id) else { return };
         process.exited(exit);
-        let terminated = process.terminated();
+        let (nest, terminated) = (process.nest, process.terminated());
         match process.leave_house() {
             Some(house) => self.left_in(id, house, terminated),
             None => self.left_by(terminated),
         }
         self.settle(id);
-        if self.forking.remove(&id) {
-            self.ask();
+        if self.nests.get_mut(&nest).is_some_and(|nest| nest.forking.remove(&id)) {
+            self.ask(nest);
         }
     }
 
@@ -194,8 +210,10 @@ impl Pool {
         let killed_by_others = exit.signal == Some(libc::SIGKILL) && !process.killed;
         if killed_by_others {
             let own = self.houses.get(&id).and_then(|(house, _)| house.group.killed_for_memory());
-            exit.oom = own.is_some() || self.oom.explains(exit.maxrss_kb);
-            exit.memory_limit_kb = own.or_else(|| self.oom.limit_kb());
+            let limit = self.setup.runtimes.memory_limit_kb().filter(|_| process.nest != HOST);
+            let near = limit.is_some_and(|limit| exit.maxrss_kb >= limit / 10 * 9);
+            exit.oom = own.is_some() || near || self.oom.explains(exit.maxrss_kb);
+            exit.memory_limit_kb = own.or(limit).or_else(|| self.oom.limit_kb());
         }
         let worker = WorkerId(id);
         let event = if process.is_ready {
@@ -208,7 +226,9 @@ impl Pool {
         };
         self.ready.push_back(event);
         process.forget(&self.poller);
+        let (nest, is_retired) = (process.nest, process.is_retired);
         process.remove_cwd();
+        self.left_nest(nest, is_retired);
     }
 
     /// Reaps children that have ended: call it when SIGCHLD came.
