@@ -271,6 +271,8 @@ async fn run(call: Call) -> Result<String, String> {
     let name = call.words.first().cloned().unwrap_or_default();
     let mut command = Command::new(&name);
     command.args(call.words.iter().skip(1)).kill_on_drop(true);
+    // A scheduler passes the environment on to the job and may keep it where others can read it.
+    command.env_remove("BURSA_TOKEN");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = async {
         let mut child = command.spawn()?;
