@@ -31,7 +31,12 @@ pub fn check(config: &Config) -> Vec<Item> {
 }
 
 fn installed(program: Program, path: &Path) -> Item {
-    let output = Command::new(path).arg("--version").stdin(Stdio::null()).output();
+    let mut command = Command::new(path);
+    if std::env::var_os("USER").is_none() {
+        // Charliecloud wants one, and gets it too when it starts a container.
+        command.env("USER", nix::unistd::geteuid().to_string());
+    }
+    let output = command.arg("--version").stdin(Stdio::null()).output();
     let (ok, said) = match output {
         Ok(output) => {
             let text = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
