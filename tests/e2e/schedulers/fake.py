@@ -23,7 +23,10 @@ def jobs() -> dict[str, dict]:
 
 
 def save(job: str, facts: dict) -> None:
-    (STATE / f"{job}.json").write_text(json.dumps(facts))
+    # By rename: the tests look at jobs without the lock.
+    fresh = STATE / f"{job}.new"
+    fresh.write_text(json.dumps(facts))
+    fresh.replace(STATE / f"{job}.json")
 
 
 def submit(name_option: str) -> str:
