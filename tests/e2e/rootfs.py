@@ -21,7 +21,7 @@ def make(root: Path, marker: str, *, python: bool = True) -> None:
         _copy(program, root / "usr/bin" / name)
     if python:
         stdlib = f"/usr/lib/{os.path.basename(PYTHON)}"
-        leave = shutil.ignore_patterns("test", "dist-packages", "__pycache__", "idlelib", "lib2to3")
+        leave = shutil.ignore_patterns("test", "dist-packages", "idlelib", "lib2to3")
         shutil.copytree(stdlib, f"{root}{stdlib}", symlinks=True, ignore=leave)
         needed |= {
             library for module in glob.glob(f"{stdlib}/lib-dynload/*.so") for library in _libraries(module)

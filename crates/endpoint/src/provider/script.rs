@@ -82,7 +82,7 @@ pub(super) mod sample {
         let executors: Vec<_> = ids.map(|n| ExecutorId::from_bytes([n; 16])).collect();
         let log = "/home/a b/hpc.block.log".into();
         let script = scheduler.script(&Request { block: BLOCK, executors: &executors, config: &config, log });
-        let others = ["export BURSA_ENDPOINT_", "export BURSA_SANDBOX_"];
+        let others = ["export BURSA_ENDPOINT_", "export BURSA_SANDBOX_", "export BURSA_CONTAINERS_"];
         let of_interest = |line: &&str| !others.iter().any(|other| line.starts_with(other));
         script.lines().filter(of_interest).map(|line| format!("{line}\n")).collect()
     }

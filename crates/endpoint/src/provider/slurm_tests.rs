@@ -24,7 +24,7 @@ fn script(set: &[(&str, &str)]) -> String {
         (1..=config.blocks.nodes).map(|n| ExecutorId::from_bytes([u8::try_from(n).unwrap(); 16])).collect();
     let log = PathBuf::from("/home/ada/.bursa/logs/hpc.block.log");
     let script = Slurm.script(&Request { block: BLOCK, executors: &executors, config: &config, log });
-    let others = ["export BURSA_ENDPOINT_", "export BURSA_SANDBOX_"];
+    let others = ["export BURSA_ENDPOINT_", "export BURSA_SANDBOX_", "export BURSA_CONTAINERS_"];
     let settings = |line: &&str| !others.iter().any(|other| line.starts_with(other));
     script.lines().filter(settings).map(|line| format!("{line}\n")).collect()
 }
