@@ -116,7 +116,7 @@ def test_the_calls_that_began_are_counted_for_who_looks_when_it_is_dead(worker: 
     worker.wire.load(HASH, serialize.dumps_code(lambda: os._exit(3)))
     for number in (1, 2, 3):
         worker.wire.run(bytes([number]) * 16, HASH, serialize.dumps_call((), {}))
-    with pytest.raises(EOFError):
+    with pytest.raises((EOFError, ConnectionResetError)):  # reset: it left calls unread
         while True:
             worker.wire.frame()
     assert worker.begun() == before + 2
