@@ -4,7 +4,7 @@ use crate::provider::script::sample;
 const BLOCK: BlockId = sample::BLOCK;
 
 fn script(set: &[(&str, &str)]) -> String {
-    sample::script(&Lsf, "lsf", set)
+    sample::script(&Lsf, "lsf", set, "/home/a b/hpc.block.log")
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::provider::script::sample;
 const BLOCK: BlockId = sample::BLOCK;
 
 fn script(set: &[(&str, &str)]) -> String {
-    sample::script(&Pbs, "pbs", set)
+    sample::script(&Pbs, "pbs", set, "/home/a b/hpc.block.log")
 }
 
 #[test]

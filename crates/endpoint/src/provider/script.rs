@@ -75,13 +75,14 @@ pub(super) mod sample {
         scheduler: &dyn Scheduler,
         provider: &str,
         set: &[(&str, &str)],
+        log: &str,
     ) -> String {
         let mut config = try_config(provider, set).unwrap();
         (config.program, config.python) = ("/opt/bursa".into(), Some("/opt/py thon".into()));
         let ids = 1..=u8::try_from(config.blocks.nodes).unwrap();
         let executors: Vec<_> = ids.map(|n| ExecutorId::from_bytes([n; 16])).collect();
-        let log = "/home/a b/hpc.block.log".into();
-        let script = scheduler.script(&Request { block: BLOCK, executors: &executors, config: &config, log });
+        let request = Request { block: BLOCK, executors: &executors, config: &config, log: log.into() };
+        let script = scheduler.script(&request);
         let others = ["export BURSA_ENDPOINT_", "export BURSA_SANDBOX_", "export BURSA_CONTAINERS_"];
         let of_interest = |line: &&str| !others.iter().any(|other| line.starts_with(other));
         script.lines().filter(of_interest).map(|line| format!("{line}\n")).collect()

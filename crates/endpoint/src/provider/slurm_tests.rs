@@ -1,32 +1,13 @@
 use super::*;
 use crate::config::Config;
+use crate::provider::script::sample;
 use bursa_core::config::{Source, Values};
-use bursa_core::id::ExecutorId;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-const BLOCK: BlockId = BlockId::from_bytes([0xb1; 16]);
-
-fn config(set: &[(&str, &str)]) -> Config {
-    let mut values = Values::default();
-    for (name, value) in [("provider", "slurm")].iter().chain(set) {
-        let mut keys = crate::config::blocks::KEYS.iter().chain(crate::config::KEYS);
-        let key = keys.find(|key| key.name.split('.').nth(1) == Some(name)).unwrap();
-        values.offer(key, *value, Source::Env);
-    }
-    let mut config = Config::from_values(&values, Path::new("/home/ada/.bursa"), "hpc").unwrap();
-    (config.program, config.python) = ("/opt/bursa".into(), Some("/opt/py thon".into()));
-    config
-}
+const BLOCK: BlockId = sample::BLOCK;
 
 fn script(set: &[(&str, &str)]) -> String {
-    let config = config(set);
-    let executors: Vec<_> =
-        (1..=config.blocks.nodes).map(|n| ExecutorId::from_bytes([u8::try_from(n).unwrap(); 16])).collect();
-    let log = PathBuf::from("/home/ada/.bursa/logs/hpc.block.log");
-    let script = Slurm.script(&Request { block: BLOCK, executors: &executors, config: &config, log });
-    let others = ["export BURSA_ENDPOINT_", "export BURSA_SANDBOX_", "export BURSA_CONTAINERS_"];
-    let settings = |line: &&str| !others.iter().any(|other| line.starts_with(other));
-    script.lines().filter(settings).map(|line| format!("{line}\n")).collect()
+    sample::script(&Slurm, "slurm", set, "/home/ada/.bursa/logs/hpc.block.log")
 }
 
 #[test]
