@@ -352,7 +352,8 @@ fn python(configured: &str) -> Option<PathBuf> {
     venv.filter(|path| path.is_file()).map(absolute).or_else(|| on_path("python3"))
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// The file of the program `name`.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| absolute(dir.join(name))).find(|file| file.is_file())
 }

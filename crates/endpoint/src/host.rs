@@ -1,6 +1,7 @@
 //! What is worth knowing of a host before an endpoint on it is configured, and the file that says so.
 
 use crate::config::blocks::Provider;
+use crate::config::on_path;
 use bursa_core::config::Key;
 use nix::ifaddrs::getifaddrs;
 use std::fmt::Write as _;
@@ -36,7 +37,7 @@ impl Host {
         Self {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             gpus: names.filter(|entry| entry.file_name().to_str().is_some_and(gpu)).count(),
-            runtimes: all.into_iter().filter(|name| on_path(name)).collect(),
+            runtimes: all.into_iter().filter(|name| on_path(name).is_some()).collect(),
             interfaces: interfaces(),
             queues: queues(provider),
         }
@@ -99,11 +100,6 @@ fn listed<T: AsRef<str>>(all: &[T]) -> String {
     if all.is_empty() { "none".into() } else { all.join(", ") }
 }
 
-fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-}
-
 fn interfaces() -> Vec<String> {
     let all = getifaddrs().into_iter().flatten();
     let address = |one: nix::ifaddrs::InterfaceAddress| {
@@ -121,7 +117,7 @@ fn queues(provider: Provider) -> Result<Vec<String>, String> {
         Provider::Lsf => &["bqueues", "-w"],
     };
     let name = words.first().copied().unwrap_or_default();
-    if !on_path(name) {
+    if on_path(name).is_none() {
         return Err(format!("{name} is not on the PATH of this host; start the endpoint where it is"));
     }
     let output = Command::new("timeout").arg(ANSWER_S).args(words).output();

@@ -1,14 +1,13 @@
 //! What of this host a sandbox shows.
 
-use crate::config::Config;
+use crate::config::{Config, on_path};
 use crate::runtime::bwrap::{ETC, Host, ROOTS, SYSTEM};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// `None`: there is no bubblewrap on `PATH`.
 pub(super) fn look(config: &Config) -> Option<Host> {
-    let path = std::env::var_os("PATH")?;
-    let bwrap = std::env::split_paths(&path).map(|dir| dir.join("bwrap")).find(|file| file.is_file())?;
+    let bwrap = on_path("bwrap")?;
     let mut host = Host { bwrap, is_root: nix::unistd::geteuid().is_root(), ..Host::default() };
     host.read.extend(SYSTEM.iter().map(PathBuf::from));
     for root in ROOTS.iter().map(Path::new) {
