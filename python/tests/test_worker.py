@@ -122,6 +122,22 @@ def test_the_calls_that_began_are_counted_for_who_looks_when_it_is_dead(worker: 
     assert worker.begun() == before + 2
 
 
+def test_a_withheld_call_is_passed_over_and_told_and_later_ones_run(worker: Worker, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    worker.wire.load(HASH, serialize.dumps_code(lambda path: path and Path(path).read_text()))
+    worker.wire.run(b"1" * 16, HASH, serialize.dumps_call((str(gate),), {}), flags=1)
+    worker.wire.run(b"2" * 16, b"no body " * 4, serialize.dumps_call(("",), {}))
+    assert worker.wire.frame() == ("started", (b"1" * 16, 1))
+    worker.withhold(2)
+    assert worker.begun() == 1
+    gate.write_text("open")
+    assert worker.wire.done().task == b"1" * 16
+    assert worker.wire.frame() == ("skipped", (2,)), "and its body is not asked for"
+    worker.wire.run(b"2" * 16, HASH, serialize.dumps_call(("",), {}))
+    assert (worker.wire.done().task, worker.begun()) == (b"2" * 16, 3)
+
+
 def test_large_payloads(worker: Worker) -> None:
     data = os.urandom(20_000_000)
     assert value(call(worker, lambda d: d[::-1], data)) == data[::-1]

@@ -51,6 +51,7 @@ def golden() -> list[dict[str, Any]]:
         "ready": ("ready", (frames.ready(4321, 3, 11), {"pid": 4321, "major": 3, "minor": 11})),
         "started": ("started", (frames.started(TASK, ATTEMPT), {"task": TASK, "attempt": ATTEMPT})),
         "need": ("need", (frames.need(HASH), {"hash": HASH})),
+        "skipped": ("skipped", (frames.skipped(258), {"number": 258})),
         "done-success": ("done", _done(frames.SUCCESS, b"p\0\0\x80\x05N.")),
         "done-success-with-output": (
             "done",

@@ -16,7 +16,7 @@ from typing import Any, Iterator, NamedTuple
 
 SRC = str(Path(__file__).parent.parent / "src")
 RING = 65536
-HEAD = 16
+HEAD = 24
 PATIENCE = 20  # seconds that a test waits for the other side before it fails
 
 
@@ -90,6 +90,8 @@ def decode(body: bytes) -> tuple[str, Any]:
         return "started", struct.unpack("<16sQ", body[1:])
     if kind == 19:
         return "need", body[1:]
+    if kind == 20:
+        return "skipped", struct.unpack("<Q", body[1:])
     assert kind == 18, kind
     head = struct.Struct("<16sQB3Q5I")
     task, attempt, outcome, load, run, dump, *sizes = head.unpack_from(body, 1)
@@ -122,8 +124,12 @@ class Worker(NamedTuple):
     memfd: int
 
     def begun(self) -> int:
-        """How many calls the worker began, as the executor reads it."""
+        """The number of the last call that the worker began, as the executor reads it."""
         return int.from_bytes(os.pread(self.memfd, 8, 8), "little")
+
+    def withhold(self, calls: int) -> None:
+        """The worker shall begin none of its first calls any more."""
+        os.pwrite(self.memfd, calls.to_bytes(8, "little"), 16)
 
     def tail(self) -> bytes:
         """What the ring in the memfd holds, read as the executor does after a death."""

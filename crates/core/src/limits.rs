@@ -161,6 +161,9 @@ pub const WORKER_DEPTH: usize = 64;
 /// Time of work in a worker's pipe beyond the running call: bounds how long a task is stuck behind others. With calls of
 /// 1 ms the worker and its executor wake each other once for four of them.
 pub const WORKER_PIPE_NS: u64 = 4_000_000;
+/// From withholding calls to reading which of them had begun: a store of one processor is visible to all others far
+/// sooner, so worker and executor need no fence between a store of their own and a read of the other's.
+pub const RECALL_MS: u64 = 10;
 /// One frame on a worker's socket: a result, its output and failure texts.
 pub const WORKER_FRAME_BYTES: usize = RESULT_BYTES + MIB;
 /// Bytes that may wait for one worker's socket: all that one endpoint may hold. More is a bug or a stuck worker.

@@ -196,6 +196,12 @@ impl Driver {
             Action::Run { worker, task, attempt, hash, args, flush } => {
                 self.pool.run(worker, (task, attempt), hash, args, flush);
             }
+            Action::Withhold { worker, calls } => self.pool.withhold(worker, calls),
+            Action::CountBegun { worker } => {
+                if let Some(begun) = self.pool.begun(worker) {
+                    self.inbox.push(Event::WorkerBegun { worker, begun });
+                }
+            }
             Action::Signal { worker, signal } => self.pool.signal(worker, signal),
             Action::Retire { worker } => self.pool.retire(worker),
             Action::Exit { text } => self.exit = Some(text),

@@ -113,7 +113,7 @@ impl Executor {
     }
 
     /// Provably not begun: to another worker under the same number (F16, F19), or ended as asked.
-    fn never_begun(&mut self, call: &Call) {
+    pub(super) fn never_begun(&mut self, call: &Call) {
         if call.fate.is_some() {
             let failure = verdict::cancelled(Begun::No, &self.config.host);
             self.finish(verdict::ended(call.key, Outcome::Cancelled, Begun::No, Some(failure)));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// Functions whose run times are remembered; above it all are learned anew (a few runs each).
 const FUNCTIONS: usize = 4_096;
-/// Nothing is put behind a call that lasts longer than this: it could not be taken back, and one round trip to the
+/// Nothing is put behind a call that lasts longer than this: what is behind it is taken back, and one round trip to the
 /// worker costs such a call under 1 %.
 pub(super) const QUICK_NS: u64 = 20_000_000;
 

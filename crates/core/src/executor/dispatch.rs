@@ -188,7 +188,10 @@ impl Executor {
         {
             out.push(Action::Load { worker: id, hash, body: body.clone() });
         }
-        worker.push(now, Call { key, hash, timeout_ms, expected, started: false, fate: None, came, given });
+        worker.push(
+            now,
+            Call { key, hash, timeout_ms, expected, number: 0, started: false, fate: None, came, given },
+        );
         out.push(Action::Run {
             worker: id,
             task: key.task,

@@ -108,6 +108,20 @@ pub enum Event {
         /// What it says.
         done: WorkerDone,
     },
+    /// How far a worker is in its calls: the answer to [`Action::CountBegun`].
+    WorkerBegun {
+        /// Which.
+        worker: WorkerId,
+        /// Number of the last one, by its own count.
+        begun: u64,
+    },
+    /// A worker passed over a call that was withheld.
+    WorkerSkipped {
+        /// Which.
+        worker: WorkerId,
+        /// Which of its calls; 1 is the first.
+        number: u64,
+    },
     /// A worker lacks a body.
     WorkerNeeds {
         /// Which.
@@ -121,7 +135,7 @@ pub enum Event {
         worker: WorkerId,
         /// How.
         exit: WorkerExit,
-        /// Calls that it began in its life, by its own count.
+        /// Number of the last call that it began, by its own count.
         begun: u64,
         /// Tail of what its last call wrote.
         output: Bytes,
@@ -185,6 +199,18 @@ pub enum Action {
         args: Bytes,
         /// Send what is finished before starting it.
         flush: bool,
+    },
+    /// Let a worker begin none of its first calls that it has not begun.
+    Withhold {
+        /// Which.
+        worker: WorkerId,
+        /// So many.
+        calls: u64,
+    },
+    /// Read how many calls a worker has begun; answer with `WorkerBegun`, unless it is gone.
+    CountBegun {
+        /// Which.
+        worker: WorkerId,
     },
     /// Signal a worker's process group.
     Signal {

@@ -2,7 +2,8 @@
 //!
 //! It decides which call goes into which worker's pipe, how each attempt ended, and what the manager is told. It never
 //! invents, renumbers or restarts an attempt (F16). Its parts: `uplink` and `report` (the session, and what is said in
-//! it), `order` (what the manager says), `dispatch` (lanes to pipes), `running` and `death` (what workers say), `stop`.
+//! it), `order` (what the manager says), `dispatch` (lanes to pipes), `running` and `death` (what workers say), `recall`,
+//! `stop`.
 
 mod attempt;
 mod bodies;
@@ -13,6 +14,7 @@ mod event;
 mod lane;
 mod order;
 mod pool;
+mod recall;
 mod report;
 mod running;
 mod spawning;
@@ -134,6 +136,8 @@ impl Executor {
                 self.worker_started(now, worker, Key { task, attempt });
             }
             Event::WorkerDone { worker, done } => self.worker_done(now, worker, done, out),
+            Event::WorkerBegun { worker, begun } => self.worker_begun(now, worker, begun, out),
+            Event::WorkerSkipped { worker, number } => self.worker_skipped(now, worker, number, out),
             Event::WorkerNeeds { worker, hash } => self.worker_needs(worker, hash, out),
             Event::WorkerExited { worker, exit, begun, output } => {
                 self.worker_exited(now, worker, exit, begun, output, out)

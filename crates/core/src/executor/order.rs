@@ -176,9 +176,10 @@ impl Executor {
         }
     }
 
-    /// A call that a worker has cannot be taken back. One that runs alone is stopped now. One with others behind or
+    /// A call that may have begun cannot be taken back. One that runs alone is stopped now. One with others behind or
     /// before it is quick by experience: it may finish by itself (then F20: that result counts), and is stopped when it
-    /// has been the head for [`PATIENCE_MS`]. If the worker dies first, it ends as cancelled and is not moved.
+    /// has been the head for [`PATIENCE_MS`]. If the worker dies first, or the
+    /// call is taken back from behind a long one, it ends as cancelled and is not moved.
     fn cancel_piped(&mut self, now: Mono, id: WorkerId, key: Key, grace_ms: u64, out: &mut Vec<Action>) {
         let Some(worker) = self.pool.get_mut(id) else { return };
         let alone = worker.pipe.len() == 1;

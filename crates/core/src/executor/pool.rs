@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// How long a cancelled call may still finish by itself when others wait behind it: killing the worker costs more than
 /// the calls that are let into a pipe with others.
 pub(super) const PATIENCE_MS: u64 = 50;
+/// A head that lasts longer keeps nothing behind it: as [`QUICK_NS`], and one for the clock's grain.
+const LONG_MS: u64 = QUICK_NS / 1_000_000 + 1;
 /// Bodies remembered per worker; above it they are loaded once more, which is harmless.
 const LOADED: usize = 1_024;
 
@@ -33,6 +35,8 @@ pub(super) struct Call {
     pub(super) hash: Hash,
     pub(super) timeout_ms: Option<u64>,
     pub(super) expected: Expectation,
+    /// Which call of this worker it is: 1 is the first.
+    pub(super) number: u64,
     /// The worker said that it began.
     pub(super) started: bool,
     pub(super) fate: Option<Fate>,
@@ -63,11 +67,15 @@ pub(super) struct Worker {
     /// Time of the calls behind the head.
     load_ns: u64,
     loaded: BTreeSet<Hash>,
-    /// Calls whose end it told.
-    ended: u64,
+    /// Calls that it was given in its life.
+    sent: u64,
+    /// It begins none of its first so many any more.
+    withheld: u64,
+    /// When it surely goes by that.
+    pub(super) recall_at: Option<Mono>,
     /// When it was asked for, and when it was ready.
     pub(super) made: (Fine, Fine),
-    /// When the head became the head, or the pipe became empty.
+    /// When the head became the head, or was seen not to have begun, or the pipe became empty.
     pub(super) since: Mono,
     /// When the head is stopped.
     pub(super) deadline: Option<Mono>,
@@ -85,7 +93,9 @@ impl Worker {
             pipe: VecDeque::new(),
             load_ns: 0,
             loaded: BTreeSet::new(),
-            ended: 0,
+            sent: 0,
+            withheld: 0,
+            recall_at: None,
             made: (asked, asked),
             since: now,
             deadline: None,
@@ -113,7 +123,9 @@ impl Worker {
     }
 
     /// Appends a call.
-    pub(super) fn push(&mut self, now: Mono, call: Call) {
+    pub(super) fn push(&mut self, now: Mono, mut call: Call) {
+        self.sent += 1;
+        call.number = self.sent;
         if self.pipe.is_empty() {
             self.pipe.push_back(call);
             self.arm(now);
@@ -128,12 +140,53 @@ impl Worker {
         if self.pipe.front()?.key != key {
             return None;
         }
+        self.pop_head(now)
+    }
+
+    fn pop_head(&mut self, now: Mono) -> Option<Call> {
         let call = self.pipe.pop_front();
-        self.ended += 1;
         let next = self.pipe.front().map_or(0, |next| next.expected.cost_ns);
         self.load_ns = self.load_ns.saturating_sub(next);
         self.arm(now);
         call
+    }
+
+    /// When the calls behind the head are looked after: it turned out long, or they were withheld.
+    pub(super) fn recall_due(&self) -> Option<Mono> {
+        let wait = self.pipe.len() > 1 && self.withheld < self.sent;
+        self.recall_at.or_else(|| wait.then(|| self.since.after(LONG_MS)))
+    }
+
+    /// It shall begin none of the calls that it was given so far, from `at` on at the latest; their number.
+    pub(super) fn withhold(&mut self, at: Mono) -> u64 {
+        self.recall_at = Some(at);
+        self.withheld = self.sent;
+        self.withheld
+    }
+
+    /// Takes out what was withheld behind the head when the worker had begun `begun` calls, in its order.
+    pub(super) fn recall(&mut self, begun: u64) -> Vec<Call> {
+        self.recall_at = None;
+        let never = |call: &Call| call.number > begun && call.number <= self.withheld;
+        let from = self.pipe.iter().skip(1).position(never).map_or(self.pipe.len(), |place| place + 1);
+        let to = self.pipe.partition_point(|call| call.number <= self.withheld).max(from);
+        let calls: Vec<Call> = self.pipe.drain(from..to).collect();
+        self.load_ns -= calls.iter().map(|call| call.expected.cost_ns).sum::<u64>().min(self.load_ns);
+        calls
+    }
+
+    /// Takes out a withheld call that the worker says it passed over.
+    pub(super) fn skip(&mut self, now: Mono, number: u64) -> Option<Call> {
+        let place = self.pipe.iter().position(|call| call.number == number)?;
+        if number > self.withheld || self.pipe[place].started {
+            return None;
+        }
+        if place == 0 {
+            return self.pop_head(now);
+        }
+        let call = self.pipe.remove(place)?;
+        self.load_ns = self.load_ns.saturating_sub(call.expected.cost_ns);
+        Some(call)
     }
 
     /// Where the time of a call went that ended at `now`, as far as the executor knows.
@@ -165,8 +218,7 @@ impl Worker {
     /// How many calls from the head on have begun when the worker is gone, its socket was read to the end, and it
     /// began `begun` calls in its life (F19). All but the last of them had ended.
     pub(super) fn begun(&self, begun: u64) -> usize {
-        let begun = usize::try_from(begun.saturating_sub(self.ended)).unwrap_or(usize::MAX);
-        begun.min(self.pipe.len())
+        self.pipe.partition_point(|call| call.number <= begun)
     }
 
     /// How many calls from the head on may have begun while it lives.
@@ -181,7 +233,7 @@ impl Worker {
     /// The earliest timer of this worker.
     pub(super) fn next_deadline(&self, idle_ms: Option<u64>) -> Option<Mono> {
         let idle = idle_ms.filter(|_| self.is_idle()).map(|ms| self.since.after(ms));
-        [self.deadline, self.kill_at, idle].into_iter().flatten().min()
+        [self.deadline, self.kill_at, self.recall_due(), idle].into_iter().flatten().min()
     }
 }
 

@@ -93,6 +93,8 @@ impl Executor {
                 out.push(Action::Signal { worker: id, signal: Signal::Kill });
             } else if is_due(worker.deadline) {
                 self.call_is_due(now, id, out);
+            } else if is_due(worker.recall_due()) {
+                out.push(Action::CountBegun { worker: id });
             } else if self.idle_ms().is_some() {
                 self.retire(now, id, out);
                 self.capacity_news = true;

@@ -30,11 +30,15 @@ pub(super) struct Worker {
     pipe: VecDeque<Queued>,
     bodies: BTreeSet<Hash>,
     needs: Option<Hash>,
+    /// The call that waits for that body: it counts as begun.
+    fetching: Option<Queued>,
     running: Option<Queued>,
     unsent: Vec<WorkerDone>,
     last_sent: Us,
-    /// Raised with each call: timers of earlier ones are stale.
+    /// Raised with each call, skipped or not: timers of earlier ones are stale.
     pub(super) calls: u64,
+    /// It begins none of its first so many.
+    pub(super) withheld: u64,
     /// Told to finish its pipe and end.
     pub(super) retiring: bool,
     /// Told by SIGTERM to end; dies when its call lets it.
@@ -55,7 +59,12 @@ pub(super) enum Did {
 impl Worker {
     /// Calls that die with it: the begun one and those whose results were not sent (started), and the rest.
     pub(super) fn contents(&self) -> (Vec<TaskId>, Vec<TaskId>) {
-        let begun = self.running.iter().map(|call| call.task).chain(self.unsent.iter().map(|done| done.task));
+        let begun = self
+            .running
+            .iter()
+            .chain(&self.fetching)
+            .map(|call| call.task)
+            .chain(self.unsent.iter().map(|done| done.task));
         (begun.collect(), self.pipe.iter().map(|call| call.task).collect())
     }
 
@@ -83,7 +92,7 @@ impl Worker {
         if !self.ready || self.running.is_some() || self.needs.is_some() || self.dying {
             return did;
         }
-        let Some(call) = self.pipe.pop_front() else {
+        let Some(call) = self.fetching.take().or_else(|| self.next(id, now, &mut did)) else {
             self.send(id, now, &mut did);
             if self.retiring {
                 did.push(Did::Left);
@@ -94,10 +103,9 @@ impl Worker {
             self.needs = Some(call.hash);
             self.send(id, now, &mut did);
             did.push(Did::Said(Event::WorkerNeeds { worker: id, hash: call.hash }));
-            self.pipe.push_front(call);
+            self.fetching = Some(call);
             return did;
         }
-        self.calls += 1;
         did.push(Did::Began(call.clone()));
         let announce = call.flush || self.pipe.is_empty() || now >= self.last_sent + LINGER_US;
         self.running = Some(call);
@@ -105,6 +113,19 @@ impl Worker {
             self.send(id, now, &mut did);
         }
         did
+    }
+
+    /// The next call that it may begin; it passes over those that are withheld.
+    fn next(&mut self, id: WorkerId, now: Us, did: &mut Vec<Did>) -> Option<Queued> {
+        while let Some(call) = self.pipe.pop_front() {
+            self.calls += 1;
+            if self.calls > self.withheld {
+                return Some(call);
+            }
+            self.send_done(id, now, did);
+            did.push(Did::Said(Event::WorkerSkipped { worker: id, number: self.calls }));
+        }
+        None
     }
 
     /// The running call has ended by itself.

@@ -43,6 +43,16 @@ impl World {
                 let did = proc.workers.get_mut(&worker).map(|w| w.run(worker, now, call));
                 self.carry_out(pid, worker, did.unwrap_or_default());
             }
+            Action::Withhold { worker, calls } => {
+                if let Some(worker) = proc.workers.get_mut(&worker) {
+                    worker.withheld = calls;
+                }
+            }
+            Action::CountBegun { worker } => {
+                if let Some(begun) = proc.workers.get(&worker).map(|worker| worker.calls) {
+                    self.post(pid, Note::Executor(Event::WorkerBegun { worker, begun }));
+                }
+            }
             Action::Signal { worker, signal } => self.signal(pid, worker, signal),
             Action::Retire { worker } => {
                 let did = proc.workers.get_mut(&worker).map(|w| {

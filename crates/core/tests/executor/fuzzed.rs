@@ -22,12 +22,35 @@ fn names() -> Names {
     }
 }
 
+#[derive(Default)]
+struct Fake {
+    /// With the number of each call.
+    pipe: VecDeque<(Key, u64)>,
+    given: u64,
+    begun: u64,
+    withheld: u64,
+}
+
+impl Fake {
+    fn has(&self, key: Key) -> bool {
+        self.pipe.iter().any(|(other, _)| *other == key)
+    }
+
+    /// What it says of how far it is; what it has not begun and shall not is nobody's any more.
+    fn count(&mut self) -> u64 {
+        let begun = self.begun.max(self.pipe.front().map_or(0, |(_, number)| *number));
+        self.begun = begun;
+        self.pipe.retain(|(_, number)| *number <= begun || *number > self.withheld);
+        begun
+    }
+}
+
 struct Rig {
     executor: Executor,
     ms: u64,
     session: Option<Session>,
-    /// Living workers and their pipes.
-    workers: BTreeMap<WorkerId, VecDeque<Key>>,
+    /// Living workers.
+    workers: BTreeMap<WorkerId, Fake>,
     /// Attempts that the manager assigned a second time: it may not, and then they may run twice (F14).
     assigned: BTreeSet<Key>,
     twice: BTreeSet<Key>,
@@ -67,16 +90,26 @@ impl Rig {
                 }
             }
             Action::Spawn { worker, .. } => {
-                assert!(self.workers.insert(worker, VecDeque::new()).is_none(), "a number is used twice");
+                assert!(self.workers.insert(worker, Fake::default()).is_none(), "a number is used twice");
                 assert!(self.workers.len() <= 3 + 1, "more workers than slots");
             }
             Action::Run { worker, task, attempt, .. } => {
                 let key = (task, attempt);
-                let elsewhere = self.workers.values().any(|pipe| pipe.contains(&key));
+                let elsewhere = self.workers.values().any(|worker| worker.has(key));
                 assert!(!elsewhere || self.twice.contains(&key), "I3: {key:?} is with two workers");
-                let pipe = self.workers.get_mut(&worker).expect("a call for a living worker");
-                pipe.push_back(key);
-                assert!(pipe.len() <= limits::WORKER_DEPTH);
+                let worker = self.workers.get_mut(&worker).expect("a call for a living worker");
+                worker.given += 1;
+                worker.pipe.push_back((key, worker.given));
+                assert!(worker.pipe.len() <= limits::WORKER_DEPTH);
+            }
+            Action::Withhold { worker, calls } => {
+                let worker = self.workers.get_mut(&worker).expect("calls of a living worker");
+                assert_eq!(calls, worker.given, "all that it was given");
+                worker.withheld = calls;
+            }
+            Action::CountBegun { worker } => {
+                let begun = self.workers.get_mut(&worker).expect("the count of a living worker").count();
+                self.event(Event::WorkerBegun { worker, begun });
             }
             Action::Load { worker, .. } | Action::Signal { worker, .. } | Action::Retire { worker } => {
                 assert!(self.workers.contains_key(&worker), "a word for a worker that is gone");
@@ -106,7 +139,7 @@ impl Rig {
         let index = tape.below(4) as usize;
         let some = self.workers.keys().nth(index).or(self.workers.keys().next()).copied();
         let worker = some.unwrap_or(WorkerId(tape.below(4)));
-        let head = self.workers.get(&worker).and_then(|pipe| pipe.front()).copied();
+        let head = self.workers.get(&worker).and_then(|worker| worker.pipe.front()).map(|(key, _)| *key);
         let honest = !tape.one_in(8);
         let (task, attempt) = head.filter(|_| honest).unwrap_or((names().task(tape), Names::attempt(tape)));
         match tape.below(12) {
@@ -116,7 +149,8 @@ impl Rig {
                 self.event(Event::WorkerFailed { worker, why: "fuzz".into() });
             }
             4 => self.event(Event::WorkerNeeds { worker, hash: names().hash(tape) }),
-            5 | 6 => self.event(Event::WorkerStarted { worker, task, attempt }),
+            5 => self.event(Event::WorkerBegun { worker, begun: tape.wild() }),
+            6 => self.event(Event::WorkerStarted { worker, task, attempt }),
             7 => {
                 self.workers.remove(&worker);
                 let signal = tape.pick(&[None, Some(9), Some(15), Some(255)]);
@@ -130,8 +164,8 @@ impl Rig {
                 self.event(Event::WorkerExited { worker, exit, begun: tape.wild(), output: Bytes::new() });
             }
             _ => {
-                if let Some(pipe) = self.workers.get_mut(&worker) {
-                    pipe.retain(|key| *key != (task, attempt));
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.pipe.retain(|(key, _)| *key != (task, attempt));
                 }
                 let done = some_done(tape, task, attempt);
                 self.event(Event::WorkerDone { worker, done });

@@ -12,6 +12,7 @@ mod death;
 mod fuzzed;
 mod link;
 mod pool;
+mod recall;
 mod rig;
 mod spawning;
 mod stop;

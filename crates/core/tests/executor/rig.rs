@@ -8,6 +8,7 @@ use bursa_core::task::{Begun, FailureCode, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Assign, Attempt, Blob, Capacity, Done, Hello, Item, Message, Session};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 pub(crate) const BODY: &[u8] = b"c\x03\x0bdef f(): ...";
 
@@ -20,6 +21,10 @@ pub(crate) struct Rig {
     pub(crate) result_window: u64,
     /// What was asked for while connecting.
     pub(crate) aside: Vec<Action>,
+    /// What the workers' counts say when they are read.
+    pub(crate) begun: BTreeMap<u32, u64>,
+    /// When calls of the workers were withheld last.
+    pub(crate) withheld_at: BTreeMap<u32, u64>,
 }
 
 pub(crate) fn config(workers: u32) -> Config {
@@ -126,6 +131,8 @@ impl Rig {
             heard: Vec::new(),
             result_window: 64 << 20,
             aside: Vec::new(),
+            begun: BTreeMap::new(),
+            withheld_at: BTreeMap::new(),
         }
     }
 
@@ -165,12 +172,21 @@ impl Rig {
             self.executor.handle(now, event, &mut out);
         }
         self.executor.flush(now, &mut out);
-        let mut rest = Vec::new();
+        let (mut rest, mut counts) = (Vec::new(), Vec::new());
         for action in out {
             match action {
+                Action::CountBegun { worker } => counts.push(worker),
                 Action::Send { message } => self.hear(message),
+                Action::Withhold { worker, .. } => {
+                    self.withheld_at.insert(worker.0, self.now);
+                    rest.push(action);
+                }
                 other => rest.push(other),
             }
+        }
+        for worker in counts {
+            let begun = self.begun.get(&worker.0).copied().unwrap_or_default();
+            rest.extend(self.event(Event::WorkerBegun { worker, begun }));
         }
         rest
     }
@@ -222,7 +238,7 @@ impl Rig {
     pub(crate) fn greet(&mut self) -> Hello {
         self.session = None;
         self.heard.clear();
-        for _ in 0..5 {
+        for _ in 0..1_000 {
             let actions = self.event(Event::Tick);
             let connects = actions.contains(&Action::Connect);
             self.aside.extend(actions);

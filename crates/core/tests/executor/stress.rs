@@ -15,12 +15,17 @@ const TASKS: u64 = 400;
 #[derive(Default)]
 struct Fake {
     ready: bool,
-    pipe: VecDeque<(u64, bool)>,
+    /// Task, flush, and which call of this worker it is.
+    pipe: VecDeque<(u64, bool, u64)>,
+    given: u64,
+    /// Calls that shall not begin, and what was before that.
+    withheld: u64,
+    before: u64,
     /// Ended and not told.
     silent: usize,
     /// The one behind these runs.
     running: bool,
-    /// Calls begun in its life.
+    /// The last call that it came to.
     begun: u64,
     leaving: bool,
 }
@@ -29,7 +34,7 @@ impl Fake {
     fn tell(&mut self, id: u32, long: bool) -> Vec<Event> {
         let run_ns = if long { 3_000_000 } else { 1_000 };
         let told = self.pipe.drain(..std::mem::take(&mut self.silent));
-        told.map(|(n, _)| Event::WorkerDone { worker: WorkerId(id), done: done(n, run_ns) }).collect()
+        told.map(|(n, ..)| Event::WorkerDone { worker: WorkerId(id), done: done(n, run_ns) }).collect()
     }
 }
 
@@ -41,6 +46,8 @@ struct World {
     results: BTreeMap<u64, Outcome>,
     unsettled: BTreeMap<u64, Outcome>,
     next: u64,
+    recalls: u32,
+    skips: u32,
 }
 
 impl World {
@@ -48,7 +55,17 @@ impl World {
         let mut rng = Rng::new(seed);
         let rig = Rig::up(1 + u32::try_from(rng.below(4)).unwrap());
         let (workers, starts) = (BTreeMap::new(), BTreeSet::new());
-        Self { rig, rng, workers, starts, results: BTreeMap::new(), unsettled: BTreeMap::new(), next: 1 }
+        Self {
+            rig,
+            rng,
+            workers,
+            starts,
+            results: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            next: 1,
+            recalls: 0,
+            skips: 0,
+        }
     }
 
     fn perform(&mut self, actions: Vec<Action>) {
@@ -60,8 +77,15 @@ impl World {
                 Action::Run { worker, task, flush, .. } => {
                     let fake = self.workers.get_mut(&worker.0).expect("a run for a living worker");
                     assert!(fake.ready && !fake.leaving, "a run for a worker that is not there");
-                    fake.pipe.push_back((number(task), flush));
-                    assert!(fake.pipe.len() <= 64);
+                    fake.given += 1;
+                    fake.pipe.push_back((number(task), flush, fake.given));
+                    assert!(fake.pipe.iter().filter(|(.., number)| *number > fake.withheld).count() <= 64);
+                }
+                Action::Withhold { worker, calls } => {
+                    self.recalls += 1;
+                    if let Some(fake) = self.workers.get_mut(&worker.0) {
+                        (fake.before, fake.withheld) = (fake.withheld, calls);
+                    }
                 }
                 Action::Retire { worker } | Action::Signal { worker, .. } => {
                     if let Some(fake) = self.workers.get_mut(&worker.0) {
@@ -154,7 +178,7 @@ impl World {
 
     /// The worker begins a call, or ends it, and tells of it or not yet, as `docs/protocol.md` §4 allows.
     fn advance(&mut self, id: u32) -> Vec<Action> {
-        let (tell, long) = (self.rng.below(2) == 0, self.rng.below(20) == 0);
+        let (tell, long, late) = (self.rng.below(2) == 0, self.rng.below(20) == 0, self.rng.below(2) == 0);
         let fake = self.workers.get_mut(&id).unwrap();
         let mut events = Vec::new();
         if fake.running {
@@ -163,12 +187,22 @@ impl World {
             if tell || fake.silent == fake.pipe.len() {
                 events = fake.tell(id, long);
             }
-        } else if let Some((n, flush)) = fake.pipe.get(fake.silent).copied() {
+        } else if let Some((n, flush, number)) = fake.pipe.get(fake.silent).copied() {
+            self.rig.begun.insert(id, number);
+            fake.begun = number;
+            // What is withheld at this very moment the worker may not see yet.
+            let late = late && number > fake.before && self.rig.withheld_at.get(&id) == Some(&self.rig.now);
+            if number <= fake.withheld && !late {
+                self.skips += 1;
+                events = fake.tell(id, long);
+                fake.pipe.pop_front();
+                events.push(Event::WorkerSkipped { worker: WorkerId(id), number });
+                return self.rig.round(events);
+            }
             if flush || tell {
                 events = fake.tell(id, long);
             }
             fake.running = true;
-            fake.begun += 1;
             assert!(self.starts.insert(n), "{n} started twice (F14)");
             if tell {
                 events.push(Event::WorkerStarted {
@@ -190,7 +224,7 @@ impl World {
 
 #[test]
 fn every_accepted_attempt_ends_in_exactly_one_live_result() {
-    let mut successes = 0;
+    let (mut successes, mut recalls, mut skips) = (0, 0, 0);
     for seed in 0..60 {
         let mut world = World::new(seed);
         let mut steps = 0;
@@ -200,7 +234,9 @@ fn every_accepted_attempt_ends_in_exactly_one_live_result() {
             assert!(steps < 100_000, "seed {seed}: stuck with {:?}", world.rig.executor.held());
         }
         assert_eq!(world.results.len() as u64, TASKS, "seed {seed}");
+        (recalls, skips) = (recalls + world.recalls, skips + world.skips);
         successes += world.results.values().filter(|outcome| **outcome == Outcome::Success).count();
     }
     assert!(successes > 60 * 200, "most succeed: {successes}");
+    assert!(recalls > 60 && skips > 60, "calls are taken back ({recalls}) and passed over ({skips})");
 }

@@ -15,6 +15,7 @@ const READY: u8 = 16;
 const STARTED: u8 = 17;
 const DONE: u8 = 18;
 const NEED: u8 = 19;
+const SKIPPED: u8 = 20;
 
 /// Flag of `run`: send what is finished before starting this.
 const FLUSH_FIRST: u8 = 1;
@@ -45,6 +46,11 @@ pub enum FromWorker {
     Need {
         /// Which.
         hash: Hash,
+    },
+    /// It passed over a call that was withheld.
+    Skipped {
+        /// Which of its calls; 1 is the first.
+        number: u64,
     },
 }
 
@@ -96,8 +102,9 @@ pub fn take(buffer: &mut BytesMut) -> Result<Option<FromWorker>, Garbage> {
             frame.copy_to_slice(&mut hash);
             Ok(Some(FromWorker::Need { hash: Hash(hash) }))
         }
+        SKIPPED if frame.len() == 8 => Ok(Some(FromWorker::Skipped { number: frame.get_u64_le() })),
         DONE => done(frame, len).map(|done| Some(FromWorker::Done(done))),
-        READY | STARTED | NEED => Err(Garbage::Fields(kind, len)),
+        READY | STARTED | NEED | SKIPPED => Err(Garbage::Fields(kind, len)),
         kind => Err(Garbage::Kind(kind)),
     }
 }

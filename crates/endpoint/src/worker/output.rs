@@ -1,5 +1,5 @@
-//! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2; and how many calls
-//! it began.
+//! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2; and which call
+//! it began last. The executor writes which calls it shall not begin.
 
 use bursa_core::limits;
 use bytes::Bytes;
@@ -13,10 +13,12 @@ use std::os::unix::fs::FileExt;
 const RING: usize = 65_536;
 /// Lines of its output that tell why something did not start: the end of a traceback.
 const LAST_LINES: usize = 5;
-/// Bytes of `written` and `begun` before it.
-const HEAD: usize = 16;
+/// Bytes of `written`, `begun` and `withheld` before it.
+const HEAD: usize = 24;
 /// Where `begun` is.
 const BEGUN: u64 = 8;
+/// Where `withheld` is.
+const WITHHELD: u64 = 16;
 
 /// The memfd, as the executor sees it: written by the worker, read when the worker has died.
 #[derive(Debug)]
@@ -39,11 +41,31 @@ impl Tail {
         &self.0
     }
 
-    /// How many calls the worker began; 0 if it cut its memfd.
+    /// The number of the last call that the worker began; 0 if it cut its memfd.
     #[must_use]
     pub fn begun(&self) -> u64 {
-        let mut count = [0; 8];
-        self.0.read_exact_at(&mut count, BEGUN).map_or(0, |()| u64::from_le_bytes(count))
+        // The system may copy byte by byte, and the worker lives: what is read twice was never half old and half new.
+        let mut begun = self.word(BEGUN);
+        loop {
+            let again = self.word(BEGUN);
+            if again == begun {
+                return begun;
+            }
+            begun = again;
+        }
+    }
+
+    fn word(&self, at: u64) -> u64 {
+        let mut word = [0; 8];
+        self.0.read_exact_at(&mut word, at).map_or(0, |()| u64::from_le_bytes(word))
+    }
+
+    /// The worker begins none of its first `calls` calls any more. One that cut its memfd ends with a fault of its own.
+    pub fn withhold(&self, calls: u64) {
+        // Byte by byte, the highest first: so what the worker reads meanwhile is never less than it was.
+        for (at, byte) in calls.to_be_bytes().into_iter().enumerate() {
+            let _ = self.0.write_all_at(&[byte], WITHHELD + 7 - at as u64);
+        }
     }
 
     /// The last bytes of the output, in order. A worker that cut or filled its memfd with nonsense gets nonsense.
@@ -140,6 +162,8 @@ mod tests {
     #[test]
     fn a_cut_memfd_is_no_harm() {
         let (tail, _) = tail_of(10);
+        tail.file().set_len(3).unwrap();
+        tail.withhold(7);
         tail.file().set_len(3).unwrap();
         assert_eq!((tail.read(), tail.begun()), (Vec::<u8>::new(), 0));
     }

@@ -154,6 +154,19 @@ impl Pool {
         self.send(worker, &frames::run(flush, task, attempt, hash, args.len()), Some(args));
     }
 
+    /// Lets a worker begin none of its first `calls` calls that it has not begun.
+    pub fn withhold(&self, worker: WorkerId, calls: u64) {
+        if let Some(process) = self.workers.get(&worker.0) {
+            process.withhold(calls);
+        }
+    }
+
+    /// The number of the last call that a worker began.
+    #[must_use]
+    pub fn begun(&self, worker: WorkerId) -> Option<u64> {
+        self.workers.get(&worker.0).map(Process::begun)
+    }
+
     /// Signals a worker's process group.
     pub fn signal(&mut self, worker: WorkerId, signal: Signal) {
         let Some(process) = self.workers.get_mut(&worker.0) else { return };

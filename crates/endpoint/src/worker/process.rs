@@ -336,7 +336,12 @@ impl Process {
         self.exit = Some(exit);
     }
 
-    /// How many calls it began, by its own count.
+    /// It shall begin none of its first `calls` calls that it has not begun.
+    pub(super) fn withhold(&self, calls: u64) {
+        self.tail.withhold(calls);
+    }
+
+    /// The number of the last call that it began, by its own count.
     pub(super) fn begun(&self) -> u64 {
         self.tail.begun()
     }

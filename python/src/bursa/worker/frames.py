@@ -7,7 +7,7 @@ import struct
 from typing import List, Tuple
 
 LOAD, RUN, STOP = 1, 2, 3
-READY, STARTED, DONE, NEED = 16, 17, 18, 19
+READY, STARTED, DONE, NEED, SKIPPED = 16, 17, 18, 19, 20
 
 SUCCESS, USER_ERROR, LOAD_FAILED, MISMATCH, TOO_LARGE = range(5)
 """Outcomes of `done`."""
@@ -23,6 +23,7 @@ _STARTED = struct.Struct("<IB16sQ")
 _DONE = struct.Struct("<IB16sQB3Q5I")
 _DONE_SIZE = _DONE.size - 4
 _NEED = struct.Struct("<IB32s")
+_SKIPPED = struct.Struct("<IBQ")
 
 BUFFER = 1 << 16
 """What is received at once, and the size of frames and payloads from which they are not copied."""
@@ -41,6 +42,10 @@ def started(task: bytes, attempt: int) -> bytes:
 
 def need(body_hash: bytes) -> bytes:
     return _NEED.pack(_NEED.size - 4, NEED, body_hash)
+
+
+def skipped(number: int) -> bytes:
+    return _SKIPPED.pack(_SKIPPED.size - 4, SKIPPED, number)
 
 
 def done(

@@ -97,12 +97,14 @@ class Worker:
 
     def _run(self, call: Call) -> None:
         flags, task, attempt, body_hash, frame = call
+        if not self._capture.begin():  # before its body is fetched: nobody keeps that for a call taken back
+            self._out.append(frames.skipped(self._capture.calls))
+            return self._flush()
         if body_hash not in self._functions:
             self._fetch(body_hash)
         if not self._calls or flags & FLUSH_FIRST or self._now - self._sent_at >= QUIET_NS:
             self._out.append(frames.started(task, attempt))
             self._flush()
-        self._capture.begin()
         begin = perf_counter_ns()
         outcome, load, run, sections = self._runner.run(body_hash, frame, begin)
         self._now = perf_counter_ns()

@@ -1,7 +1,8 @@
-"""What the executor can read after the worker has died, in a memfd: the calls it began, and a task's output.
+"""What worker and executor share, in a memfd: which calls began, which shall not, and a task's output.
 
-Layout: `u64 written` (total bytes of Python-level output since the task began), `u64 begun` (calls begun
-since the worker was made), then RING bytes; byte i of the output is at i mod RING.
+Layout: `u64 written` (total bytes of Python-level output since the task began), `u64 begun` (number of the
+last call that began; 1 is the first), `u64 withheld` (the executor's: no call up to this number begins any
+more), then RING bytes; byte i of the output is at i mod RING.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import threading
 from typing import Any
 
 RING = 1 << 16
-HEAD = 16
+HEAD = 24
 _WRITTEN = struct.Struct("<Q")
-_BEGUN = 1
-"""Which word of the head."""
+_BEGUN, _WITHHELD = 1, 2
+"""Which words of the head."""
 
 
 class Tail:
@@ -38,9 +39,12 @@ class Tail:
         self.written = 0
         _WRITTEN.pack_into(self._map, 0, 0)
 
-    def begin(self, count: int) -> None:
-        """Call number `count` of this worker begins."""
-        self._words[_BEGUN] = count
+    def begin(self, number: int) -> bool:
+        """Call `number` of this worker begins, unless it is withheld: first told, then looked up, so that an
+        executor which withholds and then counts sees every call that began in spite of it."""
+        words = self._words
+        words[_BEGUN] = number
+        return number > words[_WITHHELD]
 
     def write(self, data: Any) -> int:
         with self._lock:
@@ -104,17 +108,19 @@ class Capture:
             for fd in (1, 2)
         )
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr = self.out, self.err  # type: ignore[misc]
-        self._begun = 0
+        self.calls = 0
         os.register_at_fork(after_in_child=_print_to_descriptors)
 
-    def begin(self) -> None:
-        """Before each task: also tells who looks when this process is dead that it began."""
-        self._begun += 1
-        self.tail.begin(self._begun)
+    def begin(self) -> bool:
+        """Before each task: tells the executor that it begins. False: it must not."""
+        self.calls = number = self.calls + 1
+        if not self.tail.begin(number):
+            return False
         if sys.stdout is not self.out or sys.stderr is not self.err:
             sys.stdout, sys.stderr = self.out, self.err
         if self.tail.written:
             self.tail.reset()
+        return True
 
     def end(self) -> bytes:
         """After each task: what it printed, at most RING bytes."""

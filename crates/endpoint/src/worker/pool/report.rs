@@ -129,6 +129,7 @@ impl Pool {
                 done.output = output::join(done.output, &mut process.ring);
                 Event::WorkerDone { worker, done }
             }
+            FromWorker::Skipped { number } => Event::WorkerSkipped { worker, number },
             FromWorker::Need { hash } => Event::WorkerNeeds { worker, hash },
         };
         self.ready.push_back(event);
