@@ -71,11 +71,14 @@ pub async fn run_executor(config: Config, executor: ExecutorId) -> Result<String
 impl Driver {
     fn new(config: &Config, executor: ExecutorId) -> Result<Self, Error> {
         let dir = home::load(&config.home, &config.name)?;
-        let keys = KeyPair::load(&dir.executor_key(executor)).map_err(home::Error::from)?;
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         if let Some(identity) = Identity::of(me) {
             dir.save_executor_process(executor, &identity)?;
         }
+        // After its name: a manager that finds none takes the key away.
+        let keys = KeyPair::load(&dir.executor_key(executor))
+            .inspect_err(|_| dir.remove_executor_process(executor))
+            .map_err(home::Error::from)?;
         let package = package::unpack(&config.home)?;
         let enclosure = match Enclosure::of(config).map_err(Error::Sandbox)? {
             Ok(enclosure) => {

@@ -16,7 +16,7 @@ use bursa_core::id::{BlockId, EndpointId, ExecutorId};
 use bursa_fabric::{KeyFileError, KeyPair, PublicKey};
 use lock::Claim;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -386,14 +386,12 @@ impl EndpointDir {
         self.dir.join("executors").join(format!("{executor}.json"))
     }
 
-    /// Every executor that has a key here.
+    /// Every executor that has a key or a process here.
     #[must_use]
-    pub fn executors(&self) -> Vec<ExecutorId> {
+    pub fn executors(&self) -> BTreeSet<ExecutorId> {
         let entries = fs::read_dir(self.dir.join("executors")).into_iter().flatten().flatten();
-        let id = |name: &str| name.strip_suffix(".key")?.parse().ok();
-        let mut ids: Vec<_> = entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect();
-        ids.sort();
-        ids
+        let id = |name: &str| name.strip_suffix(".key").or(name.strip_suffix(".json"))?.parse().ok();
+        entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect()
     }
 
     /// Which process of this node an executor is, if that is known.
@@ -413,10 +411,14 @@ impl EndpointDir {
 
     /// Forgets an executor that is gone: its key opens nothing any more.
     pub(crate) fn remove_executor(&self, executor: ExecutorId) {
-        for path in [self.executor_key(executor), self.executor_json(executor)] {
-            // A file that stays is found and removed at the next start.
-            let _ = fs::remove_file(path);
-        }
+        // A file that stays is found and removed at the next start.
+        let _ = fs::remove_file(self.executor_key(executor));
+        self.remove_executor_process(executor);
+    }
+
+    /// The process of an executor ends.
+    pub(crate) fn remove_executor_process(&self, executor: ExecutorId) {
+        let _ = fs::remove_file(self.executor_json(executor));
     }
 
     fn block_json(&self, block: BlockId) -> PathBuf {

@@ -22,12 +22,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
-
-/// A key without a known process is kept for this long: its executor may be about to say which process it is.
-const UNKNOWN: Duration = Duration::from_secs(60);
 
 /// Why an executor could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +85,10 @@ impl Local {
         found
     }
 
-    /// True if the executor may be alive.
+    /// True if the executor is alive. One whose process nobody named has run nothing: its manager was killed before it
+    /// was started, or it is about to look for its key and finds none.
     fn adopt(&mut self, executor: ExecutorId) -> bool {
-        let Some(identity) = self.dir.executor_process(executor) else {
-            let made = fs::metadata(self.dir.executor_key(executor)).and_then(|meta| meta.modified());
-            return made
-                .is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < UNKNOWN));
-        };
+        let Some(identity) = self.dir.executor_process(executor) else { return false };
         // First the descriptor, then the look: whoever it is now, it stays.
         let Ok(death) = PidFd::watch(identity.pid) else { return false };
         let alive = identity.is_alive();
