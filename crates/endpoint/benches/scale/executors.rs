@@ -30,7 +30,7 @@ pub(crate) async fn run(home: &Path, slots: u32) {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    let all = dir.executors();
+    let all: Vec<_> = dir.executors().into_iter().collect();
     for some in all.chunks(PER_CONTEXT) {
         let context = Context::new().expect("libzmq with CURVE");
         for executor in some {
