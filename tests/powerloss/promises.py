@@ -60,14 +60,15 @@ def hold(service: Path) -> Held:
     with sqlite3.connect(database) as store:
         assert store.execute("PRAGMA quick_check").fetchall() == [("ok",)]
         tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master")}
-        if "tasks" not in tables:
+        if "ends" not in tables:
             return held
-        for identity, task, group, state in store.execute("SELECT id, task, grp, state FROM tasks"):
-            held.states[task] = _STORED.get(state)
+        ends = dict(store.execute("SELECT block, slots FROM ends"))
+        tasks = store.execute("SELECT id, task, grp, size, data, file FROM tasks")
+        for identity, task, group, size, data, file in tasks:
+            slot = ends.get(identity >> 7, bytes(768))[6 * (identity & 127) :][:6]
+            held.states[task] = _STORED.get(slot[5] & 3)
             held.groups.setdefault(group, set()).add(task)
-            row = store.execute("SELECT size, data, file FROM args WHERE id = ?", (identity,)).fetchone()
-            if row is not None:
-                assert len(_payload(service, row[1], row[2])) == row[0], "arguments are cut off"
+            assert len(_payload(service, data, file)) == size, "arguments are cut off"
         for task, data, file in store.execute("SELECT task, data, file FROM results"):
             held.results[task] = _payload(service, data, file)
             assert held.states[task] is not None, "a result of a task that lives"

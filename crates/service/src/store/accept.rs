@@ -4,6 +4,7 @@ use super::hit::Hits;
 use super::insert::{Binder, Inserts};
 use super::memo::{self, Memo};
 use super::payload::Payloads;
+use super::slots::Blocks;
 use super::write::Counters;
 use super::{Error, row_id, row_user};
 use bursa_core::hub::Answer;
@@ -19,18 +20,16 @@ pub(super) struct Accepts<'c> {
     conn: &'c Connection,
     payloads: &'c Payloads,
     tasks: Inserts<'c>,
-    args: Inserts<'c>,
 }
 
 const TASK: &str =
     "INSERT OR FAIL INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
-    timeout_ms, deadline, submitted, memo) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)";
-const ARGS: &str = "INSERT OR FAIL INTO args (id, size, data, file) VALUES (?,?,?,?)";
+    timeout_ms, deadline, submitted, memo, size, file, data) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// A task with its id and, when they are large, the file of its arguments.
 #[derive(Debug)]
 pub(super) struct Row<'t> {
-    id: i64,
+    pub(super) id: i64,
     pub(super) spec: &'t TaskSpec,
     pub(super) args: &'t Bytes,
     file: Option<Hash>,
@@ -40,8 +39,7 @@ pub(super) struct Row<'t> {
 
 impl<'c> Accepts<'c> {
     pub(super) fn new(conn: &'c Connection, payloads: &'c Payloads) -> Result<Self, Error> {
-        let (tasks, args) = (Inserts::new(conn, TASK)?, Inserts::new(conn, ARGS)?);
-        Ok(Self { conn, payloads, tasks, args })
+        Ok(Self { conn, payloads, tasks: Inserts::new(conn, TASK)? })
     }
 
     /// Appends `tasks` in a savepoint of their own.
@@ -50,6 +48,7 @@ impl<'c> Accepts<'c> {
         user: &mut Counters,
         group: &GroupId,
         tasks: &[TaskSpec],
+        blocks: &mut Blocks<'_>,
         memo: &mut Memo<'_>,
     ) -> Result<Answer, Error> {
         let Some(first_task) = tasks.first() else {
@@ -61,7 +60,7 @@ impl<'c> Accepts<'c> {
             return Ok(Answer::Conflict { task: first_task.task });
         }
         // Nearly always all are new. If not, look which are.
-        let (fresh, known, hits) = match self.append(user, tasks.iter(), memo)? {
+        let (fresh, known, hits) = match self.append(user, tasks.iter(), blocks, memo)? {
             Some(hits) => (tasks.len(), BTreeSet::new(), hits),
             None => {
                 let known = match self.known(user, tasks)? {
@@ -75,7 +74,7 @@ impl<'c> Accepts<'c> {
                 let fresh = tasks.iter().filter(|spec| !known.contains(&spec.task));
                 let count = fresh.clone().count();
                 let hits = self
-                    .append(user, fresh, memo)?
+                    .append(user, fresh, blocks, memo)?
                     .ok_or_else(|| Error::Damaged("a task that is not there cannot be added".to_owned()))?;
                 (count, known, hits)
             }
@@ -116,6 +115,7 @@ impl<'c> Accepts<'c> {
         &mut self,
         user: &mut Counters,
         tasks: impl Iterator<Item = &'t TaskSpec>,
+        blocks: &mut Blocks<'_>,
         memo: &mut Memo<'_>,
     ) -> Result<Option<Vec<TaskId>>, Error> {
         let mut rows = Vec::with_capacity(tasks.size_hint().0);
@@ -146,7 +146,11 @@ impl<'c> Accepts<'c> {
             rows.push(row);
         }
         self.run("SAVEPOINT append")?;
-        match self.tasks.insert(&rows, bind_task).and_then(|()| hits.insert(self.conn, user)) {
+        let inserted = self.tasks.insert(&rows, bind_task).and_then(|()| {
+            self.tasks.insert(&hits.rows, |hit, binder| bind_task(&hit.row, binder))?;
+            hits.insert(self.conn, user)
+        });
+        match inserted {
             Ok(()) => {}
             Err(rusqlite::Error::SqliteFailure(why, _)) if why.code == ErrorCode::ConstraintViolation => {
                 self.run("ROLLBACK TO append")?;
@@ -155,13 +159,11 @@ impl<'c> Accepts<'c> {
             }
             Err(error) => return Err(error.into()),
         }
-        self.args.insert(&rows, bind_args)?;
-        self.args.insert(&hits.rows, |hit, binder| bind_args(&hit.row, binder))?;
         self.run("RELEASE append")?;
         for row in rows.iter().chain(hits.rows.iter().map(|hit| &hit.row)) {
             tracing::debug!(task = %row.spec.task, "accepted");
         }
-        Ok(Some(hits.count(user, memo)))
+        hits.count(user, memo, blocks).map(Some)
     }
 
     /// The tasks that were there already, or one of them that has other bytes.
@@ -182,9 +184,8 @@ impl<'c> Accepts<'c> {
     fn same(&self, user: &Counters, spec: &TaskSpec) -> Result<Option<bool>, Error> {
         let Args::Here(args) = &spec.args else { return Ok(Some(false)) };
         let mut find = self.conn.prepare_cached(
-            "SELECT t.id, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error, t.timeout_ms,
-                    t.deadline - t.submitted, a.data, a.file, t.memo IS NOT NULL
-             FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1",
+            "SELECT id, grp, function, endpoint, container, retries, retry_on_error, timeout_ms, deadline - submitted,
+                    data, file, memo IS NOT NULL FROM tasks WHERE task = ?1",
         )?;
         let same = find.query_row([spec.task.as_bytes().as_slice()], |row| {
             let blob = |index: usize| row.get_ref(index)?.as_blob_or_null().map_err(rusqlite::Error::from);
@@ -229,14 +230,7 @@ impl<'c> Accepts<'c> {
     }
 }
 
-fn bind_args(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
-    binder.put(row.id)?;
-    binder.put(row.args.len().cast_signed())?;
-    binder.put(row.file.is_none().then_some(row.args.as_ref()))?;
-    binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))
-}
-
-pub(super) fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
+fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
     let spec = row.spec;
     binder.put(row.id)?;
     binder.put(spec.task.as_bytes().as_slice())?;
@@ -249,5 +243,8 @@ pub(super) fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite:
     binder.put(spec.timeout_ms.map(u64::cast_signed))?;
     binder.put(spec.deadline.0.cast_signed())?;
     binder.put(spec.submitted.0.cast_signed())?;
-    binder.put(row.key.as_ref().map(|key| key.as_slice()))
+    binder.put(row.key.as_ref().map(|key| key.as_slice()))?;
+    binder.put(row.args.len().cast_signed())?;
+    binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))?;
+    binder.put(row.file.is_none().then_some(row.args.as_ref()))
 }

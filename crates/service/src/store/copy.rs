@@ -68,7 +68,7 @@ fn open_copy(copy: &Path) -> Result<Connection, Error> {
 
 fn named(conn: &Connection) -> Result<Vec<Hash>, Error> {
     let mut find = conn.prepare(
-        "SELECT file FROM args WHERE file IS NOT NULL UNION SELECT file FROM results WHERE file IS NOT NULL
+        "SELECT file FROM tasks WHERE file IS NOT NULL UNION SELECT file FROM results WHERE file IS NOT NULL
          UNION SELECT file FROM memo WHERE file IS NOT NULL UNION SELECT hash FROM bodies WHERE data IS NULL",
     )?;
     let rows = find.query_map([], |row| row.get(0).map(Hash))?;

@@ -4,20 +4,20 @@ use super::insert::{Binder, Inserts};
 use super::memo::{self, Memo};
 use super::payload::Payloads;
 use super::rows::Memoized;
+use super::slots::{Blocks, Slot, code_of};
 use super::write::Users;
 use super::{Error, row_id, row_user};
 use bursa_core::hub::Answer;
 use bursa_core::id::{Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::task::{Ending, Failure, TaskState};
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection};
 
 /// The statements of one transaction's ends, and the records that are decided and not inserted yet.
 pub(super) struct Ends<'c, 'b> {
     conn: &'c Connection,
     payloads: &'c Payloads,
     find: CachedStatement<'c>,
-    update: CachedStatement<'c>,
     insert: Inserts<'c>,
     decided: Vec<Row<'b>>,
 }
@@ -43,8 +43,7 @@ impl<'c, 'b> Ends<'c, 'b> {
         Ok(Self {
             conn,
             payloads,
-            find: conn.prepare_cached("SELECT t.id, t.state, t.grp, a.size, t.memo FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1")?,
-            update: conn.prepare_cached("UPDATE tasks SET state = ?2, seq = ?3 WHERE id = ?1")?,
+            find: conn.prepare_cached("SELECT id, grp, size, memo FROM tasks WHERE task = ?1")?,
             insert: Inserts::new(conn, RESULT)?,
             decided: Vec::new(),
         })
@@ -57,25 +56,20 @@ impl<'c, 'b> Ends<'c, 'b> {
         users: &mut Users,
         task: &TaskId,
         ending: &'b Ending,
+        blocks: &mut Blocks<'_>,
         memo: &mut Memo<'_>,
     ) -> Result<Answer, Error> {
-        let (id, state, group, args, key) = {
+        let (id, group, args, key) = {
             let mut rows = self.find.query([task.as_bytes().as_slice()])?;
             let Some(row) = rows.next()? else { return Ok(Answer::Unknown) };
-            (
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get::<_, i64>(3)?,
-                row.get::<_, Option<memo::Key>>(4)?,
-            )
+            (row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get::<_, Option<memo::Key>>(3)?)
         };
-        if let Some(state) = state_of(state) {
+        if let Some(Slot { state, .. }) = blocks.get(id)? {
             return Ok(Answer::AlreadyEnded { state });
         }
         let user = users.of(self.conn, row_user(id))?;
         user.results += 1;
-        self.update.execute(params![id, code_of(ending.state), user.results.cast_signed()])?;
+        blocks.set(id, Slot { state: ending.state, sequence: user.results })?;
         let file = match ending.payload.len() {
             0..=limits::INLINE_BYTES => None,
             _ => Some(self.payloads.put(&ending.payload)?),
@@ -132,23 +126,4 @@ fn bind_result(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<(
 
 fn pack(failure: &Failure) -> Result<Vec<u8>, Error> {
     rmp_serde::to_vec_named(failure).map_err(|error| Error::Damaged(error.to_string()))
-}
-
-/// The stored number of a terminal state.
-pub(super) const fn code_of(state: TaskState) -> i64 {
-    match state {
-        TaskState::Success => 1,
-        TaskState::Cancelled => 3,
-        _ => 2,
-    }
-}
-
-/// The terminal state of a stored number; `None`: live.
-pub(super) const fn state_of(code: i64) -> Option<TaskState> {
-    match code {
-        1 => Some(TaskState::Success),
-        2 => Some(TaskState::Failed),
-        3 => Some(TaskState::Cancelled),
-        _ => None,
-    }
 }

@@ -1,18 +1,16 @@
 //! Tasks that end as they are accepted, since their results were memoized: row and terminal record at once.
 
-use super::accept::{Row, bind_task};
+use super::accept::Row;
 use super::insert::Inserts;
 use super::memo::{self, Hit, Memo};
 use super::rows::{Content, Memoized};
+use super::slots::{Blocks, Slot, code_of};
 use super::write::Counters;
-use super::{end, row_id};
+use super::{Error, row_id};
 use bursa_core::id::TaskId;
 use bursa_core::task::TaskState;
-use rusqlite::{Connection, Result};
+use rusqlite::Connection;
 
-const TASK: &str =
-    "INSERT OR FAIL INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
-    timeout_ms, deadline, submitted, memo, state, seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 const RESULT: &str =
     "INSERT OR FAIL INTO results (id, task, grp, state, ended, run_ns, starts, data, file, total, memo)
     VALUES (?,?,?,?,?,?,?,?,?,?,?)";
@@ -49,17 +47,11 @@ impl<'t> Hits<'t> {
         self.rows.push(HitRow { row, payload: hit.payload, sequence, total });
     }
 
-    /// Inserts tasks and records; their arguments are inserted with those of the others.
-    pub(super) fn insert(&self, conn: &Connection, user: &Counters) -> Result<()> {
+    /// Inserts the records.
+    pub(super) fn insert(&self, conn: &Connection, user: &Counters) -> rusqlite::Result<()> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let success = end::code_of(TaskState::Success);
-        Inserts::new(conn, TASK)?.insert(&self.rows, |hit, binder| {
-            bind_task(&hit.row, binder)?;
-            binder.put(success)?;
-            binder.put(hit.sequence.cast_signed())
-        })?;
         Inserts::new(conn, RESULT)?.insert(&self.rows, |hit, binder| {
             let spec = hit.row.spec;
             let (data, file) = match &hit.payload {
@@ -69,7 +61,7 @@ impl<'t> Hits<'t> {
             binder.put(row_id(user.no, hit.sequence))?;
             binder.put(spec.task.as_bytes().as_slice())?;
             binder.put(spec.group.as_bytes().as_slice())?;
-            binder.put(success)?;
+            binder.put(code_of(TaskState::Success))?;
             binder.put(spec.submitted.0.cast_signed())?;
             binder.put(0)?;
             binder.put(0)?;
@@ -81,11 +73,19 @@ impl<'t> Hits<'t> {
     }
 
     /// They are in: the user's numbers go on from here. Their names.
-    pub(super) fn count(self, user: &mut Counters, memo: &mut Memo<'_>) -> Vec<TaskId> {
+    pub(super) fn count(
+        self,
+        user: &mut Counters,
+        memo: &mut Memo<'_>,
+        blocks: &mut Blocks<'_>,
+    ) -> Result<Vec<TaskId>, Error> {
+        for hit in &self.rows {
+            blocks.set(hit.row.id, Slot { state: TaskState::Success, sequence: hit.sequence })?;
+        }
         if !self.rows.is_empty() {
             (user.results, user.total) = (self.results, self.total);
             memo.hits(user.no, self.rows.len());
         }
-        self.rows.iter().map(|hit| hit.row.spec.task).collect()
+        Ok(self.rows.iter().map(|hit| hit.row.spec.task).collect())
     }
 }

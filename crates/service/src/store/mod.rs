@@ -11,6 +11,7 @@ pub(crate) mod copy;
 mod end;
 mod hit;
 mod insert;
+mod live;
 mod memo;
 mod payload;
 mod read;
@@ -18,6 +19,7 @@ mod read_tasks;
 mod recover;
 mod rows;
 mod schema;
+mod slots;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -143,7 +143,7 @@ impl Reader {
 
     /// Where a task's arguments are.
     pub(crate) fn args(&self, task: &TaskId) -> Result<Option<Content>, Error> {
-        let sql = "SELECT a.data, a.file FROM tasks t JOIN args a ON a.id = t.id WHERE t.task = ?1";
+        let sql = "SELECT data, file FROM tasks WHERE task = ?1";
         let id = task.as_bytes().as_slice();
         Ok(self.lock().prepare_cached(sql)?.query_row([id], |row| content(row, 0, 1)).optional()?)
     }

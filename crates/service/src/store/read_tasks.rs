@@ -1,13 +1,14 @@
 //! Reading tasks and results.
 
-use super::read::{Reader, before, bytes, content, limit, wall};
+use super::read::{Reader, before, bytes, content, wall};
 use super::rows::{Content, EndRow, Page, ResultRow, TaskFilter, TaskRow};
-use super::{Error, end, memo, row_id, row_n, row_user};
+use super::slots::{self, Slot};
+use super::{Error, memo, row_id, row_n, row_user};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, TaskId};
 use bursa_core::task::{Failure, TaskState};
-use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::ops::ControlFlow;
 
 /// Results after a cursor.
 #[derive(Debug, Default)]
@@ -27,7 +28,9 @@ pub(crate) struct SliceLimits {
     pub(crate) scanned: usize,
 }
 
-const TASK: &str = "id, task, grp, function, endpoint, submitted, state, seq, container";
+const TASK: &str = "SELECT id, task, grp, function, endpoint, submitted, container, slots
+    FROM tasks LEFT JOIN ends ON block = id >> 7";
+const _: () = assert!(slots::BLOCK_SHIFT == 7);
 const END: &str =
     "SELECT ended, run_ns, starts, failure, output, data, file, memo, timings FROM results WHERE id = ?1";
 
@@ -35,55 +38,63 @@ impl Reader {
     /// A user's task with its end.
     pub(crate) fn task(&self, user_no: i64, task: &TaskId) -> Result<Option<TaskRow>, Error> {
         let conn = self.lock();
-        let mut find = conn.prepare_cached(&format!("SELECT {TASK} FROM tasks WHERE task = ?1"))?;
+        let mut find = conn.prepare_cached(&format!("{TASK} WHERE task = ?1"))?;
         let found = find.query_row([task.as_bytes().as_slice()], task_row).optional()?;
-        let Some((mut row, seq)) = found.filter(|(row, _)| row_user(row.id) == user_no) else {
+        let Some((mut row, slot)) = found.filter(|(row, _)| row_user(row.id) == user_no) else {
             return Ok(None);
         };
-        if seq > 0 {
-            row.end = conn.prepare_cached(END)?.query_row([row_id(user_no, seq)], end_row).optional()?;
+        if let Some(Slot { sequence, .. }) = slot {
+            row.end = conn.prepare_cached(END)?.query_row([row_id(user_no, sequence)], end_row).optional()?;
         }
         Ok(Some(row))
     }
 
     /// Whether a user's task has ended; `None`: no such task of his.
     pub(crate) fn ended(&self, user_no: i64, task: &TaskId) -> Result<Option<bool>, Error> {
-        let found: Option<(i64, bool)> = self
-            .lock()
-            .prepare_cached("SELECT id, state <> 0 FROM tasks WHERE task = ?1")?
-            .query_row([task.as_bytes().as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        Ok(found.filter(|(id, _)| row_user(*id) == user_no).map(|(_, ended)| ended))
+        let conn = self.lock();
+        let mut find = conn.prepare_cached(&format!("{TASK} WHERE task = ?1"))?;
+        let found = find.query_row([task.as_bytes().as_slice()], task_row).optional()?;
+        Ok(found.filter(|(row, _)| row_user(row.id) == user_no).map(|(_, slot)| slot.is_some()))
     }
 
     /// A page of a user's tasks, newest first; `Page::before` is a task's place among its user's.
     pub(crate) fn tasks(&self, user_no: i64, filter: &TaskFilter, page: Page) -> Result<Vec<TaskRow>, Error> {
         let ranges = match filter.group {
-            Some(_) => " AND EXISTS (SELECT 1 FROM ranges WHERE grp = ?4 AND id BETWEEN first AND last)",
+            Some(_) => " AND EXISTS (SELECT 1 FROM ranges WHERE grp = ?3 AND id BETWEEN first AND last)",
             None => "",
         };
         let sql = format!(
-            "SELECT {TASK}, (SELECT ended FROM results WHERE results.id = ?1 + seq) AS ended FROM tasks
-             WHERE id >= ?1 AND id < ?2
-             AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR grp = ?4){ranges}
-             AND (?5 IS NULL OR endpoint = ?5) AND (?6 IS NULL OR function = ?6) ORDER BY id DESC LIMIT ?7"
+            "{TASK} WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR grp = ?3){ranges}
+             AND (?4 IS NULL OR endpoint = ?4) AND (?5 IS NULL OR function = ?5) ORDER BY id DESC"
         );
         let first = row_id(user_no, 0);
         let end = page.before.map_or(row_id(user_no + 1, 0), |_| first.saturating_add(before(page)));
-        let state = filter.state.map(|state| state.map_or(0, end::code_of));
         let conn = self.lock();
         let mut find = conn.prepare_cached(&sql)?;
         let values = params![
             first,
             end,
-            state,
             filter.group.as_ref().map(|id| id.as_bytes().as_slice()),
             filter.endpoint.as_ref().map(|id| id.as_bytes().as_slice()),
-            filter.function.as_ref().map(|id| id.as_bytes().as_slice()),
-            limit(page)
+            filter.function.as_ref().map(|id| id.as_bytes().as_slice())
         ];
-        let rows = find.query_map(values, listed_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut ended = conn.prepare_cached("SELECT ended FROM results WHERE id = ?1")?;
+        let mut found = Vec::new();
+        let mut rows = find.query(values)?;
+        while found.len() < page.limit
+            && let Some(row) = rows.next()?
+        {
+            let (mut task, slot) = task_row(row)?;
+            if filter.state.is_some_and(|wanted| wanted != task.state) {
+                continue;
+            }
+            if let Some(Slot { sequence, .. }) = slot {
+                let id = [row_id(user_no, sequence)];
+                task.ended = ended.query_row(id, |row| wall(row, 0)).optional()?;
+            }
+            found.push(task);
+        }
+        Ok(found)
     }
 
     /// Tasks of a user's group that have not ended, oldest first, at most `most`; `None`: no such group of his.
@@ -98,13 +109,25 @@ impl Reader {
         if group_owner(&conn, group)? != Some(user_no) {
             return Ok(None);
         }
-        let mut find = conn.prepare_cached(
-            "SELECT t.task FROM ranges r JOIN tasks t ON t.id BETWEEN r.first AND r.last
-             WHERE r.grp = ?1 AND t.state = 0 ORDER BY t.id LIMIT ?2",
-        )?;
-        let rows =
-            find.query_map(params![id, most.cast_signed()], |row| row.get(0).map(TaskId::from_bytes))?;
-        Ok(Some(rows.collect::<Result<_, _>>()?))
+        let mut ranges =
+            conn.prepare_cached("SELECT first, last FROM ranges WHERE grp = ?1 ORDER BY first")?;
+        let mut find =
+            conn.prepare_cached("SELECT task FROM tasks WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3")?;
+        let mut tasks = Vec::new();
+        let mut ranges = ranges.query([id])?;
+        while tasks.len() < most
+            && let Some(range) = ranges.next()?
+        {
+            slots::open(&conn, range.get(0)?, range.get(1)?, |first, last| {
+                let left = (most - tasks.len()).cast_signed() as i64;
+                let rows = find.query_map([first, last, left], |row| row.get(0).map(TaskId::from_bytes))?;
+                for task in rows {
+                    tasks.push(task?);
+                }
+                Ok(if tasks.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+        }
+        Ok(Some(tasks))
     }
 
     /// True if the group is known, and whose it is.
@@ -167,27 +190,23 @@ fn group_owner(conn: &Connection, group: &GroupId) -> Result<Option<i64>, Error>
     Ok(find.query_row([group.as_bytes().as_slice()], |row| row.get(0)).optional()?)
 }
 
-fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, u64)> {
+/// A row of [`TASK`].
+fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, Option<Slot>)> {
+    let id = row.get(0)?;
+    let slot = row.get_ref(7)?.as_blob_or_null()?.and_then(|slots| Slot::of(slots, id));
     let task = TaskRow {
-        id: row.get(0)?,
+        id,
         task: TaskId::from_bytes(row.get(1)?),
         group: GroupId::from_bytes(row.get(2)?),
         function: FunctionId::from_bytes(row.get(3)?),
         endpoint: EndpointId::from_bytes(row.get(4)?),
-        container: row.get::<_, Option<[u8; 16]>>(8)?.map(ContainerId::from_bytes),
+        container: row.get::<_, Option<[u8; 16]>>(6)?.map(ContainerId::from_bytes),
         submitted: wall(row, 5)?,
-        state: end::state_of(row.get(6)?),
+        state: slot.map(|slot| slot.state),
         ended: None,
         end: None,
     };
-    Ok((task, row.get::<_, i64>(7)?.cast_unsigned()))
-}
-
-/// A task with the time of its end, beside the columns of [`TASK`].
-fn listed_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
-    let (mut task, _) = task_row(row)?;
-    task.ended = row.get::<_, Option<i64>>("ended")?.map(|ended| Wall(ended.cast_unsigned()));
-    Ok(task)
+    Ok((task, slot))
 }
 
 fn end_row(row: &Row<'_>) -> rusqlite::Result<EndRow> {
@@ -206,7 +225,7 @@ fn end_row(row: &Row<'_>) -> rusqlite::Result<EndRow> {
 fn result_row(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
     Ok(ResultRow {
         task: TaskId::from_bytes(row.get(2)?),
-        state: end::state_of(row.get(3)?).unwrap_or(TaskState::Failed),
+        state: slots::state_of(row.get(3)?).unwrap_or(TaskState::Failed),
         failure: failure(row, 4)?,
         output: bytes(row, 5)?,
         payload: content(row, 6, 7)?,

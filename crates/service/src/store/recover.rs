@@ -2,7 +2,7 @@
 
 use super::change::REVOKED;
 use super::read::{CONTAINER, described};
-use super::{Error, SqliteStore, row_user};
+use super::{Error, SqliteStore, row_id, slots};
 use bursa_core::container::Container;
 use bursa_core::hub::{KnownEndpoint, Recovered};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
@@ -12,6 +12,7 @@ use bursa_core::time::Wall;
 use bytes::Bytes;
 use rusqlite::{Row, params};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,34 +59,41 @@ impl SqliteStore {
     }
 
     fn live_tasks(&self) -> Result<Vec<Recovered>, Error> {
-        let users: HashMap<i64, UserId> =
-            self.map("SELECT no, user FROM users", |row| Ok((row.get(0)?, UserId::from_bytes(row.get(1)?))))?;
         let hashes: HashMap<[u8; 16], Hash> =
             self.map("SELECT function, hash FROM functions", |row| Ok((row.get(0)?, Hash(row.get(1)?))))?;
         let containers = self.containers()?;
         let mut find = self.conn.prepare(
             "SELECT t.id, t.task, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error,
-                    t.timeout_ms, t.deadline, t.submitted, t.losses, t.maybes, t.errors, a.size,
-                    CASE WHEN a.size <= ?1 THEN a.data END, t.memo IS NOT NULL
-             FROM tasks t JOIN args a ON a.id = t.id WHERE t.state = 0",
+                    t.timeout_ms, t.deadline, t.submitted, ifnull(c.losses, 0), ifnull(c.maybes, 0), ifnull(c.errors, 0),
+                    t.size, CASE WHEN t.size <= ?1 THEN t.data END, t.memo IS NOT NULL
+             FROM tasks t LEFT JOIN charges c ON c.id = t.id WHERE t.id BETWEEN ?2 AND ?3 ORDER BY t.id",
         )?;
-        let mut rows = find.query(params![limits::HELD_BYTES.cast_signed()])?;
         let mut tasks = Vec::new();
-        while let Some(row) = rows.next()? {
-            let function: [u8; 16] = row.get(3)?;
-            let owner = users.get(&row_user(row.get(0)?));
-            let container = row.get::<_, Option<[u8; 16]>>(5)?.map(ContainerId::from_bytes);
-            let place = container.map(|id| containers.get(&id).cloned().ok_or(id)).transpose();
-            match (owner, hashes.get(&function), place) {
-                (Some(user), Some(hash), Ok(container)) => {
-                    tasks.push((row.get::<_, i64>(0)?, recovered(row, *user, *hash, container)?))
-                }
-                _ => return Err(Error::Damaged("a task of no user, function or container".to_owned())),
-            }
+        let mut users = self.conn.prepare("SELECT no, user, settled FROM users ORDER BY no")?;
+        let mut users = users.query([])?;
+        // Each queue gets its tasks in the order in which they were accepted.
+        while let Some(user) = users.next()? {
+            let (no, id, settled) = (user.get(0)?, UserId::from_bytes(user.get(1)?), user.get::<_, i64>(2)?);
+            slots::open(
+                &self.conn,
+                row_id(no, settled.cast_unsigned() + 1),
+                row_id(no + 1, 0) - 1,
+                |first, last| {
+                    let mut rows = find.query(params![limits::HELD_BYTES.cast_signed(), first, last])?;
+                    while let Some(row) = rows.next()? {
+                        let function: [u8; 16] = row.get(3)?;
+                        let container = row.get::<_, Option<[u8; 16]>>(5)?.map(ContainerId::from_bytes);
+                        let place = container.map(|id| containers.get(&id).cloned().ok_or(id)).transpose();
+                        let (Some(hash), Ok(container)) = (hashes.get(&function), place) else {
+                            return Err(Error::Damaged("a task of no function or container".to_owned()));
+                        };
+                        tasks.push(recovered(row, id, *hash, container)?);
+                    }
+                    Ok(ControlFlow::Continue(()))
+                },
+            )?;
         }
-        // The index has them by function. Each queue gets its tasks in the order in which they were accepted.
-        tasks.sort_unstable_by_key(|(id, _)| *id);
-        Ok(tasks.into_iter().map(|(_, task)| task).collect())
+        Ok(tasks)
     }
 
     /// All containers, deleted ones too: what was accepted for them still runs.

@@ -14,10 +14,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_memo.sql"),
     include_str!("migrations/0004_timings.sql"),
     include_str!("migrations/0005_containers.sql"),
+    include_str!("migrations/0006_ends.sql"),
 ];
 
 /// The newest schema.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.
@@ -150,6 +151,14 @@ fn migrate(conn: &mut Connection, paths: &Paths, existed: bool, migrations: &[&s
     Ok(())
 }
 
+/// The database as an older bursa left it.
+#[cfg(test)]
+pub(super) fn create_old(paths: &Paths, version: u32) -> Connection {
+    let mut conn = Connection::open(&paths.database).unwrap();
+    migrate(&mut conn, paths, false, &MIGRATIONS[..version as usize]).unwrap();
+    conn
+}
+
 fn apply(conn: &mut Connection, number: u32, sql: &str) -> Result<(), rusqlite::Error> {
     let transaction = conn.transaction()?;
     transaction.execute_batch(sql)?;
@@ -191,7 +200,10 @@ fn extend_wal(conn: &Connection, paths: &Paths) -> Result<(), Error> {
     conn.execute_batch("BEGIN; CREATE TABLE wal_fill (x BLOB)")?;
     conn.execute("INSERT INTO wal_fill VALUES (zeroblob(?1))", [WAL_BYTES.cast_signed()])?;
     conn.execute_batch("COMMIT; DROP TABLE wal_fill")?;
-    checkpoint(conn)
+    checkpoint(conn)?;
+    // The pages of the fill are of no use in the cache.
+    conn.execute_batch("PRAGMA shrink_memory")?;
+    Ok(())
 }
 
 /// Brings the WAL into the database and begins it anew.

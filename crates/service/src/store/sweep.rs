@@ -5,8 +5,9 @@
 //! between the two, a walk over the directories finds.
 
 use super::memo::Memo;
+use super::slots::BLOCK_SHIFT;
 use super::write::Users;
-use super::{Error, SqliteStore, row_id, row_n, row_user};
+use super::{Error, SqliteStore, live, row_id, row_n, row_user};
 use bursa_core::id::Hash;
 use bursa_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -47,6 +48,8 @@ struct Step {
     entries: usize,
     files: BTreeSet<Hash>,
     groups: BTreeSet<[u8; 16]>,
+    /// Blocks of slots.
+    blocks: BTreeSet<i64>,
     /// A whole round over the users is done.
     around: bool,
 }
@@ -92,6 +95,7 @@ impl SqliteStore {
             remove_ended(&self.conn, user_no, horizon, retention.per_user.cast_signed(), &mut step)?;
             let most = STEP_ROWS.saturating_sub(step.rows + step.entries);
             step.entries += memo.trim(user_no, now, most)?;
+            live::settle(&self.conn, user_no)?;
             if step.is_full() {
                 break;
             }
@@ -100,6 +104,7 @@ impl SqliteStore {
         let freed = memo.finish()?;
         step.files.extend(freed);
         remove_groups(&self.conn, &step.groups)?;
+        remove_blocks(&self.conn, &step.blocks)?;
         if step.around {
             remove_functions(&self.conn, horizon, &mut step)?;
         }
@@ -198,19 +203,17 @@ struct Ended {
 
 fn remove_task(conn: &Connection, ended: Ended, step: &mut Step) -> Result<(), Error> {
     conn.prepare_cached("DELETE FROM results WHERE id = ?1")?.execute([ended.id])?;
-    let id: Option<i64> = conn
-        .prepare_cached("DELETE FROM tasks WHERE task = ?1 RETURNING id")?
-        .query_row([ended.task.as_slice()], |row| row.get(0))
+    let removed: Option<(i64, Option<[u8; 32]>)> = conn
+        .prepare_cached("DELETE FROM tasks WHERE task = ?1 RETURNING id, file")?
+        .query_row([ended.task.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     step.files.extend(ended.file.map(Hash));
     step.rows += 1;
-    let Some(id) = id else { return Ok(()) };
-    let file: Option<Option<[u8; 32]>> = conn
-        .prepare_cached("DELETE FROM args WHERE id = ?1 RETURNING file")?
-        .query_row([id], |row| row.get(0))
-        .optional()?;
-    step.files.extend(file.flatten().map(Hash));
+    let Some((id, file)) = removed else { return Ok(()) };
+    conn.prepare_cached("DELETE FROM charges WHERE id = ?1")?.execute([id])?;
+    step.files.extend(file.map(Hash));
     step.groups.insert(ended.group);
+    step.blocks.insert(id >> BLOCK_SHIFT);
     conn.prepare_cached("UPDATE users SET last_task = max(last_task, ?2) WHERE no = ?1")?
         .execute(params![row_user(id), row_n(id).cast_signed()])?;
     Ok(())
@@ -232,18 +235,31 @@ fn remove_groups(conn: &Connection, groups: &BTreeSet<[u8; 16]>) -> Result<(), E
     Ok(())
 }
 
+/// Removes blocks without tasks.
+fn remove_blocks(conn: &Connection, blocks: &BTreeSet<i64>) -> Result<(), Error> {
+    let sql =
+        "DELETE FROM ends WHERE block = ?1 AND NOT EXISTS (SELECT 1 FROM tasks WHERE id BETWEEN ?2 AND ?3)";
+    for block in blocks {
+        let first = block << BLOCK_SHIFT;
+        conn.prepare_cached(sql)?.execute([*block, first, first + (1 << BLOCK_SHIFT) - 1])?;
+    }
+    Ok(())
+}
+
 /// Removes functions that were deleted long ago and that no live task calls, and bodies that no function has.
 fn remove_functions(conn: &Connection, horizon: i64, step: &mut Step) -> Result<(), Error> {
-    let sql = "SELECT no, hash FROM functions f WHERE deleted > 0 AND deleted < ?1
-               AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.function = f.function AND t.state = 0) LIMIT ?2";
-    let gone: Vec<(i64, [u8; 32])> = {
+    let sql = "SELECT no, hash, function FROM functions WHERE deleted > 0 AND deleted < ?1";
+    let mut old: Vec<(i64, [u8; 32], [u8; 16])> = {
         let mut find = conn.prepare_cached(sql)?;
-        let rows = find.query_map(params![horizon, STEP_LOOKS.cast_signed() as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+        let rows = find.query_map([horizon], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.collect::<Result<_, _>>()?
     };
-    for (no, hash) in gone {
+    if old.is_empty() {
+        return Ok(());
+    }
+    let called = live::called(conn, &old.iter().map(|(.., function)| *function).collect())?;
+    old.retain(|(.., function)| !called.contains(function));
+    for (no, hash, _) in old.into_iter().take(STEP_LOOKS) {
         conn.prepare_cached("DELETE FROM functions WHERE no = ?1")?.execute([no])?;
         let removed = conn
             .prepare_cached(
@@ -260,7 +276,7 @@ fn remove_functions(conn: &Connection, horizon: i64, step: &mut Step) -> Result<
 /// Whether a row names the payload file `hash`.
 pub(super) fn is_needed(conn: &Connection, hash: &Hash) -> Result<bool, Error> {
     let mut find = conn.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM args WHERE file = ?1) OR EXISTS (SELECT 1 FROM results WHERE file = ?1)
+        "SELECT EXISTS (SELECT 1 FROM tasks WHERE file = ?1) OR EXISTS (SELECT 1 FROM results WHERE file = ?1)
          OR EXISTS (SELECT 1 FROM memo WHERE file = ?1) OR EXISTS (SELECT 1 FROM bodies WHERE hash = ?1 AND data IS NULL)",
     )?;
     Ok(find.query_row([hash.0.as_slice()], |row| row.get(0))?)

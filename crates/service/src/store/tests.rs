@@ -9,9 +9,12 @@ use bursa_core::task::{Args, Ending, Failure, FailureCode, TaskSpec, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
 use bytes::Bytes;
+use rusqlite::params;
 use std::sync::Arc;
 
 mod containers;
+mod costs;
+mod ends;
 mod memo;
 
 struct World {
@@ -348,15 +351,15 @@ fn what_ended_goes_whole_when_its_time_is_over_and_numbers_go_on() {
     assert!(reader.task(w.user.no, &task(2)).unwrap().unwrap().end.is_some());
     assert!(reader.args(&task(3)).unwrap().is_some(), "live tasks are never touched");
     assert_eq!(
-        (count(&w, "tasks"), count(&w, "args"), count(&w, "results"), count(&w, "ranges")),
-        (3, 3, 1, 1)
+        (count(&w, "tasks"), count(&w, "ends"), count(&w, "results"), count(&w, "ranges")),
+        (3, 1, 1, 1)
     );
     assert!(reader.find_file(&Hash::of(&LARGE)).unwrap().is_some(), "another task has the same arguments");
     assert!(reader.find_file(&Hash::of(&OTHER)).unwrap().is_none());
 
     hub(&mut w.store, vec![ended_at(3, b"three", 3_000), ended_at(4, b"four", 3_000)]);
     w.store.sweep(KEEP, Wall(9_000));
-    for table in ["tasks", "args", "results", "ranges", "groups"] {
+    for table in ["tasks", "ends", "results", "ranges", "groups"] {
         assert_eq!(count(&w, table), 0, "{table}");
     }
     assert_eq!(reader.newest(w.user.no).unwrap(), 4, "a stream's cursor stays right");

@@ -5,6 +5,7 @@ use super::end::Ends;
 use super::memo::{Memo, MemoLimits};
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
+use super::slots::{Blocks, Slot};
 use super::sweep::Sweep;
 use super::writer::INLINE_ROWS;
 use super::{Blame, Change, Error, Paths, change, checkpoint, row_id, row_n, schema};
@@ -171,17 +172,20 @@ impl SqliteStore {
         let mut done = Vec::with_capacity(batch.len());
         let mut accepts = Accepts::new(conn, payloads)?;
         let mut ends = Ends::new(conn, payloads)?;
+        let mut blocks = Blocks::new(conn);
         for write in batch {
             done.push(match write {
-                Write::Hub(token, op) => {
-                    Done::Hub(*token, Ok(op_answer(op, conn, users, &mut accepts, &mut ends, &mut memo)?))
-                }
+                Write::Hub(token, op) => Done::Hub(
+                    *token,
+                    Ok(op_answer(op, conn, users, (&mut accepts, &mut ends, &mut blocks), &mut memo)?),
+                ),
                 Write::Registry(request, change) => {
                     Done::Registry(*request, Ok(change::apply(conn, payloads, &mut memo, change)?))
                 }
             });
         }
         ends.finish()?;
+        blocks.write()?;
         payloads.sync()?;
         sweep.freed.extend(memo.finish()?);
         Ok(done)
@@ -220,17 +224,18 @@ fn op_answer<'b>(
     op: &'b Op,
     conn: &Connection,
     users: &mut Users,
-    accepts: &mut Accepts<'_>,
-    ends: &mut Ends<'_, 'b>,
+    (accepts, ends, blocks): (&mut Accepts<'_>, &mut Ends<'_, 'b>, &mut Blocks<'_>),
     memo: &mut Memo<'_>,
 ) -> Result<Answer, Error> {
     match op {
         Op::Accept { user, group, tasks } => {
             let user = users.get(conn, user)?.ok_or_else(|| Error::Damaged(format!("no user {user}")))?;
-            accepts.accept(user, group, tasks, memo)
+            accepts.accept(user, group, tasks, blocks, memo)
         }
-        Op::End { task, ending, .. } => ends.end(users, task, ending, memo),
-        Op::Charge { task, losses, maybes, errors } => charge(conn, task, [*losses, *maybes, *errors]),
+        Op::End { task, ending, .. } => ends.end(users, task, ending, blocks, memo),
+        Op::Charge { task, losses, maybes, errors } => {
+            charge(conn, blocks, task, [*losses, *maybes, *errors])
+        }
         Op::Generation { endpoint, generation, python } => {
             memo.python_changed();
             let sql = "UPDATE endpoints SET generation = max(generation, ?2),
@@ -249,21 +254,20 @@ fn set(conn: &Connection, sql: &str, values: impl Params) -> Result<Answer, Erro
     Ok(if changed == 0 { Answer::Unknown } else { Answer::Done })
 }
 
-fn charge(conn: &Connection, task: &TaskId, [losses, maybes, errors]: [u32; 3]) -> Result<Answer, Error> {
-    let sql = "UPDATE tasks SET losses = ?2, maybes = ?3, errors = ?4 WHERE task = ?1 AND state = 0";
-    let values = params![task.as_bytes().as_slice(), losses, maybes, errors];
-    let changed = conn.prepare_cached(sql)?.execute(values)?;
-    if changed > 0 {
-        return Ok(Answer::Done);
+fn charge(
+    conn: &Connection,
+    blocks: &mut Blocks<'_>,
+    task: &TaskId,
+    [losses, maybes, errors]: [u32; 3],
+) -> Result<Answer, Error> {
+    let mut find = conn.prepare_cached("SELECT id FROM tasks WHERE task = ?1")?;
+    let id: Option<i64> = find.query_row([task.as_bytes().as_slice()], |row| row.get(0)).optional()?;
+    let Some(id) = id else { return Ok(Answer::Unknown) };
+    if let Some(Slot { state, .. }) = blocks.get(id)? {
+        return Ok(Answer::AlreadyEnded { state });
     }
-    let state: Option<i64> = conn
-        .prepare_cached("SELECT state FROM tasks WHERE task = ?1")?
-        .query_row([task.as_bytes().as_slice()], |row| row.get(0))
-        .optional()?;
-    Ok(match state.and_then(super::end::state_of) {
-        Some(state) => Answer::AlreadyEnded { state },
-        None => Answer::Unknown,
-    })
+    let sql = "INSERT OR REPLACE INTO charges (id, losses, maybes, errors) VALUES (?1, ?2, ?3, ?4)";
+    set(conn, sql, params![id, losses, maybes, errors])
 }
 
 fn failed(write: &Write, why: String) -> Done {

@@ -44,17 +44,8 @@ fn accepted_tasks_come_back_with_their_container_also_when_it_was_deleted() {
 
 #[test]
 fn a_database_of_before_containers_is_brought_up() {
-    let mut w = world();
-    hub(&mut w.store, vec![accept(vec![spec(1, b"a")])]);
-    w.store
-        .conn
-        .execute_batch(
-            "DROP TABLE containers; ALTER TABLE functions DROP COLUMN container; PRAGMA user_version = 4",
-        )
-        .unwrap();
-    drop(w.store);
-    w.store = SqliteStore::open(&w.paths, MEMO, Arc::new(Metrics::default())).unwrap();
-    assert_eq!(w.store.recover().unwrap().tasks[0].spec, spec(1, b"a"));
+    let mut w = ends::upgraded(4);
+    assert_eq!(w.store.recover().unwrap().tasks[0].spec.container, None);
     add(&mut w);
     let reader = Reader::open(&w.paths).unwrap();
     assert_eq!(reader.function(&FunctionId::from_bytes([3; 16])).unwrap().unwrap().container, None);
