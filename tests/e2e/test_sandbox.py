@@ -264,27 +264,48 @@ def test_the_scratch_has_its_size(run: Any) -> None:
         assert why == "No space left on device" and SCRATCH_MB - 2 <= written <= SCRATCH_MB
 
 
+def kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2])
+
+
 def may_limit(controller: str) -> bool:
     return os.access(f"/sys/fs/cgroup/{controller}", os.W_OK)
 
 
+def bomb() -> int:
+    """Processes that one call can start."""
+    started = []
+    try:
+        while len(started) < 10_000:
+            started.append(os.fork())
+            if started[-1] == 0:
+                signal.pause()
+    except BlockingIOError:
+        pass
+    for pid in started:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return len(started)
+
+
 @pytest.mark.skipif(not may_limit("pids"), reason="no control group can be made here")
 def test_a_fork_bomb_ends_at_the_limit(run: Any) -> None:
-    def bomb() -> int:
-        started = []
-        try:
-            while len(started) < 10_000:
-                started.append(os.fork())
-                if started[-1] == 0:
-                    signal.pause()
-        except BlockingIOError:
-            pass
-        for pid in started:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        return len(started)
-
     assert 0 < run(bomb) <= PIDS
+
+
+@pytest.mark.skipif(kernel() < (6, 14), reason="numbers of processes are those of the host here")
+def test_a_fork_bomb_ends_with_the_numbers_of_its_namespace(tmp_path: Path) -> None:
+    numbers = Path("/proc/sys/kernel/pid_max")
+    before, groups = numbers.read_text(), Path("/sys/fs/cgroup/pids")
+    with running(tmp_path / "home", BURSA_SANDBOX_PIDS="1024") as stack:
+        client = stack.client()
+        (executor,) = with_role(stack.pid, "executor")
+        # The first number is its namespace's first process, the second its own.
+        assert client.run(bomb).result(60) == 1024 - 2
+        assert 0 < client.run(bomb).result(60) < 1024
+        assert client.run(error_of, writer, str(numbers)).result(60) in ("OSError", "PermissionError")
+        assert not list(groups.glob(f"bursa-{executor}-*")), "no control group is needed for it"
+    assert numbers.read_text() == before
 
 
 @pytest.mark.skipif(not may_limit("memory"), reason="no control group can be made here")

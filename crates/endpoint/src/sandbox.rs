@@ -17,6 +17,12 @@ use std::process::{Command, Stdio};
 
 /// Since this kernel a limit on processes counts those of one user namespace, which each worker has for itself.
 const COUNTED_APART: (u32, u32) = (5, 14);
+/// Since this kernel a pid namespace has a highest number of its own; before, a write would change that of the host.
+const NUMBERED_APART: (u32, u32) = (6, 14);
+/// Numbers below 300 are not given twice: of fewer than this too many would be lost to that.
+const FEW_NUMBERS: u32 = 1_024;
+/// Tries to set the highest number of this pid namespace.
+const TRY_NUMBERS: &str = "echo 4096 2>&- >/proc/sys/kernel/pid_max && echo numbers; :";
 
 /// The sandbox of an executor's workers.
 #[derive(Debug)]
@@ -26,8 +32,19 @@ pub struct Enclosure {
     /// What workers there keep to.
     pub(crate) inside: Value,
     groups: Groups,
-    /// Workers limit their processes themselves.
-    by_limit: bool,
+    pids: Pids,
+}
+
+/// What holds `sandbox.pids`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pids {
+    /// A control group, if it can be made. A process is put into one within 5 to 20 ms: the kernel waits until nobody
+    /// looks at the old one any more.
+    Group,
+    /// A worker's pid namespace has no more numbers.
+    Numbers,
+    /// A limit of a worker's user namespace.
+    Limit,
 }
 
 impl Enclosure {
@@ -49,18 +66,25 @@ impl Enclosure {
     }
 
     fn new(host: &Host, sandbox: &Sandbox) -> Self {
-        let groups = Groups::of(sandbox);
-        let by_limit = !groups.limits_pids() && !host.is_root && host::kernel() >= COUNTED_APART;
-        let processes = if by_limit { sandbox.pids } else { 0 };
-        let filter = seccomp::filter();
-        let told = bwrap::told(host, sandbox, &filter, processes).to_string();
-        let inside = bwrap::inside(sandbox, &filter, processes);
-        Self { told, inside, groups, by_limit }
+        let numbers = host.numbers_apart && sandbox.pids >= FEW_NUMBERS;
+        let groups = Groups::of(sandbox, !numbers);
+        let pids = if numbers {
+            Pids::Numbers
+        } else if !groups.limits_pids() && !host.is_root && host::kernel() >= COUNTED_APART {
+            Pids::Limit
+        } else {
+            Pids::Group
+        };
+        let inside = bwrap::inside(sandbox, &seccomp::filter(), pids == Pids::Numbers, pids == Pids::Limit);
+        let told = bwrap::told(host, sandbox, &inside).to_string();
+        Self { told, inside, groups, pids }
     }
 
     /// Writes to the log what is asked for and not enforced here.
     pub(crate) fn tell_missing(&self) {
-        for (what, why) in self.groups.missing().filter(|(what, _)| !(self.by_limit && *what == "pids")) {
+        for (what, why) in
+            self.groups.missing().filter(|(what, _)| *what != "pids" || self.pids == Pids::Group)
+        {
             tracing::warn!("sandbox.{what} is not enforced on this host: {why}");
         }
     }
@@ -92,14 +116,16 @@ pub(crate) fn isolates(config: &Config) -> bool {
 /// # Errors
 /// Why it does not run.
 pub(crate) fn try_bwrap(config: &Config) -> Result<Host, String> {
-    let host = host::look(config).ok_or("bubblewrap (bwrap) is not installed")?;
+    let mut host = host::look(config).ok_or("bubblewrap (bwrap) is not installed")?;
     let mut argv = bwrap::before(&host, &config.sandbox);
     argv.extend(bwrap::after().map(Into::into));
-    argv.extend(["/bin/sh", "-c", ":"].map(Into::into));
+    let may_try = host::kernel() >= NUMBERED_APART;
+    argv.extend(["/bin/sh", "-c", if may_try { TRY_NUMBERS } else { ":" }].map(Into::into));
     let mut command = Command::new(&argv[0]);
     let output = command.args(&argv[1..]).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{} cannot be started: {error}", host.bwrap.display()))?;
     if output.status.success() {
+        host.numbers_apart = output.stdout.starts_with(b"numbers");
         return Ok(host);
     }
     let said = String::from_utf8_lossy(&output.stderr);

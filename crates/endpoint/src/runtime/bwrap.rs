@@ -63,6 +63,8 @@ pub(crate) struct Host {
     pub(crate) hidden: Vec<PathBuf>,
     /// The executor is run by root.
     pub(crate) is_root: bool,
+    /// A pid namespace can have a highest number of its own.
+    pub(crate) numbers_apart: bool,
 }
 
 /// The arguments before the directories that are bound by name.
@@ -124,8 +126,8 @@ pub(crate) fn after() -> [&'static str; 5] {
     ["--remount-ro", "/", "--chdir", "/run/bursa", "--"]
 }
 
-/// What the interpreter outside is told (`BURSA_SANDBOX`). `processes`: a limit that workers set themselves, 0: none.
-pub(crate) fn told(host: &Host, sandbox: &Sandbox, filter: &[u8], processes: u32) -> Value {
+/// What the interpreter outside is told (`BURSA_SANDBOX`); `inside` is for its workers.
+pub(crate) fn told(host: &Host, sandbox: &Sandbox, inside: &Value) -> Value {
     let texts = |paths: Vec<OsString>| -> Vec<String> {
         paths.into_iter().map(|path| path.to_string_lossy().into_owned()).collect()
     };
@@ -138,17 +140,19 @@ pub(crate) fn told(host: &Host, sandbox: &Sandbox, filter: &[u8], processes: u32
         "after": after(),
         "visible": visible,
         "never": never,
-        "inside": inside(sandbox, filter, processes),
+        "inside": inside,
     })
 }
 
-/// What each worker is to keep to.
-pub(crate) fn inside(sandbox: &Sandbox, filter: &[u8], processes: u32) -> Value {
+/// What each worker is to keep to. It holds `sandbox.pids` itself by `numbers` of processes or by a `limit`, if at all.
+pub(crate) fn inside(sandbox: &Sandbox, filter: &[u8], numbers: bool, limit: bool) -> Value {
     let scratch_mb = u64::from(sandbox.scratch_mb);
+    let held_by = |which: bool| if which { sandbox.pids } else { 0 };
     json!({
         "scratch": scratch_mb << 20,
         "inodes": scratch_mb * INODES_PER_MB,
-        "processes": processes,
+        "numbers": held_by(numbers),
+        "processes": held_by(limit),
         "filter": hex(filter),
     })
 }
@@ -176,6 +180,7 @@ mod tests {
             homes: vec!["/home/ada".into(), "/home/ada/.bursa".into()],
             hidden: vec!["/home/ada/.bursa".into()],
             is_root: false,
+            numbers_apart: false,
         }
     }
 
@@ -216,11 +221,12 @@ mod tests {
     fn the_interpreter_is_told_what_is_granted_and_what_stays_hidden() {
         let granted =
             sandbox(&[("sandbox.read", "/etc"), ("sandbox.write", "/tmp"), ("sandbox.scratch_mb", "2")]);
-        let told = told(&host(), &granted, &[1, 0xab], 7);
+        let told = told(&host(), &granted, &inside(&granted, &[1, 0xab], true, false));
         let binds = json!([["read", "/etc"], ["write", "/tmp"], ["hide", "/home/ada/.bursa"]]);
         assert_eq!(told["binds"], binds);
         assert_eq!(told["never"], json!(["/", "/home/ada", "/home/ada/.bursa"]));
-        let inside = json!({"scratch": 2 << 20, "inodes": 512, "processes": 7, "filter": "01ab"});
+        let inside =
+            json!({"scratch": 2 << 20, "inodes": 512, "numbers": 4096, "processes": 0, "filter": "01ab"});
         assert_eq!(told["inside"], inside);
         assert_eq!(told["after"], json!(["--remount-ro", "/", "--chdir", "/run/bursa", "--"]));
     }

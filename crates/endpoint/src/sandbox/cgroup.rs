@@ -25,14 +25,14 @@ struct Place {
 }
 
 impl Groups {
-    /// Tries each controller that is asked for.
-    pub(super) fn of(sandbox: &Sandbox) -> Self {
+    /// Tries each controller that is asked for; that of processes with `pids`.
+    pub(super) fn of(sandbox: &Sandbox, pids: bool) -> Self {
         let mut groups = Self::default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let unified = unified(&own);
         for (controller, key, asked) in [
             ("memory", "memory_mb", sandbox.memory_mb > 0),
-            ("pids", "pids", sandbox.pids > 0),
+            ("pids", "pids", pids && sandbox.pids > 0),
             ("cpu", "cpus", sandbox.cpus > 0.0),
         ] {
             if !asked {

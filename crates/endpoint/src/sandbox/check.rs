@@ -1,6 +1,6 @@
 //! What isolation this host really gives: each item is tried, none is concluded from versions.
 
-use super::{Enclosure, try_bwrap};
+use super::{Enclosure, Pids, try_bwrap};
 use crate::config::{Config, Network, Runtime};
 use crate::worker::environment;
 use crate::{interpreter, package};
@@ -51,12 +51,18 @@ pub fn check(config: &Config) -> Vec<Item> {
         .had()
         .map(|(what, dir)| item(what, true, format!("limited by a control group in {}", dir.display())));
     items.extend(limits);
-    items.extend(enclosure.groups.missing().map(|(what, why)| match what {
-        "pids" if enclosure.by_limit => {
-            item(what, true, "limited by RLIMIT_NPROC of each worker's user namespace")
-        }
-        _ => item(what, false, format!("not limited, though sandbox.{what} is set: {why}")),
-    }));
+    let missing =
+        enclosure.groups.missing().filter(|(what, _)| *what != "pids" || enclosure.pids == Pids::Group);
+    items.extend(
+        missing.map(|(what, why)| {
+            item(what, false, format!("not limited, though sandbox.{what} is set: {why}"))
+        }),
+    );
+    items.extend(match enclosure.pids {
+        Pids::Group => None,
+        Pids::Numbers => Some(item("pids", true, "limited by the numbers of each worker's pid namespace")),
+        Pids::Limit => Some(item("pids", true, "limited by RLIMIT_NPROC of each worker's user namespace")),
+    });
     items
 }
 

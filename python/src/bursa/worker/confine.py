@@ -46,8 +46,8 @@ def prctl(option: int, *arguments: int) -> int:
 
 
 class Confinement:
-    """What the endpoint says: `scratch` bytes, `inodes`, `processes` (0: no limit here), the `filter`, and
-    the directories `again`, `read` and `write` of `enclose.seen`."""
+    """What the endpoint says: `scratch` bytes, `inodes`, the `filter`, the directories `again`, `read` and
+    `write` of `enclose.seen`, and what limits processes: their `numbers`, or `processes` (0: not here)."""
 
     def __init__(self, told: Dict[str, Any]) -> None:
         self._told = told
@@ -68,6 +68,8 @@ class Confinement:
         os.close(self._own_pids)
         _must(_libc.unshare(_NEWNS | _NEWIPC), "make a mount namespace")
         self._host_proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+        if self._told["numbers"]:
+            self._write("sys/kernel/pid_max", str(self._told["numbers"] + 1))
         again = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in self._told["again"]]
         size = f"size={self._told['scratch']},nr_inodes={self._told['inodes']},mode=755"
         _mount("tmpfs", WORK, "tmpfs", _NOSUID | _NODEV, size)
@@ -87,14 +89,9 @@ class Confinement:
         """In the worker: nothing is given up after this, since nothing is left."""
         user, group = os.getuid(), os.getgid()
         _must(_libc.unshare(_NEWUSER), "make a user namespace")
-        for name, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{user} {user} 1"),
-            ("gid_map", f"{group} {group} 1"),
-        ):
-            descriptor = os.open(f"self/{name}", os.O_WRONLY, dir_fd=self._host_proc)
-            os.write(descriptor, text.encode())
-            os.close(descriptor)
+        self._write("self/setgroups", "deny")
+        self._write("self/uid_map", f"{user} {user} 1")
+        self._write("self/gid_map", f"{group} {group} 1")
         os.close(self._host_proc)
         os.chdir(WORK)
         os.environ["HOME"] = WORK
@@ -113,6 +110,12 @@ class Confinement:
         _must(prctl(_PR_SET_SECCOMP, _FILTER, ctypes.addressof(program)), "filter system calls")
         visible.known = visible.Visible(self._told["read"], self._told["write"])
         return scratch
+
+    def _write(self, name: str, text: str) -> None:
+        """Into a file of `/proc` as the zygote sees it."""
+        descriptor = os.open(name, os.O_WRONLY, dir_fd=self._host_proc)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
 
 
 def keep_house(worker: int, told: Any) -> None:
