@@ -62,7 +62,7 @@ class FakeService:
     def call(self, function: bytes, args: bytes) -> tuple[int, bytes, dict | None]:
         """(state, payload, failure) of one call, run here."""
         self._loaded.add(function, self.functions[function])
-        outcome, *_, sections = self._runner.run(function, bytearray(frames.RUN_HEAD.size) + args, 0)
+        outcome, *_, sections = self._runner.run(function, args[:3], args[3:], 0)
         payload, name, message, traceback = sections
         if outcome == frames.SUCCESS:
             return 0, payload, None

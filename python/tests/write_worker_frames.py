@@ -17,6 +17,7 @@ from bursa.worker import frames
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "wire" / "worker_frames.json"
 TASK, HASH = bytes(range(16)), bytes(range(32, 64))
 ATTEMPT, TOOK = 0x0102030405060708, (1_111, 1_234_567_890, 2_222)
+NAME = struct.pack("<16sQ", TASK, ATTEMPT)
 
 
 def _to_worker(kind: int, fields: bytes = b"") -> bytes:
@@ -24,9 +25,8 @@ def _to_worker(kind: int, fields: bytes = b"") -> bytes:
 
 
 def _run(flags: int, args: bytes) -> tuple[bytes, dict[str, Any]]:
-    head = frames.RUN_HEAD.pack(frames.RUN, flags, TASK, ATTEMPT, HASH)
-    fields = {"flags": flags, "task": TASK, "attempt": ATTEMPT, "hash": HASH, "args": args}
-    return struct.pack("<I", len(head) + len(args)) + head + args, fields
+    frame = _to_worker(frames.RUN, struct.pack("<B16sQ32s", flags, TASK, ATTEMPT, HASH) + args)
+    return frame, {"flags": flags, "task": TASK, "attempt": ATTEMPT, "hash": HASH, "args": args}
 
 
 def _done(outcome: int, *sections: bytes) -> tuple[bytes, dict[str, Any]]:
@@ -34,10 +34,10 @@ def _done(outcome: int, *sections: bytes) -> tuple[bytes, dict[str, Any]]:
     fields = {"task": TASK, "attempt": ATTEMPT, "outcome": outcome}
     fields.update(zip(("load_ns", "run_ns", "dump_ns"), TOOK))
     padded = (*sections, *(b"",) * (5 - len(sections)))
-    frame = frames.done(TASK, ATTEMPT, outcome, TOOK, *padded)
-    if outcome == frames.SUCCESS:
-        assert frame == frames.success(TASK, ATTEMPT, TOOK, padded[0], padded[4])
-    return frame, {**fields, **dict(zip(names, padded))}
+    head = frames.done_head(NAME, outcome, TOOK, *padded)
+    if outcome == frames.SUCCESS and not padded[4]:
+        assert head == frames.success_head(NAME, *TOOK, len(padded[0]))
+    return head + b"".join(padded), {**fields, **dict(zip(names, padded))}
 
 
 def golden() -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def golden() -> list[dict[str, Any]]:
         "run-flush-first": ("run", _run(frames.FLUSH_FIRST, b"")),
         "stop": ("stop", (_to_worker(frames.STOP), {})),
         "ready": ("ready", (frames.ready(4321, 3, 11), {"pid": 4321, "major": 3, "minor": 11})),
-        "started": ("started", (frames.started(TASK, ATTEMPT), {"task": TASK, "attempt": ATTEMPT})),
+        "started": ("started", (frames.started(NAME), {"task": TASK, "attempt": ATTEMPT})),
         "need": ("need", (frames.need(HASH), {"hash": HASH})),
         "skipped": ("skipped", (frames.skipped(258), {"number": 258})),
         "done-success": ("done", _done(frames.SUCCESS, b"p\0\0\x80\x05N.")),

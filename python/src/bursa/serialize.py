@@ -47,7 +47,7 @@ _LEAVES = (
     decimal.Decimal,
 )
 _LEAF_SET = frozenset(_LEAVES)
-_NONE = PLAIN + pickle.dumps(None, PROTOCOL)
+NONE = PLAIN + pickle.dumps(None, PROTOCOL)
 
 
 class _NotPlain(Exception):
@@ -123,7 +123,7 @@ def dumps(value: Any, *, carry: bool = True) -> bytes:
     """
     kind = type(value)
     if kind in _ATOMS and (kind not in _SIZED or len(value) < _LARGE):
-        return _NONE if value is None else PLAIN + pickle.dumps(value, PROTOCOL)
+        return NONE if value is None else PLAIN + pickle.dumps(value, PROTOCOL)
     out = io.BytesIO()
     out.write(PLAIN)
     try:
@@ -200,19 +200,26 @@ def as_column(items: Any) -> Any:
     return column if column.dtype.kind in "biufc" else items  # texts and times would lose something
 
 
-def loads_items(payload: bytes | bytearray, at: int = 0) -> tuple[tuple[Any, ...], int]:
+def loads_items(payload: bytes | bytearray) -> tuple[tuple[Any, ...], int]:
     """What `dumps_items` was given."""
-    return loads(payload, at + len(ITEMS))
+    return loads(payload, len(ITEMS))
 
 
-def loads(payload: bytes | bytearray, at: int = 0) -> Any:
+def loads(payload: bytes | bytearray | memoryview, at: int = 0) -> Any:
     """The value of the payload that begins at `at`.
 
     Raises DeserializeMismatch, before anything is unpickled, when another Python minor made it.
     """
-    if payload.startswith(PLAIN, at) or payload.startswith(CODE, at):
-        return pickle.loads(memoryview(payload)[at + 3 :])
-    raise _refusal(bytes(payload[at : at + 3]))
+    if at or len(payload) >= _LARGE:  # below that a copy is made sooner than a view
+        payload = memoryview(payload)[at:]
+    return loads_parts(payload[:3], payload[3:])
+
+
+def loads_parts(head: bytes | memoryview, rest: bytes | memoryview) -> Any:
+    """`loads` of a payload whose header is apart."""
+    if head in (PLAIN, CODE):
+        return pickle.loads(rest)
+    raise _refusal(bytes(head))
 
 
 def loads_data(payload: bytes | bytearray) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import List, Tuple
+from typing import Deque, List, Tuple
 
 LOAD, RUN, STOP = 1, 2, 3
 READY, STARTED, DONE, NEED, SKIPPED = 16, 17, 18, 19, 20
@@ -15,18 +15,24 @@ SUCCESS, USER_ERROR, LOAD_FAILED, MISMATCH, TOO_LARGE = range(5)
 FLUSH_FIRST = 1
 """Flag of `run`: send what is finished before starting this."""
 
-LENGTH = struct.Struct("<I")
 LOAD_HEAD = struct.Struct("<B32s")
-RUN_HEAD = struct.Struct("<BB16sQ32s")
+RUN_HEAD = struct.Struct("<IBB24s32s3s")
 _READY = struct.Struct("<IBIBB")
-_STARTED = struct.Struct("<IB16sQ")
-_DONE = struct.Struct("<IB16sQB3Q5I")
+_STARTED = struct.Struct("<IB24s")
+_DONE = struct.Struct("<IB24sB3Q5I")
 _DONE_SIZE = _DONE.size - 4
+_QUIET = struct.Struct("<IB24sB3QI16x")
+_NO_ARGS = RUN_HEAD.size - 4 - 3
+_PAD = bytes(RUN_HEAD.size)
 _NEED = struct.Struct("<IB32s")
 _SKIPPED = struct.Struct("<IBQ")
 
 BUFFER = 1 << 16
 """What is received at once, and the size of frames and payloads from which they are not copied."""
+
+Call = Tuple[int, bytes, bytes, bytes, "bytes | memoryview"]
+"""A `run` frame: flags, name (task and attempt as they came, to be said again), hash of the function, header
+of the arguments' payload, the rest of it."""
 
 Took = Tuple[int, int, int]
 """Nanoseconds: function and arguments loaded, the function run, its result serialized."""
@@ -36,8 +42,8 @@ def ready(pid: int, major: int, minor: int) -> bytes:
     return _READY.pack(_READY.size - 4, READY, pid, major, minor)
 
 
-def started(task: bytes, attempt: int) -> bytes:
-    return _STARTED.pack(_STARTED.size - 4, STARTED, task, attempt)
+def started(name: bytes) -> bytes:
+    return _STARTED.pack(_STARTED.size - 4, STARTED, name)
 
 
 def need(body_hash: bytes) -> bytes:
@@ -48,91 +54,87 @@ def skipped(number: int) -> bytes:
     return _SKIPPED.pack(_SKIPPED.size - 4, SKIPPED, number)
 
 
-def done(
-    task: bytes,
-    attempt: int,
+def done_head(
+    name: bytes,
     outcome: int,
     took: Took,
-    payload: bytes = b"",
-    name: bytes = b"",
-    message: bytes = b"",
-    traceback: bytes = b"",
-    output: bytes = b"",
+    payload: bytes,
+    error: bytes,
+    message: bytes,
+    traceback: bytes,
+    output: bytes,
 ) -> bytes:
-    """A `done` frame; the text sections are UTF-8."""
-    sizes = len(payload), len(name), len(message), len(traceback), len(output)
-    head = _DONE.pack(_DONE_SIZE + sum(sizes), DONE, task, attempt, outcome, *took, *sizes)
-    return b"".join((head, payload, name, message, traceback, output))
+    """What comes before the sections in a `done` frame; the text sections are UTF-8."""
+    sizes = len(payload), len(error), len(message), len(traceback), len(output)
+    return _DONE.pack(_DONE_SIZE + sum(sizes), DONE, name, outcome, *took, *sizes)
 
 
-def success(task: bytes, attempt: int, took: Took, payload: bytes, output: bytes) -> bytes:
-    """`done` with the outcome SUCCESS: the frame that is written most."""
-    return success_head(task, attempt, took, payload, output) + payload + output
-
-
-def success_head(task: bytes, attempt: int, took: Took, payload: bytes, output: bytes) -> bytes:
-    """What comes before payload and output in `success`, for a payload that is too large to be copied."""
-    size, tail = len(payload), len(output)
-    return _DONE.pack(_DONE_SIZE + size + tail, DONE, task, attempt, SUCCESS, *took, size, 0, 0, 0, tail)
+def success_head(name: bytes, load: int, run: int, dump: int, size: int) -> bytes:
+    """The same for a call that succeeded and printed nothing, with a payload of `size` bytes: what is written
+    most."""
+    return _QUIET.pack(_DONE_SIZE + size, DONE, name, SUCCESS, load, run, dump, size)
 
 
 class Inbox:
-    """Whole frames out of a socket: through one buffer, and a frame that is larger into memory of its own."""
+    """Whole frames out of a socket: cut from what is received at once, a larger one in memory of its own."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._buffer = bytearray(BUFFER)
-        self._held = 0
-        self._large: bytearray | None = None
+        self._rest = b""
+        self._large: memoryview | None = None
         self._filled = 0
 
-    def read(self, flags: int = 0) -> List[bytearray]:
-        """Frames (without their length) of one receive; maybe none yet. `flags` as for `recv`.
+    def read(self, calls: Deque[Call], flags: int = 0) -> List[bytes]:
+        """Adds the `run` frames of one receive to `calls`; the others, without their length. Maybe none yet.
 
-        Raises EOFError when the executor is gone, BlockingIOError with MSG_DONTWAIT when nothing is there.
+        `flags` as for `recv`. Raises EOFError when the executor is gone, BlockingIOError with MSG_DONTWAIT
+        when nothing is there.
         """
         if self._large is not None:
-            return self._read_large(self._large, flags)
-        self._held += self._receive(self._buffer, self._held, flags)
-        return self._split()
+            return self._read_large(self._large, calls, flags)
+        received = self._sock.recv(BUFFER, flags)
+        if not received:
+            raise EOFError
+        return self._split(b"".join((self._rest, received, _PAD)), calls)
 
-    def _receive(self, buffer: bytearray, at: int, flags: int) -> int:
-        room = memoryview(buffer)[at:]
-        count = self._sock.recv_into(room, 0, flags)
-        room.release()
+    def _split(self, data: bytes, calls: Deque[Call]) -> List[bytes]:
+        """`data` ends with a pad, so that a head can be read wherever a frame begins."""
+        others: List[bytes] = []
+        append, unpack, head_size = calls.append, RUN_HEAD.unpack_from, RUN_HEAD.size
+        at, end = 0, len(data) - head_size
+        while end - at >= 4:
+            size, kind, flags, name, body_hash, head = unpack(data, at)
+            stop = at + 4 + size
+            if stop > end:
+                if 4 + size > BUFFER:
+                    return self._begin_large(4 + size, data[at:end], others)
+                break
+            if kind != RUN:
+                others.append(data[at + 4 : stop])
+            elif size >= _NO_ARGS + 3:
+                append((flags, name, body_hash, head, data[at + head_size : stop]))
+            else:
+                append((flags, name, body_hash, head[: size - _NO_ARGS], b""))
+            at = stop
+        self._rest = data[at:end]
+        return others
+
+    def _begin_large(self, size: int, begun: bytes, others: List[bytes]) -> List[bytes]:
+        self._large = memoryview(bytearray(size))
+        self._large[: len(begun)] = begun
+        self._filled, self._rest = len(begun), b""
+        return others
+
+    def _read_large(self, frame: memoryview, calls: Deque[Call], flags: int) -> List[bytes]:
+        count = self._sock.recv_into(frame[self._filled :], 0, flags)
         if count == 0:
             raise EOFError
-        return count
-
-    def _read_large(self, frame: bytearray, flags: int) -> List[bytearray]:
-        self._filled += self._receive(frame, self._filled, flags)
+        self._filled += count
         if self._filled < len(frame):
             return []
         self._large = None
-        return [frame]
-
-    def _split(self) -> List[bytearray]:
-        buffer, end, at = self._buffer, self._held, 0
-        frames: List[bytearray] = []
-        length = LENGTH.unpack_from
-        while end - at >= 4:
-            size = length(buffer, at)[0]
-            stop = at + 4 + size
-            if stop > end:
-                if size > BUFFER - 4:
-                    self._begin_large(at + 4, size)
-                    return frames
-                break
-            frames.append(buffer[at + 4 : stop])
-            at = stop
-        self._held = end - at
-        if at:
-            buffer[: self._held] = buffer[at:end]
-        return frames
-
-    def _begin_large(self, at: int, size: int) -> None:
-        """A frame that begins at `at` does not fit the buffer."""
-        self._filled = self._held - at
-        self._large = bytearray(size)
-        self._large[: self._filled] = memoryview(self._buffer)[at : self._held]
-        self._held = 0
+        _, kind, *fields = RUN_HEAD.unpack_from(frame)
+        if kind != RUN:
+            return [bytes(frame[4:])]
+        calls.append((*fields, frame[RUN_HEAD.size :]))
+        return []

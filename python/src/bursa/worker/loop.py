@@ -8,13 +8,13 @@ import sys
 from _signal import getsignal  # signal.getsignal takes 1 µs of every call to make an enum
 from collections import deque
 from time import perf_counter_ns
-from typing import Deque, List, Tuple
+from typing import Deque, List
 
 from . import frames
-from .calls import Functions, Runner
+from .calls import Functions, Runner, Sections
 from .confine import Scratch
-from .frames import BUFFER, FLUSH_FIRST, LOAD, LOAD_HEAD, RUN, RUN_HEAD, STOP, SUCCESS, Inbox
-from .output import Capture
+from .frames import BUFFER, FLUSH_FIRST, LOAD, LOAD_HEAD, STOP, SUCCESS, Call, Inbox, Took, success_head
+from .output import BEGUN, WITHHELD, Capture
 from .remains import bury
 
 QUIET_NS = 4_000_000
@@ -24,9 +24,7 @@ BRIEF_NS = 5_000
 """Calls that took no longer have left no file: to make one takes more, and to look takes a part of it."""
 
 _DEFAULT = int(signal.SIG_DFL)
-
-Call = Tuple[int, bytes, int, bytes, bytearray]
-"""(flags, task, attempt, hash, the whole `run` frame)"""
+_SIGALRM = int(signal.SIGALRM)
 
 
 class Worker:
@@ -42,16 +40,15 @@ class Worker:
         self._calls: Deque[Call] = deque()
         self._out: List[bytes] = []
         self._sent_at = 0
-        self._now = 0  # when the last call ended, or the wait for the next
+        self._begun = 0
         self._stopping = False
 
     def serve(self, pid: int) -> None:
         """Until `stop` (all calls before it are finished) or until the executor closes the socket."""
         try:
             self._send(frames.ready(pid, *sys.version_info[:2]))
-            calls, run = self._calls, self._run
-            while len(calls) > 1 or self._next():
-                run(calls.popleft())
+            while self._next():
+                self._run()
         except (EOFError, ConnectionError):
             return
 
@@ -63,8 +60,7 @@ class Worker:
             while not calls and not self._stopping:
                 self._flush()
                 bury()
-                self._take(self._inbox.read())
-                self._now = perf_counter_ns()
+                self._take(self._inbox.read(calls))
         if not calls:
             self._flush()
         return bool(calls)
@@ -72,19 +68,15 @@ class Worker:
     def _look(self) -> None:
         """Take what is in the socket already, without waiting."""
         try:  # noqa: SIM105  suppress() takes longer
-            self._take(self._inbox.read(socket.MSG_DONTWAIT))
+            self._take(self._inbox.read(self._calls, socket.MSG_DONTWAIT))
         except BlockingIOError:
             pass
 
-    def _take(self, received: List[bytearray]) -> None:
-        append = self._calls.append
+    def _take(self, received: List[bytes]) -> None:
         for frame in received:
             kind = frame[0]
-            if kind == RUN:
-                _, flags, task, attempt, body_hash = RUN_HEAD.unpack_from(frame)
-                append((flags, task, attempt, body_hash, frame))
-            elif kind == LOAD:
-                self._functions.add(LOAD_HEAD.unpack_from(frame)[1], bytes(frame[LOAD_HEAD.size :]))
+            if kind == LOAD:
+                self._functions.add(LOAD_HEAD.unpack_from(frame)[1], frame[LOAD_HEAD.size :])
             elif kind == STOP:
                 self._stopping = True
 
@@ -93,38 +85,66 @@ class Worker:
         self._out.append(frames.need(body_hash))
         self._flush()
         while body_hash not in self._functions:
-            self._take(self._inbox.read())
+            self._take(self._inbox.read(self._calls))
 
-    def _run(self, call: Call) -> None:
-        flags, task, attempt, body_hash, frame = call
-        if not self._capture.begin():  # before its body is fetched: nobody keeps that for a call taken back
-            self._out.append(frames.skipped(self._capture.calls))
-            return self._flush()
-        if body_hash not in self._functions:
-            self._fetch(body_hash)
-        if not self._calls or flags & FLUSH_FIRST or self._now - self._sent_at >= QUIET_NS:
-            self._out.append(frames.started(task, attempt))
-            self._flush()
-        begin = perf_counter_ns()
-        outcome, load, run, sections = self._runner.run(body_hash, frame, begin)
-        self._now = perf_counter_ns()
-        took = load, run, self._now - begin - load - run
-        if getsignal(signal.SIGALRM) != _DEFAULT:
-            _end_alarm()
-        output = self._capture.end()
-        if outcome == SUCCESS:
-            payload = sections[0]
-            if len(payload) < BUFFER:
-                self._out.append(frames.success(task, attempt, took, payload, output))
-            else:
-                self._out.append(frames.success_head(task, attempt, took, payload, output))
+    def _run(self) -> None:
+        """Runs the calls at hand, up to one behind which none waits that has been seen.
+
+        All that most calls need is written out in this loop, on local variables: a burst of calls that take
+        nothing costs what is between two of them. A call's time begins when the one before has ended.
+        """
+        calls, out, runner, capture = self._calls, self._out, self._runner, self._capture
+        tail, words, begun = capture.tail, capture.tail.words, self._begun
+        now = perf_counter_ns()
+        while True:
+            flags, name, body_hash, head, rest = calls.popleft()
+            begun += 1
+            # First told, then looked up: who withholds, and then counts, sees each call that began.
+            words[BEGUN] = begun
+            # Before its body is fetched: nobody keeps that for a call taken back.
+            if begun <= words[WITHHELD]:
+                out.append(frames.skipped(begun))
                 self._flush()
-                self._send(payload)
-                self._send(output)
+            else:
+                if tail.written or sys.stdout is not capture.out or sys.stderr is not capture.err:
+                    capture.reset()
+                if body_hash != runner.newest and body_hash not in self._functions:
+                    self._fetch(body_hash)
+                    now = perf_counter_ns()
+                if not calls or flags & FLUSH_FIRST or now - self._sent_at >= QUIET_NS:
+                    out.append(frames.started(name))
+                    self._flush()
+                    now = perf_counter_ns()
+                begin = now
+                outcome, load, run, sections = runner.run(body_hash, head, rest, begin)
+                now = perf_counter_ns()
+                if getsignal(_SIGALRM) != _DEFAULT:
+                    _end_alarm()
+                payload = sections[0]
+                if outcome == SUCCESS and not tail.written and len(payload) < BUFFER:
+                    out.append(success_head(name, load, run, now - begin - load - run, len(payload)))
+                    out.append(payload)
+                else:
+                    self._tell(name, outcome, (load, run, now - begin - load - run), sections)
+                if load + run > BRIEF_NS and self._scratch is not None:
+                    self._tidy(self._scratch)
+                    now = perf_counter_ns()
+            if len(calls) < 2:
+                self._begun = begun
+                return
+
+    def _tell(self, name: bytes, outcome: int, took: Took, sections: Sections) -> None:
+        """Of a call that failed, printed, or has a large result."""
+        output = self._capture.tail.read()
+        head = frames.done_head(name, outcome, took, *sections, output)
+        payload, *texts = sections
+        if len(payload) < BUFFER:
+            self._out += (head, payload, *texts, output)
         else:
-            self._out.append(frames.done(task, attempt, outcome, took, *sections, output))
-        if self._scratch is not None and load + run > BRIEF_NS:
-            self._tidy(self._scratch)
+            self._out.append(head)
+            self._flush()
+            self._send(payload)
+            self._out += (*texts, output)
 
     def _tidy(self, scratch: Scratch) -> None:
         """A worker that cannot remove what a call left ends, and takes it along."""

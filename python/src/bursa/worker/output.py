@@ -18,7 +18,7 @@ from typing import Any
 RING = 1 << 16
 HEAD = 24
 _WRITTEN = struct.Struct("<Q")
-_BEGUN, _WITHHELD = 1, 2
+BEGUN, WITHHELD = 1, 2
 """Which words of the head."""
 
 
@@ -29,7 +29,7 @@ class Tail:
         if os.fstat(descriptor).st_size < HEAD + RING:
             os.ftruncate(descriptor, HEAD + RING)
         self._map = mmap.mmap(descriptor, HEAD + RING)
-        self._words = memoryview(self._map)[:HEAD].cast("Q")
+        self.words = memoryview(self._map)[:HEAD].cast("Q")
         self._lock = threading.RLock()  # threads print; so may a signal handler amid a print
         self.written = 0
         self.reset()
@@ -38,13 +38,6 @@ class Tail:
         """A new task begins."""
         self.written = 0
         _WRITTEN.pack_into(self._map, 0, 0)
-
-    def begin(self, number: int) -> bool:
-        """Call `number` of this worker begins, unless it is withheld: first told, then looked up, so that an
-        executor which withholds and then counts sees every call that began in spite of it."""
-        words = self._words
-        words[_BEGUN] = number
-        return number > words[_WITHHELD]
 
     def write(self, data: Any) -> int:
         with self._lock:
@@ -108,23 +101,12 @@ class Capture:
             for fd in (1, 2)
         )
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr = self.out, self.err  # type: ignore[misc]
-        self.calls = 0
         os.register_at_fork(after_in_child=_print_to_descriptors)
 
-    def begin(self) -> bool:
-        """Before each task: tells the executor that it begins. False: it must not."""
-        self.calls = number = self.calls + 1
-        if not self.tail.begin(number):
-            return False
-        if sys.stdout is not self.out or sys.stderr is not self.err:
-            sys.stdout, sys.stderr = self.out, self.err
-        if self.tail.written:
-            self.tail.reset()
-        return True
-
-    def end(self) -> bytes:
-        """After each task: what it printed, at most RING bytes."""
-        return self.tail.read() if self.tail.written else b""
+    def reset(self) -> None:
+        """Before a task, if the one before printed or replaced `sys.stdout` or `sys.stderr`."""
+        sys.stdout, sys.stderr = self.out, self.err
+        self.tail.reset()
 
 
 def _print_to_descriptors() -> None:
