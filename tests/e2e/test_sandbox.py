@@ -318,6 +318,14 @@ def test_a_call_that_takes_all_memory_is_an_oom(run: Any, closed: Stack) -> None
     assert "memory" in str(failed.value)
 
 
+def test_what_workers_import_was_compiled_outside(run: Any, closed: Stack) -> None:
+    def look() -> list[Any]:
+        return [sys.modules[name].__cached__ for name in ("bursa.worker.zygote", "bursa.serialize")]
+
+    lib = closed.home / "lib"
+    assert all(Path(path).is_relative_to(lib) and Path(path).is_file() for path in run(look))
+
+
 def test_what_programs_need_is_there(run: Any) -> None:
     def use() -> Any:
         import multiprocessing

@@ -32,7 +32,7 @@ const INSIDE: &str = "/tmp/.bursa";
 /// What runs there: says which Python it is if that is too old, in words that an old one understands.
 const BOOT: &str = "import sys; del sys.path[0]; v = sys.version_info[:2]; \
     sys.exit('its Python is %d.%d, and workers need 3.8 or newer' % v) if v < (3, 8) else \
-    __import__('runpy').run_module('bursa.worker', None, '__main__', True)";
+    __import__('bursa.worker.__main__').worker.__main__.main()";
 /// The directory in which workers begin: everything in `/tmp` is the container's own.
 pub(crate) const TASK: &str = "/tmp";
 /// Descriptors are inherited from this number on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import site
 import sys
-import sysconfig
+from functools import lru_cache
 from typing import Any
 
 from ._vendor import cloudpickle
@@ -38,16 +38,16 @@ def is_local(name: str) -> bool:
     parts = source.split(os.sep)
     if "site-packages" in parts or "dist-packages" in parts:
         return False
-    return not any(source.startswith(root + os.sep) for root in _INSTALLED)
+    return not any(source.startswith(root + os.sep) for root in _installed_roots())
 
 
+@lru_cache(maxsize=None)
 def _installed_roots() -> tuple[str, ...]:
+    import sysconfig  # only clients ask
+
     paths = sysconfig.get_paths()
     roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib") if key in paths}
     roots.add(os.path.dirname(os.__file__))
     if site.ENABLE_USER_SITE:
         roots.add(site.getusersitepackages())
     return tuple(os.path.realpath(root) for root in roots)
-
-
-_INSTALLED = _installed_roots()

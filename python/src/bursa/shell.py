@@ -1,21 +1,22 @@
 """Programs as functions: a command line that a worker runs, with its output and return code as the result.
 
-Client and worker share this module, so it imports the standard library only.
+Client and worker share this module, so it imports the standard library only, and what runs programs not
+before one is run: every worker imports it.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import shlex
 import signal
-import subprocess
-import tempfile
 import threading
 from numbers import Integral, Real
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from .errors import Invalid
+
+if TYPE_CHECKING:
+    import subprocess
 
 TIMED_OUT = 124
 """The return code of a command that was ended at its walltime, as of timeout(1)."""
@@ -78,6 +79,8 @@ class ShellFunction:
 
     def __call__(self, **arguments: Any) -> ShellResult:
         """Runs it here. Raises Invalid for a `{name}` without a value."""
+        import subprocess
+
         cmd = self.command(**arguments)
         with _output(self.stdout) as out, _output(self.stderr) as err:
             process = subprocess.Popen(
@@ -119,6 +122,8 @@ class ShellFunction:
 
 def quote(value: Any) -> str:
     """`value` as one word of a command line."""
+    import shlex
+
     return shlex.quote(str(value))
 
 
@@ -127,6 +132,8 @@ def _is_positive(value: Any) -> bool:
 
 
 def _output(path: str | None) -> BinaryIO:
+    import tempfile
+
     return tempfile.TemporaryFile() if path is None else open(path, "w+b")  # type: ignore[return-value]
 
 

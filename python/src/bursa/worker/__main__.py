@@ -15,7 +15,9 @@ VARIABLE = "BURSA_ZYGOTE_FD"
 ADDRESS = "BURSA_ZYGOTE_SOCKET"
 """Where the control socket is, in a container that inherits no descriptor."""
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Becomes the zygote, and ends with it."""
     number = os.environ.get(VARIABLE, "")
     if not number.isdigit():
         sys.exit(
@@ -36,3 +38,7 @@ if __name__ == "__main__":
 
         address = os.environ.pop(ADDRESS, None)
         zygote.main(int(number) if address is None else zygote.connected(address), inside)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,7 @@ Bind = Tuple[str, str]
 def enter(told: str) -> None:
     """Becomes bubblewrap, which becomes the zygote. Never returns."""
     plan = json.loads(told)
+    compile_package()
     granted: List[Bind] = [(kind, path) for kind, path in plan["binds"]]
     needed = needs(interpreter_paths(), plan["visible"], plan["never"])
     binds = merged(granted, needed)
@@ -38,6 +39,16 @@ def enter(told: str) -> None:
         sys.exit(
             f"bursa.worker: {argv[0]} cannot be run ({error}); install bubblewrap or set sandbox.runtime"
         )
+
+
+def compile_package() -> None:
+    """Compiles what workers import, once for each Python: inside, and in containers, nothing can be kept."""
+    from importlib.util import cache_from_source
+
+    here = os.path.dirname(__file__)
+    compiled = cache_from_source(os.path.join(here, "zygote.py"))
+    if not os.path.exists(compiled) and os.access(here, os.W_OK) and not sys.dont_write_bytecode:
+        from . import zygote  # noqa: F401
 
 
 def interpreter_paths() -> List[str]:
