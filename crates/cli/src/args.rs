@@ -165,7 +165,7 @@ pub(crate) enum Endpoint {
         #[arg(long, default_value = "")]
         description: String,
         /// Where its nodes come from
-        #[arg(long, default_value = "local", value_parser = ["local", "slurm", "pbs", "lsf"])]
+        #[arg(long, default_value = "local", value_parser = ["local", "slurm", "pbs", "lsf", "kubernetes"])]
         provider: String,
     },
     /// Start an endpoint and keep it running, in the foreground

@@ -29,6 +29,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
         .chain(bursa_endpoint::config::KEYS)
         .chain(bursa_endpoint::config::SANDBOX_KEYS)
         .chain(bursa_endpoint::config::blocks::KEYS)
+        .chain(bursa_endpoint::config::kubernetes::KEYS)
         .chain(bursa_endpoint::config::CONTAINER_KEYS)
         .chain(bursa_endpoint::watchdog::KEYS)
 }

@@ -208,6 +208,9 @@ pub const ASK_MS: (u64, u64) = (1_000, 30_000);
 pub const BLOCK_DRAIN_MS: u64 = 60_000;
 /// Calls that still run so long before the end of their block are stopped, so that their end can be reported.
 pub const BLOCK_END_MS: u64 = 3_000;
+/// A manager that stops is done so long after the grace of running calls, acknowledged or not: the next `Hello` tells
+/// the truth (F9).
+pub const STOP_SLACK_MS: u64 = 1_500;
 /// An executor that was lost by its silence and does not return is ended after this: long enough for a node that swaps
 /// or a network that is mended, short enough that a stuck process does not keep a node for ever.
 pub const SILENT_MS: u64 = 60_000;

@@ -4,6 +4,7 @@
 
 pub mod blocks;
 mod containers;
+pub mod kubernetes;
 mod sandbox;
 
 pub(crate) use containers::{COMMAND, PLACEHOLDERS};
@@ -13,7 +14,9 @@ pub use sandbox::{KEYS as SANDBOX_KEYS, Network, Runtime, Sandbox};
 use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
+use kubernetes::Kubernetes;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 macro_rules! key {
     ($const:ident, $name:literal, $env:literal, $default:literal, $about:literal) => {
@@ -173,12 +176,14 @@ pub struct Config {
     pub workers: u32,
     /// Executors that are kept running.
     pub executors: u32,
-    /// The workers' Python; `None`: none was configured and none is on `PATH`.
+    /// The workers' Python; `None`: none was configured, and none is on `PATH` or it is one of another host.
     pub python: Option<PathBuf>,
     /// Whether that is one per core of whatever node it is.
     pub one_per_core: bool,
     /// Where nodes come from, and how many.
     pub blocks: Blocks,
+    /// What pods are like.
+    pub kubernetes: Kubernetes,
     /// Where the manager listens for executors; `None`: it finds a port where they reach it.
     pub listen: Option<String>,
     /// What executors are told instead, if anything.
@@ -230,9 +235,10 @@ impl Config {
             name: name.to_owned(),
             workers: workers(values)?,
             executors,
-            python: python(values.get(&PYTHON).0),
+            python: python(values.get(&PYTHON).0, &blocks),
             one_per_core: values.get(&WORKERS).0 == "0",
             listen: listen(values, &blocks)?,
+            kubernetes: Kubernetes::from_values(values, !blocks.reach_home())?,
             blocks,
             public_listen: public_listen(values)?,
             bulk: bulk(values)?,
@@ -256,6 +262,13 @@ impl Config {
 }
 
 impl Config {
+    /// Longest stop of the manager: the grace of running calls, what is then reported, and what its provider needs.
+    #[must_use]
+    pub fn stops_within(&self) -> Duration {
+        let told_ms = self.stop_grace_ms.saturating_add(limits::STOP_SLACK_MS);
+        Duration::from_millis(told_ms).saturating_add(crate::provider::ends_within(self.blocks.provider))
+    }
+
     /// The same values as environment variables, for a process that reads its configuration itself.
     pub(crate) fn to_env(&self) -> Vec<(&'static str, String)> {
         let python = self.python.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
@@ -305,6 +318,12 @@ fn listen(values: &Values, blocks: &Blocks) -> Result<Option<String>, ConfigErro
                    are this host";
         return Err(values.wrong(&LISTEN, why.into()));
     }
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if !blocks.reach_home() && matches!(port, None | Some(0)) {
+        let why = "executors that cannot read this home keep the address that they were given, also when the manager starts \
+                   again: name a port, as in 0.0.0.0:7411";
+        return Err(values.wrong(&LISTEN, why.into()));
+    }
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
@@ -341,7 +360,11 @@ fn threshold(values: &Values, key: &Key, heartbeat: &Key) -> Result<u64, ConfigE
     Ok(threshold)
 }
 
-fn python(configured: &str) -> Option<PathBuf> {
+fn python(configured: &str, blocks: &Blocks) -> Option<PathBuf> {
+    if !blocks.reach_home() {
+        // What is here is not what is there.
+        return Some(configured.into()).filter(|_| !configured.is_empty());
+    }
     if configured.contains('/') {
         return Some(absolute(configured.into()));
     }

@@ -9,18 +9,36 @@ use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Longest stop of an endpoint: the watchdog itself takes at most five seconds.
-const STOP: Duration = Duration::from_secs(10);
+/// What a busy host may add to the time that a process takes to stop.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Why no watchdog runs in the background.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The system.
+    #[error("cannot start it in the background: {0}")]
+    Io(#[from] io::Error),
+    /// It ended before it was ready.
+    #[error("{said}; see {log}", log = .log.display())]
+    Ended {
+        /// Its exit code; `None`: it was killed.
+        code: Option<i32>,
+        /// The last line of what it said, without the program's name before it.
+        said: String,
+        /// What else it said.
+        log: PathBuf,
+    },
+}
 
 /// Starts a watchdog in a session of its own, with its stderr in `log`, and waits for its ready line.
 ///
 /// # Errors
-/// When it cannot be started, or ends before it is ready: with the last line of its log.
-pub fn start_in_background(mut command: Command, log: &Path) -> io::Result<String> {
+/// [`NotStarted`].
+pub fn start_in_background(mut command: Command, log: &Path) -> Result<String, NotStarted> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
     let already = file.metadata()?.len();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
@@ -37,8 +55,16 @@ pub fn start_in_background(mut command: Command, log: &Path) -> io::Result<Strin
     let status = child.wait()?;
     let text = std::fs::read(log)?;
     let text = String::from_utf8_lossy(text.get(usize::try_from(already).unwrap_or(0)..).unwrap_or_default());
-    let last = text.lines().last().unwrap_or("it said nothing");
-    Err(io::Error::other(format!("it ended before it was ready ({status}): {last}; see {}", log.display())))
+    let said = text.lines().last().map(sentence);
+    let said = said.unwrap_or_else(|| format!("it ended before it was ready ({status}) and said nothing"));
+    Err(NotStarted::Ended { code: status.code(), said, log: log.to_owned() })
+}
+
+/// What a line of stderr says, without what the command that wrote it put around.
+fn sentence(line: &str) -> String {
+    let error = serde_json::from_str::<serde_json::Value>(line).ok();
+    let message = error.as_ref().and_then(|error| error["error"]["message"].as_str());
+    message.unwrap_or_else(|| line.trim_start_matches("bursa: ")).to_owned()
 }
 
 /// The watchdog that started a process, if it is still there.
@@ -57,11 +83,12 @@ pub enum Way {
 }
 
 /// Waits for the end of a service or manager whose watchdog is gone: it got SIGTERM then. `on_wait` is called before.
-/// One that does not end in the time that a watchdog would give it is killed, as the watchdog would have done.
+/// One that does not end in the time that a watchdog would give it, `stops_within`, is killed, as the watchdog would
+/// have done.
 ///
 /// # Errors
 /// When the system cannot watch it.
-pub fn make_way(pid: i32, on_wait: impl FnOnce()) -> io::Result<Way> {
+pub fn make_way(pid: i32, stops_within: Duration, on_wait: impl FnOnce()) -> io::Result<Way> {
     let Some(process) = Identity::of(pid) else { return Ok(Way::Free) };
     if let Some(watchdog) = watchdog_of(pid) {
         return Ok(Way::HeldBy(watchdog.pid));
@@ -70,13 +97,13 @@ pub fn make_way(pid: i32, on_wait: impl FnOnce()) -> io::Result<Way> {
         return Ok(if process.is_alive() { Way::HeldBy(pid) } else { Way::Free });
     }
     on_wait();
-    if proc::wait_for_end(&process, STOP)? {
+    if proc::wait_for_end(&process, stops_within + SLACK)? {
         return Ok(Way::Free);
     }
     if process.is_alive() {
         proc::signal(pid, Signal::SIGKILL);
     }
-    Ok(if proc::wait_for_end(&process, STOP)? { Way::Free } else { Way::HeldBy(pid) })
+    Ok(if proc::wait_for_end(&process, SLACK)? { Way::Free } else { Way::HeldBy(pid) })
 }
 
 /// How an endpoint that was asked to stop did.
@@ -100,11 +127,11 @@ pub enum Stopped {
     },
 }
 
-/// Stops the endpoint: its watchdog gets SIGTERM, hands back what runs, and ends.
+/// Stops the endpoint: its watchdog gets SIGTERM, hands back what runs, and ends `stops_within` that time.
 ///
 /// # Errors
 /// When its lock cannot be read.
-pub fn stop(endpoint: &EndpointDir) -> Result<Stopped, Error> {
+pub fn stop(endpoint: &EndpointDir, stops_within: Duration) -> Result<Stopped, Error> {
     let Some(owner) = endpoint.owner()? else { return Ok(Stopped::WasNot) };
     if !owner.is_here() {
         return Ok(Stopped::Elsewhere(owner));
@@ -118,11 +145,9 @@ pub fn stop(endpoint: &EndpointDir) -> Result<Stopped, Error> {
         return Ok(Stopped::PartOfUp { pid: watchdog.pid });
     }
     proc::signal(watchdog.pid, Signal::SIGTERM);
-    if proc::wait_for_end(&watchdog, STOP).map_err(Error::io("wait for the watchdog of", endpoint.path()))? {
-        Ok(Stopped::Ended(owner))
-    } else {
-        Ok(Stopped::StillThere { pid: watchdog.pid })
-    }
+    let ended = proc::wait_for_end(&watchdog, stops_within + SLACK);
+    let ended = ended.map_err(Error::io("wait for the watchdog of", endpoint.path()))?;
+    Ok(if ended { Stopped::Ended(owner) } else { Stopped::StillThere { pid: watchdog.pid } })
 }
 
 #[cfg(test)]
@@ -145,15 +170,15 @@ mod tests {
     fn what_a_watchdog_left_is_waited_for() {
         let (mut child, pid) = process(&["--home", "/h", "service"]);
         let stdin = child.stdin.take();
-        assert_eq!(make_way(pid, || drop(stdin)).unwrap(), Way::Free);
+        assert_eq!(make_way(pid, SLACK, || drop(stdin)).unwrap(), Way::Free);
         child.wait().unwrap();
-        assert_eq!(make_way(pid, || panic!("it is gone")).unwrap(), Way::Free);
+        assert_eq!(make_way(pid, SLACK, || panic!("it is gone")).unwrap(), Way::Free);
     }
 
     #[test]
     fn what_runs_by_itself_is_left_alone() {
         let (mut child, pid) = process(&["serve"]);
-        assert_eq!(make_way(pid, || panic!("it is meant to run")).unwrap(), Way::HeldBy(pid));
+        assert_eq!(make_way(pid, SLACK, || panic!("it is meant to run")).unwrap(), Way::HeldBy(pid));
         assert!(child.try_wait().unwrap().is_none());
         drop(child.stdin.take());
         child.wait().unwrap();

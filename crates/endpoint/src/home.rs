@@ -382,6 +382,19 @@ impl EndpointDir {
         self.dir.join("executors").join(format!("{executor}.key"))
     }
 
+    /// What these executors must be handed where they cannot reach this directory: file names and contents.
+    ///
+    /// # Errors
+    /// When one of the files is missing, or is no text.
+    pub(crate) fn handed(&self, executors: &[ExecutorId]) -> Result<Vec<(String, String)>, Error> {
+        let common = ["endpoint.json", "manager.json"].map(|name| (name.to_owned(), self.file(name)));
+        let keys = executors.iter().map(|id| (format!("{id}.key"), self.executor_key(*id)));
+        let text = |(name, path): (String, PathBuf)| {
+            fs::read_to_string(&path).map(|text| (name, text)).map_err(Error::io("read", &path))
+        };
+        common.into_iter().chain(keys).map(text).collect()
+    }
+
     fn executor_json(&self, executor: ExecutorId) -> PathBuf {
         self.dir.join("executors").join(format!("{executor}.json"))
     }

@@ -9,6 +9,8 @@ use std::process::Command;
 
 /// Most lines that are kept of what a scheduler says of its queues.
 const QUEUES: usize = 20;
+/// Where the manager of pods listens, which keep the address that they were given.
+const LISTEN_OF_PODS: &str = "0.0.0.0:7411";
 /// Seconds for a scheduler to answer.
 const ANSWER_S: &str = "10";
 
@@ -80,6 +82,9 @@ impl Host {
             let _ = writeln!(text, "# {}", key.about);
             let _ = match key.name {
                 "blocks.provider" => writeln!(text, "{short} = {}", written(provider)),
+                "endpoint.listen" if provider == "kubernetes" => {
+                    writeln!(text, "{short} = {}", written(LISTEN_OF_PODS))
+                }
                 _ => writeln!(text, "# {short} = {}", written(key.default)),
             };
         }
@@ -115,6 +120,7 @@ fn queues(provider: Provider) -> Result<Vec<String>, String> {
         Provider::Slurm => &["sinfo", "--format=%P %a, at most %l, %D nodes of %c cores and %m MB, %G"],
         Provider::Pbs => &["qstat", "-Q"],
         Provider::Lsf => &["bqueues", "-w"],
+        Provider::Kubernetes => &["kubectl", "config", "get-contexts"],
     };
     let name = words.first().copied().unwrap_or_default();
     if on_path(name).is_none() {

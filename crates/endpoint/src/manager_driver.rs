@@ -21,9 +21,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// When the manager stops, executors that were told to end are killed after this.
-const EXECUTORS_END: Duration = Duration::from_secs(1);
-
 /// How a manager ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagerExit {
@@ -122,6 +119,17 @@ fn listen(config: &Config) -> Result<String, Error> {
     }
 }
 
+/// The address that executors are told, of what it listens on.
+fn reached_at(config: &Config, listens: &str) -> Result<String, Error> {
+    match (&config.public_listen, listens.strip_prefix("0.0.0.0:")) {
+        (Some(public), _) => Ok(public.clone()),
+        (None, Some(port)) if config.blocks.is_remote() => {
+            Ok(format!("{}:{port}", interface::address(&config.blocks.interface).map_err(Error::Interface)?))
+        }
+        (None, _) => Ok(listens.to_owned()),
+    }
+}
+
 /// A start that seems to hang says why, to whoever started it.
 fn tell_wait(owner: Option<&Owner>, left: Duration) {
     let owner = owner.map_or_else(|| "another process".into(), Owner::to_string);
@@ -166,7 +174,7 @@ impl<F: FnMut()> Driver<F> {
         if let Some(Err(error)) = config.bulk.map(|port| executors.listen_bulk(port)) {
             tracing::warn!("{error}");
         }
-        let address = config.public_listen.clone().unwrap_or_else(|| executors.local_addr().to_owned());
+        let address = reached_at(&config, executors.local_addr())?;
         let address = ManagerAddress { address, public_key: keys.public, generation };
         let clock = Clock::new();
         let slots = if config.one_per_core && config.blocks.is_remote() {
@@ -413,6 +421,6 @@ impl<F: FnMut()> Driver<F> {
         if reason != ExitReason::Stopped {
             return;
         }
-        self.provider.end(EXECUTORS_END).await;
+        self.provider.end().await;
     }
 }

@@ -3,7 +3,9 @@
 //! `local` starts executors as processes of this node; `batch` asks a [`scheduler`](scheduler::Scheduler).
 
 pub mod batch;
+mod command;
 pub mod interface;
+pub mod kubernetes;
 pub mod local;
 pub mod lsf;
 pub mod pbs;
@@ -14,28 +16,44 @@ pub mod slurm;
 use crate::config::{Config, blocks};
 use crate::home::EndpointDir;
 use batch::Batch;
-use bursa_core::id::{BlockId, ExecutorId};
+use bursa_core::id::{BlockId, EndpointId, ExecutorId};
 use bursa_fabric::PublicKey;
 use local::Local;
 use scheduler::{Request, Scheduler};
 use std::time::Duration;
 
+/// Executors of this node that were told to end are killed after this.
+const EXECUTORS_END: Duration = Duration::from_secs(1);
+
 /// The batch script that a block of this endpoint would be, if its nodes come from a scheduler.
 #[must_use]
 pub fn script(config: &Config) -> Option<String> {
-    let scheduler = scheduler(config.blocks.provider)?;
+    let endpoint = crate::home::load(&config.home, &config.name).and_then(|dir| dir.registration());
+    let scheduler = scheduler(config, endpoint.ok().map(|registration| registration.endpoint_id))?;
     let block = BlockId::from_bytes([0; 16]);
     let executors = vec![ExecutorId::from_bytes([0; 16]); config.blocks.nodes as usize];
+    let handed = Vec::new();
     let log = config.home.join("logs").join(format!("{}.{block}.block.log", config.name));
-    Some(scheduler.script(&Request { block, executors: &executors, config, log }))
+    Some(scheduler.script(&Request { block, executors: &executors, config, log, handed }))
 }
 
-fn scheduler(provider: blocks::Provider) -> Option<Box<dyn Scheduler>> {
-    match provider {
+/// The scheduler that is configured; the endpoint's id, once it is registered, tells its jobs from those of others.
+fn scheduler(config: &Config, endpoint: Option<EndpointId>) -> Option<Box<dyn Scheduler>> {
+    match config.blocks.provider {
         blocks::Provider::Local => None,
         blocks::Provider::Slurm => Some(Box::new(slurm::Slurm)),
         blocks::Provider::Pbs => Some(Box::new(pbs::Pbs)),
         blocks::Provider::Lsf => Some(Box::new(lsf::Lsf)),
+        blocks::Provider::Kubernetes => Some(Box::new(kubernetes::Kubernetes::new(config, endpoint))),
+    }
+}
+
+/// How long [`Provider::end`] may take beyond what a watchdog kills by itself.
+#[must_use]
+pub const fn ends_within(provider: blocks::Provider) -> Duration {
+    match provider {
+        blocks::Provider::Local => Duration::ZERO,
+        _ => batch::END,
     }
 }
 
@@ -78,7 +96,8 @@ impl Provider {
     /// The one that is configured.
     #[must_use]
     pub fn new(config: Config, dir: EndpointDir) -> Self {
-        match scheduler(config.blocks.provider) {
+        let endpoint = dir.registration().ok().map(|registration| registration.endpoint_id);
+        match scheduler(&config, endpoint) {
             None => Self::Local(Local::new(config, dir)),
             Some(scheduler) => Self::Batch(Batch::new(scheduler, config, dir)),
         }
@@ -133,11 +152,11 @@ impl Provider {
         }
     }
 
-    /// Ends every block, within `limit`.
-    pub async fn end(&mut self, limit: Duration) {
+    /// Ends every block, within a bound.
+    pub async fn end(&mut self) {
         match self {
-            Self::Local(local) => local.end(limit).await,
-            Self::Batch(batch) => batch.end(limit).await,
+            Self::Local(local) => local.end(EXECUTORS_END).await,
+            Self::Batch(batch) => batch.end(batch::END).await,
         }
     }
 }

@@ -15,6 +15,15 @@ pub use child::{Child, Role, WhenReady};
 pub use pulse::{Pings, pings};
 pub use rules::{KEYS, Rules};
 
+/// Told to stop, the service closes its store within this.
+pub const SERVICE_STOPS_WITHIN: Duration = Duration::from_millis(900);
+
+/// Longest stop of a watchdog whose managers take so long at most.
+#[must_use]
+pub const fn stops_within(managers: Duration) -> Duration {
+    managers.saturating_add(SERVICE_STOPS_WITHIN).saturating_add(stop::REST)
+}
+
 use crate::{exit, proc};
 use child::{Life, Pipes, Said, Slot, Voice};
 use nix::errno::Errno;

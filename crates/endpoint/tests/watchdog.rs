@@ -46,7 +46,8 @@ fn shell(script: impl Into<String>) -> Command {
 }
 
 fn child(role: Role, script: impl Fn() -> String + 'static) -> Child {
-    Child { role, command: Box::new(move || shell(script())), log: "/logs/its.log".into(), when_ready: None }
+    let (command, log) = (Box::new(move || shell(script())), "/logs/its.log".into());
+    Child { role, command, log, stops_within: Duration::from_millis(3_500), when_ready: None }
 }
 
 /// Appends a line to the case's diary.

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A batch scheduler of one host: the commands of PBS and LSF, by the name this file is called by.
 
-Jobs are JSON files below $FAKE_SCHEDULER. While a file `hold` is there jobs wait, and its text is the reason;
-a file `refuse` makes submitting fail with its text. Every command is a line in `calls`.
+Jobs are JSON files below $FAKE_SCHEDULER. While a file `hold` is there jobs wait, and its text is the
+reason; a file `refuse` makes submitting fail with its text; a file `slow` has the seconds that ending a job
+takes; a file `fatal` is removed by the submit that kills the manager which asked for it, after the job is
+there and before its number is told. Every command is a line in `calls`.
 """
 
 import fcntl
@@ -12,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 STATE = Path(os.environ["FAKE_SCHEDULER"])
@@ -37,6 +40,9 @@ def submit(name_option: str) -> str:
     name = re.search(rf"^#\w+ {name_option} (\S+)$", script, re.M)[1]
     (STATE / f"{job}.sh").write_text(script)
     save(job, {"name": name, "pid": None, "code": None})
+    if (STATE / "fatal").exists():
+        (STATE / "fatal").unlink()
+        os.kill(os.getppid(), signal.SIGKILL)
     return job
 
 
@@ -60,6 +66,8 @@ def advance() -> None:
 
 
 def delete(job: str) -> None:
+    if (STATE / "slow").exists():
+        time.sleep(float((STATE / "slow").read_text()))
     facts = jobs()[job]
     if facts["code"] is not None:
         sys.exit(f"{sys.argv[0]}: job {job} has finished")
@@ -106,7 +114,7 @@ def lsf(command: str, arguments: list[str]) -> None:
         print("QUEUE_NAME PRIO STATUS\nnormal 30 Open:Active")
     elif command == "bkill":
         named = [job for job, facts in jobs().items() if facts["name"] == arguments[-1]]
-        for job in named or [arguments[-1]]:
+        for job in named or arguments:
             delete(job)
     elif not jobs():
         print("No job found", file=sys.stderr)

@@ -10,12 +10,17 @@ use anyhow::{Context, bail};
 use bursa_core::id::EndpointId;
 use bursa_endpoint::Config;
 use bursa_endpoint::config::blocks::Provider;
-use bursa_endpoint::control::{self, Stopped};
+use bursa_endpoint::control::{self, NotStarted, Stopped};
 use bursa_endpoint::home::{self, EndpointDir, Registration};
 use bursa_endpoint::host::Host;
 use bursa_endpoint::provider;
+use bursa_endpoint::watchdog;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a manager may stop whose settings cannot be read.
+const STOPS_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyhow::Result<ExitCode> {
     match command {
@@ -110,13 +115,25 @@ fn start_in_background(
     process::make_way(settings, &endpoint.name, false)?;
     let command = process::endpoint_watchdog(settings, true, endpoint)?;
     let log = settings.home().join("logs").join(format!("{}.watchdog.log", endpoint.name));
-    let ready: Value = serde_json::from_str(&control::start_in_background(command, &log)?)?;
+    let started = control::start_in_background(command, &log).map_err(not_started)?;
+    let ready: Value = serde_json::from_str(&started)?;
     if as_json {
         output::print_json(&ready);
     } else {
         say!("endpoint {} runs in the background (process {})", endpoint.name, field(&ready, "pid"));
     }
     Ok(())
+}
+
+/// What a watchdog in the background said is the failure, with the exit code that it left with.
+fn not_started(why: NotStarted) -> anyhow::Error {
+    match &why {
+        NotStarted::Ended { code: Some(code), .. } => {
+            let code = u8::try_from(*code).unwrap_or(FAILED);
+            Coded { code, text: why.to_string() }.into()
+        }
+        _ => why.into(),
+    }
 }
 
 /// Each item in one line. The exit code says whether there is a sandbox where there should be one.
@@ -138,7 +155,10 @@ fn check(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<ExitC
 
 fn stop(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<()> {
     let failed = |text: String| Err(Coded { code: FAILED, text }.into());
-    match control::stop(&home::load(settings.home(), name)?)? {
+    // Settings that are wrong by now are no reason to let it run.
+    let within =
+        process::endpoint_config(settings, name).map_or(STOPS_WITHIN, |config| config.stops_within());
+    match control::stop(&home::load(settings.home(), name)?, watchdog::stops_within(within))? {
         Stopped::Ended(_) if as_json => output::print_json(&json!({"stopped": name})),
         Stopped::Ended(owner) => say!("endpoint {name} is stopped ({owner})"),
         Stopped::WasNot if as_json => output::print_json(&json!({"stopped": name})),

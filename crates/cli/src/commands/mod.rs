@@ -20,7 +20,12 @@ use std::process::ExitCode;
 
 /// Runs the command that `args` names.
 pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
-    let settings = Settings::load(&args, &flags(&args.command), endpoint_of(&args.command))?;
+    let load = |endpoint| Settings::load(&args, &flags(&args.command), endpoint);
+    let settings = match &args.command {
+        // It stops also when its settings cannot be read any more.
+        Command::Endpoint(Endpoint::Stop { name }) => load(Some(name.as_str())).or_else(|_| load(None))?,
+        command => load(endpoint_of(command))?,
+    };
     let json = args.json;
     match args.command {
         Command::Up(_) => process::become_watchdog(),

@@ -83,7 +83,8 @@ pub(super) fn service_child(
         command
     };
     let (command, log) = (Box::new(command), settings.home().join("logs/service.log"));
-    Ok(Child { role: Role::Service, command, log, when_ready: Some(when_ready) })
+    let stops_within = watchdog::SERVICE_STOPS_WITHIN;
+    Ok(Child { role: Role::Service, command, log, stops_within, when_ready: Some(when_ready) })
 }
 
 fn set_value(settings: &Settings, name: &str) -> Option<String> {
@@ -95,6 +96,7 @@ fn set_value(settings: &Settings, name: &str) -> Option<String> {
 /// The child that is the manager of an endpoint.
 pub(super) fn manager_child(settings: &Settings, name: &str, workers: &Workers) -> anyhow::Result<Child> {
     let log = settings.home().join(format!("logs/{name}.manager.log"));
+    let stops_within = endpoint_config(settings, name)?.stops_within();
     let (program, home, name, workers) =
         (std::env::current_exe()?, settings.home().to_owned(), name.to_owned(), workers.clone());
     let command = move || {
@@ -103,7 +105,7 @@ pub(super) fn manager_child(settings: &Settings, name: &str, workers: &Workers) 
         push_workers(&mut command, &workers);
         command
     };
-    Ok(Child { role: Role::Manager, command: Box::new(command), log, when_ready: None })
+    Ok(Child { role: Role::Manager, command: Box::new(command), log, stops_within, when_ready: None })
 }
 
 /// Watches until told to stop; the exit code says how it ended.
@@ -143,6 +145,10 @@ pub(super) fn tell_trouble(report: &Report<'_>) {
 /// Refuses what the endpoint's processes would refuse, before they are started.
 pub(super) fn check_endpoint(settings: &Settings, name: &str) -> anyhow::Result<()> {
     let config = endpoint_config(settings, name)?;
+    if !config.blocks.reach_home() {
+        // Their Python is in their image.
+        return Ok(());
+    }
     match bursa_endpoint::interpreter::check(&config) {
         Ok(_) => Ok(()),
         Err(error) => Err(Coded { code: CONFIG, text: error.to_string() }.into()),
@@ -160,7 +166,10 @@ pub(super) fn make_way(settings: &Settings, name: &str, with_service: bool) -> a
     };
     if with_service && let Some(holder) = bursa_service::Holder::of(settings.home())? {
         let way = match holder.is_here() {
-            true => control::make_way(holder.pid, wait("service", holder.pid))?,
+            true => {
+                let within = watchdog::SERVICE_STOPS_WITHIN;
+                control::make_way(holder.pid, within, wait("service", holder.pid))?
+            }
             false => Way::HeldBy(holder.pid),
         };
         if let Way::HeldBy(pid) = way {
@@ -174,7 +183,8 @@ pub(super) fn make_way(settings: &Settings, name: &str, with_service: bool) -> a
     let Ok(directory) = home::load(settings.home(), name) else { return Ok(()) };
     // Whether one of another node lives is for the manager to find out.
     let Some(owner) = directory.owner()?.filter(Owner::is_here) else { return Ok(()) };
-    match control::make_way(owner.pid(), wait("manager", owner.pid()))? {
+    let within = endpoint_config(settings, name)?.stops_within();
+    match control::make_way(owner.pid(), within, wait("manager", owner.pid()))? {
         Way::Free => Ok(()),
         Way::HeldBy(_) => {
             refuse(home::Error::Locked { name: name.to_owned(), owner: Some(Box::new(owner)) }.to_string())

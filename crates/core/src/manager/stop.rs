@@ -1,18 +1,17 @@
 //! Stopping in order (F38): hand back what has not started, let running calls finish, then say goodbye.
 //!
 //! Owns the two deadlines of a stop. With a grace of 0 it takes as long as the slowest answer, never more than
-//! [`SLACK_MS`] in all.
+//! [`limits::STOP_SLACK_MS`] in all.
 
 use super::{Action, ExitReason, Manager};
 use crate::id::ExecutorId;
+use crate::limits;
 use crate::task::{Failure, FailureCode};
 use crate::time::Mono;
 use crate::wire::Item;
 
 /// After the grace executors have this long to report what they ended.
 const REPORT_MS: u64 = 1_000;
-/// After the grace everything is over by then, acknowledged or not: the next `Hello` tells the truth (F9).
-const SLACK_MS: u64 = 1_500;
 
 /// A stop under way.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ impl Stop {
     }
 
     pub(super) fn next_deadline(&self) -> Mono {
-        self.grace_ends.after(if self.reported { SLACK_MS } else { REPORT_MS })
+        self.grace_ends.after(if self.reported { limits::STOP_SLACK_MS } else { REPORT_MS })
     }
 }
 
@@ -70,7 +69,7 @@ impl Manager {
     pub(super) fn stop_end(&mut self, now: Mono, out: &mut Vec<Action>) {
         let Some(stop) = &self.stop else { return };
         let told = self.uplink.is_idle() && self.executors.values().all(|exec| exec.is_idle());
-        let over = now >= stop.grace_ends.after(SLACK_MS);
+        let over = now >= stop.grace_ends.after(limits::STOP_SLACK_MS);
         let settled = self.book.is_empty() && told;
         if !over && !settled {
             return;

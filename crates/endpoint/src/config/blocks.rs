@@ -17,7 +17,7 @@ key!(
     "provider",
     "BURSA_PROVIDER",
     "local",
-    "where nodes come from: local (this node), slurm, pbs or lsf"
+    "where nodes come from: local (this node), slurm, pbs, lsf or kubernetes"
 );
 key!(
     INIT,
@@ -72,7 +72,13 @@ key!(
 key!(ACCOUNT, "account", "BURSA_BLOCKS_ACCOUNT", "", "the account or project that pays; empty: your default");
 key!(QOS, "qos", "BURSA_BLOCKS_QOS", "", "Slurm's quality of service; empty: its default");
 key!(CONSTRAINT, "constraint", "BURSA_BLOCKS_CONSTRAINT", "", "features that nodes must have");
-key!(GRES, "gres", "BURSA_BLOCKS_GRES", "", "generic resources of each node, such as gpu:2");
+key!(
+    GRES,
+    "gres",
+    "BURSA_BLOCKS_GRES",
+    "",
+    "generic resources of each node, such as gpu:2; with kubernetes: as nvidia.com/gpu=2"
+);
 key!(
     CORES,
     "cores_per_node",
@@ -144,6 +150,8 @@ pub enum Provider {
     Pbs,
     /// LSF.
     Lsf,
+    /// Kubernetes.
+    Kubernetes,
 }
 
 impl Provider {
@@ -155,6 +163,7 @@ impl Provider {
             "slurm" => Some(Self::Slurm),
             "pbs" => Some(Self::Pbs),
             "lsf" => Some(Self::Lsf),
+            "kubernetes" => Some(Self::Kubernetes),
             _ => None,
         }
     }
@@ -235,11 +244,7 @@ impl Blocks {
         }
         let text = |key: &Key| line(values, key);
         let launcher = launcher(values, provider, nodes)?;
-        if !values.get(&QOS).0.is_empty() && matches!(provider, Provider::Pbs | Provider::Lsf) {
-            let why =
-                "this scheduler has none; leave it empty, and say what you need in blocks.scheduler_options";
-            return Err(values.wrong(&QOS, why.into()));
-        }
+        foreign(values, provider)?;
         Ok(Self {
             provider,
             init,
@@ -261,6 +266,12 @@ impl Blocks {
             launcher,
             interface: text(&INTERFACE)?,
         })
+    }
+
+    /// Whether executors find the home directory on their nodes.
+    #[must_use]
+    pub fn reach_home(&self) -> bool {
+        self.provider != Provider::Kubernetes
     }
 
     /// Whether nodes come from a scheduler.
@@ -289,7 +300,25 @@ impl Blocks {
 
 fn provider(values: &Values) -> Result<Provider, ConfigError> {
     let named = Provider::named(values.get(&PROVIDER).0);
-    named.ok_or_else(|| values.wrong(&PROVIDER, "expected local, slurm, pbs or lsf".into()))
+    named.ok_or_else(|| values.wrong(&PROVIDER, "expected local, slurm, pbs, lsf or kubernetes".into()))
+}
+
+/// Refuses what this provider does not have.
+fn foreign(values: &Values, provider: Provider) -> Result<(), ConfigError> {
+    let (keys, instead): (&[&Key], _) = match provider {
+        Provider::Pbs | Provider::Lsf => (&[&QOS], OPTIONS.name),
+        Provider::Kubernetes => {
+            (&[&PARTITION, &ACCOUNT, &QOS, &CONSTRAINT, &OPTIONS, &LAUNCHER], "the section [kubernetes]")
+        }
+        Provider::Local | Provider::Slurm => return Ok(()),
+    };
+    match keys.iter().find(|key| !values.get(key).0.is_empty()) {
+        Some(key) => {
+            let why = format!("this provider has none; leave it empty, and say what you need in {instead}");
+            Err(values.wrong(key, why))
+        }
+        None => Ok(()),
+    }
 }
 
 fn launcher(values: &Values, provider: Provider, nodes: u32) -> Result<Launcher, ConfigError> {

@@ -4,27 +4,26 @@
 //! its blocks by these records, and a job that was submitted a moment before a crash by the block's id in the job's name: so
 //! nothing is asked for twice.
 
-use super::scheduler::{Call, JobState, Request, Scheduler};
-use super::{Found, News};
+use super::scheduler::{Call, Job, JobState, Request, Scheduler};
+use super::{Found, News, command};
 use crate::config::Config;
 use crate::home::{self, EndpointDir};
 use bursa_core::id::{BlockId, ExecutorId};
-use bursa_core::limits;
 use bursa_fabric::{KeyPair, PublicKey};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::process::Stdio;
 use std::time::{Duration, SystemTime};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
-/// A command that takes longer is given up: a scheduler under load answers within seconds.
-const CALL: Duration = Duration::from_secs(30);
+/// Longest end of all blocks: the command that is under way, and the one that ends all jobs.
+pub(super) const END: Duration = Duration::from_secs(2 * command::LONGEST.as_secs());
 /// A job that is not known this long after its record was written was never submitted.
 const UNKNOWN: Duration = Duration::from_secs(60);
+
+/// Why a block is over that was ended from here.
+const NOT_NEEDED: &str = "it was not needed any more";
 
 /// What is known of a block, in the endpoint's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +40,10 @@ enum Ask {
     Submit(BlockId),
     Status,
     Cancel(BlockId),
+    /// All that are known to have a job.
+    CancelAll,
+    /// What is left of a block that is over.
+    Clean(BlockId),
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<String, String>>>>;
@@ -117,7 +120,7 @@ impl Batch {
     pub fn cancel(&mut self, block: BlockId) {
         if let Some(at) = self.waiting.iter().position(|ask| *ask == Ask::Submit(block)) {
             self.waiting.remove(at);
-            self.ended(block, "it was not needed any more".into());
+            self.over(block, NOT_NEEDED.into());
         } else {
             self.waiting.push_back(Ask::Cancel(block));
         }
@@ -143,7 +146,8 @@ impl Batch {
         if self.running.is_none()
             && let Some(ask) = self.waiting.pop_front()
         {
-            self.running = Some((ask, Box::pin(run(self.call(ask)))));
+            let call = self.call(ask);
+            self.running = Some((ask, Box::pin(async { command::run(call?).await })));
         }
         let Some((_, answer)) = &mut self.running else { return pending().await };
         let answer = answer.as_mut().await;
@@ -152,20 +156,30 @@ impl Batch {
         }
     }
 
-    fn call(&self, ask: Ask) -> Call {
-        match ask {
+    fn call(&self, ask: Ask) -> Result<Call, String> {
+        Ok(match ask {
             Ask::Status => self.scheduler.status(),
-            Ask::Cancel(block) => {
-                let job = self.blocks.get(&block).and_then(|record| record.job.as_deref());
-                self.scheduler.cancel(block, job)
+            Ask::Cancel(block) => match self.blocks.get(&block).and_then(|record| record.job.as_deref()) {
+                Some(job) => self.scheduler.cancel(&[job]),
+                None => self.scheduler.cancel_unknown(block),
+            },
+            Ask::CancelAll => {
+                let jobs: Vec<&str> =
+                    self.blocks.values().filter_map(|record| record.job.as_deref()).collect();
+                self.scheduler.cancel(&jobs)
             }
+            Ask::Clean(block) => self.scheduler.cancel_unknown(block),
             Ask::Submit(block) => {
                 let executors = self.blocks.get(&block).map_or(&[][..], |record| &record.executors);
+                let handed = match self.scheduler.reaches_home() {
+                    true => Vec::new(),
+                    false => self.dir.handed(executors).map_err(|error| error.to_string())?,
+                };
                 let log = self.dir.block_log(block);
-                let request = Request { block, executors, config: &self.config, log };
+                let request = Request { block, executors, config: &self.config, log, handed };
                 self.scheduler.submit(self.scheduler.script(&request))
             }
-        }
+        })
     }
 
     fn answered(&mut self, ask: Ask, answer: Result<String, String>) {
@@ -176,16 +190,26 @@ impl Batch {
                     Err(why) => self.ended(block, why),
                 }
             }
-            (Ask::Status, Ok(stdout)) => self.compare(&stdout),
-            (Ask::Status, Err(why)) => {
-                self.news.push_back(News::Answered(Some(format!(
-                    "{} does not answer: {why}",
-                    self.scheduler.name()
-                ))));
+            (Ask::Status, answer) => match answer.and_then(|stdout| self.scheduler.jobs(&stdout)) {
+                Ok(jobs) => self.compare(jobs),
+                Err(why) => {
+                    let why = format!("{} does not answer: {why}", self.scheduler.name());
+                    self.news.push_back(News::Answered(Some(why)));
+                }
+            },
+            (Ask::Cancel(block), Ok(_)) => self.over(block, NOT_NEEDED.into()),
+            (Ask::CancelAll, Ok(_)) => {
+                let known = self.blocks.iter().filter(|(_, record)| record.job.is_some());
+                for block in known.map(|(block, _)| *block).collect::<Vec<_>>() {
+                    self.over(block, NOT_NEEDED.into());
+                }
             }
-            (Ask::Cancel(block), Ok(_)) => self.ended(block, "it was not needed any more".into()),
-            // It is asked about again, and is then seen to have ended or to go on.
+            (Ask::Clean(block), Ok(_)) => self.dir.remove_block(block),
+            // They are asked about again, and are then seen to have ended or to go on.
             (Ask::Cancel(block), Err(why)) => tracing::warn!("block {block} cannot be ended: {why}"),
+            (Ask::CancelAll, Err(why)) => tracing::warn!("not all blocks can be ended: {why}"),
+            // Its record stays: the next manager finds the block by it, and cleans again.
+            (Ask::Clean(block), Err(why)) => tracing::warn!("something of block {block} is left: {why}"),
         }
     }
 
@@ -202,9 +226,8 @@ impl Batch {
     }
 
     /// Tells how each block fares, as the scheduler sees it.
-    fn compare(&mut self, stdout: &str) {
-        let jobs: BTreeMap<BlockId, _> =
-            self.scheduler.jobs(stdout).into_iter().map(|job| (job.block, job)).collect();
+    fn compare(&mut self, jobs: Vec<Job>) {
+        let jobs: BTreeMap<BlockId, _> = jobs.into_iter().map(|job| (job.block, job)).collect();
         for (block, record) in self.blocks.clone() {
             match jobs.get(&block) {
                 Some(job) => {
@@ -234,8 +257,16 @@ impl Batch {
             || written.is_some_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age < UNKNOWN))
     }
 
-    /// Nothing of the block is left; what it said last is told.
+    /// It ended by itself, or could not be asked for.
     fn ended(&mut self, block: BlockId, why: String) {
+        if self.scheduler.leaves_ended() {
+            self.waiting.push_back(Ask::Clean(block));
+        }
+        self.over(block, why);
+    }
+
+    /// Nothing runs there any more; what it said last is told.
+    fn over(&mut self, block: BlockId, why: String) {
         let Some(record) = self.blocks.remove(&block) else { return };
         let log = self.dir.block_log(block);
         let said = super::local::last_lines(&log).unwrap_or_default();
@@ -245,17 +276,32 @@ impl Batch {
             self.dir.remove_executor(*executor);
             crate::scratch::remove(self.dir.work_dir(*executor));
         }
-        self.dir.remove_block(block);
+        if !self.waiting.contains(&Ask::Clean(block)) {
+            self.dir.remove_block(block);
+        }
         self.news.push_back(News::Ended(block, record.executors, why));
     }
 
-    /// Cancels every block and waits for the commands that are under way, within `limit`.
+    /// Ends every block, within `limit`: with one command, after the one that is under way.
     pub async fn end(&mut self, limit: Duration) {
-        self.waiting.retain(|ask| matches!(ask, Ask::Cancel(_)));
-        for block in self.blocks.keys().copied().collect::<Vec<_>>() {
-            self.waiting.push_back(Ask::Cancel(block));
+        for ask in std::mem::take(&mut self.waiting) {
+            match ask {
+                Ask::Submit(block) => self.over(block, NOT_NEEDED.into()),
+                Ask::Clean(_) => self.waiting.push_back(ask),
+                Ask::Status | Ask::Cancel(_) | Ask::CancelAll => {}
+            }
         }
         let all = async {
+            while self.running.is_some() {
+                self.step().await;
+            }
+            let (known, unknown): (Vec<_>, Vec<_>) =
+                self.blocks.iter().partition(|(_, record)| record.job.is_some());
+            let unknown: Vec<Ask> = unknown.into_iter().map(|(block, _)| Ask::Cancel(*block)).collect();
+            if !known.is_empty() {
+                self.waiting.push_front(Ask::CancelAll);
+            }
+            self.waiting.extend(unknown);
             while self.running.is_some() || !self.waiting.is_empty() {
                 self.step().await;
             }
@@ -264,34 +310,4 @@ impl Batch {
             tracing::warn!("not every block could be ended in time: they are found at the next start");
         }
     }
-}
-
-/// What a program printed; or why not, in its own words.
-async fn run(call: Call) -> Result<String, String> {
-    let name = call.words.first().cloned().unwrap_or_default();
-    let mut command = Command::new(&name);
-    command.args(call.words.iter().skip(1)).kill_on_drop(true);
-    // A scheduler passes the environment on to the job and may keep it where others can read it.
-    command.env_remove("BURSA_TOKEN");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = async {
-        let mut child = command.spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that does not read it says why itself.
-            let _ = stdin.write_all(call.stdin.as_bytes()).await;
-        }
-        child.wait_with_output().await
-    };
-    let output = match tokio::time::timeout(CALL, output).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => return Err(format!("{name} cannot be run: {error}")),
-        Err(_) => return Err(format!("{name} took longer than {} s", CALL.as_secs())),
-    };
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim();
-    let said = &said[..said.floor_char_boundary(limits::TROUBLE_BYTES / 2)];
-    Err(format!("{name} failed ({}): {said}", output.status))
 }

@@ -77,15 +77,16 @@ impl Scheduler for Lsf {
         Call::new(["sh", "-c", STATUS])
     }
 
-    fn jobs(&self, stdout: &str) -> Vec<Job> {
-        stdout.lines().filter_map(job).collect()
+    fn jobs(&self, stdout: &str) -> Result<Vec<Job>, String> {
+        Ok(stdout.lines().filter_map(job).collect())
     }
 
-    fn cancel(&self, block: BlockId, job: Option<&str>) -> Call {
-        match job {
-            Some(job) => Call::new(["bkill", job]),
-            None => Call::new(["bkill", "-J", &job_name(block)]),
-        }
+    fn cancel(&self, jobs: &[&str]) -> Call {
+        Call::new(["bkill"]).with(jobs)
+    }
+
+    fn cancel_unknown(&self, block: BlockId) -> Call {
+        Call::new(["bkill", "-J", &job_name(block)])
     }
 }
 

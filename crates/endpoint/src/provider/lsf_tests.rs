@@ -75,7 +75,7 @@ fn what_bjobs_prints_is_read() {
     let jobs = Lsf.jobs(&format!(
         "7|{name}|PEND|-|-|New job is waiting for scheduling;\n8|another|RUN|0:59 L|-|-\n\nnonsense\n\
          7|{name}|PSUSP|-|-|-\n7|{name}|RUN|1:59 L|-|-\n7|{name}|RUN|-|-|-\n7|{name}|EXIT|-|140|-\n7|{name}|DONE|-|-|-\n"
-    ));
+    )).unwrap();
     let states: Vec<JobState> = jobs.into_iter().map(|job| job.state).collect();
     assert_eq!(
         states,

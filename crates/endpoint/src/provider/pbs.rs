@@ -69,17 +69,18 @@ impl Scheduler for Pbs {
         Call::new(["sh", "-c", STATUS])
     }
 
-    fn jobs(&self, stdout: &str) -> Vec<Job> {
+    fn jobs(&self, stdout: &str) -> Result<Vec<Job>, String> {
         // A long value goes on on lines that begin with a tab.
         let text = stdout.replace("\r\n", "\n").replace("\n\t", "");
-        text.split("Job Id:").skip(1).filter_map(job).collect()
+        Ok(text.split("Job Id:").skip(1).filter_map(job).collect())
     }
 
-    fn cancel(&self, block: BlockId, job: Option<&str>) -> Call {
-        match job {
-            Some(job) => Call::new(["qdel", job]),
-            None => Call::new(["sh", "-c", CANCEL, "sh", &job_name(block)]),
-        }
+    fn cancel(&self, jobs: &[&str]) -> Call {
+        Call::new(["qdel"]).with(jobs)
+    }
+
+    fn cancel_unknown(&self, block: BlockId) -> Call {
+        Call::new(["sh", "-c", CANCEL, "sh", &job_name(block)])
     }
 }
 

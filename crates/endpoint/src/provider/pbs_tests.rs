@@ -73,14 +73,16 @@ exec /opt/bursa --home /home/ada/.bursa executor --endpoint hpc --id \"$1\"' sh 
 fn what_qstat_prints_is_read() {
     let name = job_name(BLOCK);
     let of = |state: &str| format!("Job Id: 12.server\n    Job_Name = {name}\n    job_state = {state}\n\n");
-    let jobs = Pbs.jobs(&format!(
-        "Job Id: 11.server\n    Job_Name = another\n    job_state = R\n\nnonsense\n{}{}{}{}{}",
-        of("Q\n    comment = Not Running: Insufficient amount of resource: ncpus (R: 4 A\n\t: 2 T: 2)"),
-        of("H"),
-        of("R\n    resources_used.walltime = 00:00:50\n    Resource_List.walltime = 01:00:00"),
-        of("R\n    Variable_List = A=B,\n\tC=D"),
-        of("F\n    Exit_status = 271\n    comment = Job run at 10:00 and exceeded resource walltime"),
-    ));
+    let jobs = Pbs
+        .jobs(&format!(
+            "Job Id: 11.server\n    Job_Name = another\n    job_state = R\n\nnonsense\n{}{}{}{}{}",
+            of("Q\n    comment = Not Running: Insufficient amount of resource: ncpus (R: 4 A\n\t: 2 T: 2)"),
+            of("H"),
+            of("R\n    resources_used.walltime = 00:00:50\n    Resource_List.walltime = 01:00:00"),
+            of("R\n    Variable_List = A=B,\n\tC=D"),
+            of("F\n    Exit_status = 271\n    comment = Job run at 10:00 and exceeded resource walltime"),
+        ))
+        .unwrap();
     let states: Vec<JobState> = jobs.into_iter().map(|job| job.state).collect();
     let queued =
         "PBS job 12.server is queued: Not Running: Insufficient amount of resource: ncpus (R: 4 A: 2 T: 2)";

@@ -18,6 +18,8 @@ pub struct Request<'a> {
     pub config: &'a Config,
     /// Where the job writes what it has to say.
     pub log: PathBuf,
+    /// What executors that cannot reach the home are handed: names and contents of files, keys among them.
+    pub handed: Vec<(String, String)>,
 }
 
 /// A program to run.
@@ -33,6 +35,12 @@ impl Call {
     /// Without anything to read.
     pub fn new<const N: usize>(words: [&str; N]) -> Self {
         Self { words: words.map(str::to_owned).to_vec(), stdin: String::new() }
+    }
+
+    /// The same with further arguments.
+    pub fn with(mut self, words: &[&str]) -> Self {
+        self.words.extend(words.iter().map(|word| (*word).to_owned()));
+        self
     }
 }
 
@@ -62,6 +70,14 @@ pub enum JobState {
 pub trait Scheduler: fmt::Debug {
     /// Its name, for people.
     fn name(&self) -> &'static str;
+    /// Whether executors find the home directory on their nodes.
+    fn reaches_home(&self) -> bool {
+        true
+    }
+    /// Whether something of a job that ended stays until it is removed, which [`cancel_unknown`](Self::cancel_unknown) does.
+    fn leaves_ended(&self) -> bool {
+        false
+    }
     /// The batch script of a block.
     fn script(&self, request: &Request<'_>) -> String;
     /// Submits a script.
@@ -74,9 +90,14 @@ pub trait Scheduler: fmt::Debug {
     /// Asks about all jobs of this user in one call, those that ended a moment ago too.
     fn status(&self) -> Call;
     /// The jobs that are ours from what `status` printed; the others are none of our business.
-    fn jobs(&self, stdout: &str) -> Vec<Job>;
-    /// Ends a block, whose job is known or not.
-    fn cancel(&self, block: BlockId, job: Option<&str>) -> Call;
+    ///
+    /// # Errors
+    /// What cannot be read in it: jobs that are not understood must not count as gone.
+    fn jobs(&self, stdout: &str) -> Result<Vec<Job>, String>;
+    /// Ends these jobs.
+    fn cancel(&self, jobs: &[&str]) -> Call;
+    /// Ends the job of a block that was asked for and whose job is not known.
+    fn cancel_unknown(&self, block: BlockId) -> Call;
 }
 
 /// What the job of a block is called.

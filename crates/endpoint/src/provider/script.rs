@@ -53,7 +53,7 @@ pub fn start(request: &Request<'_>) -> String {
 #[cfg(test)]
 pub(super) mod sample {
     use super::super::scheduler::{Request, Scheduler};
-    use crate::config::{Config, KEYS, blocks};
+    use crate::config::{Config, KEYS, blocks, kubernetes};
     use bursa_core::config::{ConfigError, Source, Values};
     use bursa_core::id::{BlockId, ExecutorId};
     use std::path::Path;
@@ -63,7 +63,7 @@ pub(super) mod sample {
     pub(in super::super) fn try_config(provider: &str, set: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let mut values = Values::default();
         for (name, value) in [("provider", provider)].iter().chain(set) {
-            let mut keys = blocks::KEYS.iter().chain(KEYS);
+            let mut keys = blocks::KEYS.iter().chain(KEYS).chain(kubernetes::KEYS);
             let key = keys.find(|key| key.name.split('.').nth(1) == Some(name)).unwrap();
             values.offer(key, *value, Source::Env);
         }
@@ -81,7 +81,13 @@ pub(super) mod sample {
         (config.program, config.python) = ("/opt/bursa".into(), Some("/opt/py thon".into()));
         let ids = 1..=u8::try_from(config.blocks.nodes).unwrap();
         let executors: Vec<_> = ids.map(|n| ExecutorId::from_bytes([n; 16])).collect();
-        let request = Request { block: BLOCK, executors: &executors, config: &config, log: log.into() };
+        let request = Request {
+            block: BLOCK,
+            executors: &executors,
+            config: &config,
+            log: log.into(),
+            handed: Vec::new(),
+        };
         let script = scheduler.script(&request);
         let others = ["export BURSA_ENDPOINT_", "export BURSA_SANDBOX_", "export BURSA_CONTAINERS_"];
         let of_interest = |line: &&str| !others.iter().any(|other| line.starts_with(other));

@@ -66,15 +66,16 @@ impl Scheduler for Slurm {
         Call::new(["squeue", "--me", "--noheader", "--states=all", "--format=%i|%j|%T|%L|%r"])
     }
 
-    fn jobs(&self, stdout: &str) -> Vec<Job> {
-        stdout.lines().filter_map(job).collect()
+    fn jobs(&self, stdout: &str) -> Result<Vec<Job>, String> {
+        Ok(stdout.lines().filter_map(job).collect())
     }
 
-    fn cancel(&self, block: BlockId, job: Option<&str>) -> Call {
-        match job {
-            Some(job) => Call::new(["scancel", job]),
-            None => Call::new(["scancel", "--me", &format!("--name={}", job_name(block))]),
-        }
+    fn cancel(&self, jobs: &[&str]) -> Call {
+        Call::new(["scancel"]).with(jobs)
+    }
+
+    fn cancel_unknown(&self, block: BlockId) -> Call {
+        Call::new(["scancel", "--me", &format!("--name={}", job_name(block))])
     }
 }
 

@@ -94,7 +94,7 @@ fn what_squeue_prints_is_read() {
     let jobs = Slurm.jobs(&format!(
         "7|{name}|PENDING|1:00:00|Resources\n8|another|RUNNING|5:00|None\n\nnonsense\n7|{name}|RUNNING|1-00:00:10|None\n\
          7|{name}|RUNNING|UNLIMITED|None\n7|{name}|TIMEOUT|0:00|TimeLimit\n"
-    ));
+    )).unwrap();
     let states: Vec<JobState> = jobs.into_iter().map(|job| job.state).collect();
     assert_eq!(
         states,

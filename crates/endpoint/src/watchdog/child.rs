@@ -53,6 +53,8 @@ pub struct Child {
     pub command: Box<dyn FnMut() -> Command>,
     /// Where it writes its log, for people.
     pub log: PathBuf,
+    /// Told to stop, it is killed after this.
+    pub stops_within: Duration,
     /// See [`WhenReady`].
     pub when_ready: Option<WhenReady>,
 }

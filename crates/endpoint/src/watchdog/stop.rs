@@ -1,4 +1,4 @@
-//! The end of a watch: everything is gone within [`ALL`], in an order that lets managers hand back.
+//! The end of a watch: everything is gone within a bound, in an order that lets managers hand back.
 
 use super::{Report, Role, Watchdog};
 use crate::proc;
@@ -6,27 +6,23 @@ use nix::sys::signal::Signal;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Managers hand back until then.
-const MANAGERS: Duration = Duration::from_millis(3_500);
-/// Then the service closes its store until then.
-const SERVICE: Duration = Duration::from_millis(4_400);
-/// Then nothing is left.
-const ALL: Duration = Duration::from_millis(4_900);
+/// When all children have ended nothing is left after this.
+pub(super) const REST: Duration = Duration::from_millis(500);
 /// A process that ended below a process that ended is looked for again after this.
 const AGAIN: Duration = Duration::from_millis(50);
 
 impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
     /// Ends everything below this process. A second SIGTERM or SIGINT ends it at once.
     pub(super) async fn stop(&mut self) {
-        let start = Instant::now();
-        let mut hurry = self.end(Role::Manager, start + MANAGERS).await;
+        let mut hurry = self.end(Role::Manager).await;
         if !hurry {
-            hurry = self.end(Role::Service, start + SERVICE).await;
+            hurry = self.end(Role::Service).await;
         }
+        let end = Instant::now() + REST;
         if hurry {
             tracing::warn!("told to stop again: everything is ended now");
         }
-        while Instant::now() < start + ALL {
+        while Instant::now() < end {
             self.reap();
             let left = proc::descendants();
             if left.is_empty() {
@@ -35,15 +31,17 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
             for pid in left {
                 proc::signal(pid, Signal::SIGKILL);
             }
-            let look = (Instant::now() + AGAIN).min(start + ALL);
+            let look = (Instant::now() + AGAIN).min(end);
             // Either way it looks again.
             let _ = tokio::time::timeout_at(look, self.deaths.recv()).await;
         }
         tracing::error!(left = ?proc::descendants(), "processes that cannot be ended are left");
     }
 
-    /// Asks the children of one role to end, and kills what is left of them at `deadline`. True: hurry.
-    async fn end(&mut self, role: Role, deadline: Instant) -> bool {
+    /// Asks the children of one role to end, and kills what is left of them when their time is over. True: hurry.
+    async fn end(&mut self, role: Role) -> bool {
+        let of_role = self.slots.iter().map(|slot| &slot.child).filter(|child| child.role == role);
+        let deadline = Instant::now() + of_role.map(|child| child.stops_within).max().unwrap_or_default();
         self.signal(role, Signal::SIGTERM);
         while self.slots.iter().any(|slot| slot.child.role == role && slot.pid().is_some()) {
             tokio::select! {
