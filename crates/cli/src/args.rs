@@ -176,11 +176,14 @@ pub(crate) enum Endpoint {
         #[arg(long)]
         detach: bool,
     },
-    /// Try what isolates functions on this host, and say what it gives
+    /// Try all that an endpoint needs on this host, and one call
     Check {
         /// Name of the endpoint
         #[arg(default_value = "local")]
         name: String,
+        /// Leave out the call, which may take a minute and asks a scheduler for a block
+        #[arg(long)]
+        no_call: bool,
         #[command(flatten)]
         workers: Workers,
     },

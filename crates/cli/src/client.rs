@@ -2,7 +2,7 @@
 
 use crate::settings::Settings;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Why a request got no good answer.
 #[derive(Debug)]
@@ -64,6 +64,14 @@ impl Client {
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
         let request = self.agent.get(self.at(path)).header("Authorization", self.bearer());
         self.answer(request.call())
+    }
+
+    /// Whether the service is well, and what time it has.
+    pub(crate) fn health(&self) -> anyhow::Result<(Value, Option<SystemTime>)> {
+        let answer = self.agent.get(self.at("/health")).call();
+        let date = answer.as_ref().ok().and_then(|answer| answer.headers().get("date")?.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        Ok((self.answer(answer)?, date))
     }
 
     pub(crate) fn delete(&self, path: &str) -> anyhow::Result<Value> {

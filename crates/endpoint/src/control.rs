@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// What a busy host may add to the time that a process takes to stop.
@@ -38,19 +38,55 @@ pub enum NotStarted {
 ///
 /// # Errors
 /// [`NotStarted`].
-pub fn start_in_background(mut command: Command, log: &Path) -> Result<String, NotStarted> {
+pub fn start_in_background(command: Command, log: &Path) -> Result<String, NotStarted> {
+    Ok(start(command, log, false)?.1)
+}
+
+/// Starts one that ends with what is given back, and with this process however that ends.
+///
+/// # Errors
+/// [`NotStarted`].
+pub fn start_for_now(command: Command, log: &Path) -> Result<(ForNow, String), NotStarted> {
+    let (child, line) = start(command, log, true)?;
+    Ok((ForNow(child), line))
+}
+
+/// A watchdog that is ended when this is dropped.
+#[derive(Debug)]
+pub struct ForNow(Child);
+
+impl Drop for ForNow {
+    fn drop(&mut self) {
+        let Some(process) = i32::try_from(self.0.id()).ok().and_then(Identity::of) else { return };
+        proc::signal(process.pid, Signal::SIGTERM);
+        if !proc::wait_for_end(&process, SLACK).unwrap_or(false) {
+            proc::signal(process.pid, Signal::SIGKILL);
+        }
+        // It is a zombie now, which goes with this process.
+        let _ = self.0.wait();
+    }
+}
+
+fn start(mut command: Command, log: &Path, for_now: bool) -> Result<(Child, String), NotStarted> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
     let already = file.metadata()?.len();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
-    // SAFETY: the closure runs in the child after fork and makes one async-signal-safe call.
-    unsafe { command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(io::Error::from)) };
+    let leave = move || {
+        nix::unistd::setsid()?;
+        if for_now {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs in the child after fork and only makes async-signal-safe calls.
+    unsafe { command.pre_exec(leave) };
     let mut child = command.spawn()?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout).read_line(&mut line)?;
     }
     if !line.is_empty() {
-        return Ok(line.trim_end().to_owned());
+        return Ok((child, line.trim_end().to_owned()));
     }
     let status = child.wait()?;
     let text = std::fs::read(log)?;

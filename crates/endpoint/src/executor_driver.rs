@@ -3,7 +3,7 @@
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::error::Error;
-use crate::home::{self, EndpointDir};
+use crate::home::{self, EndpointDir, Sandboxed};
 use crate::package;
 use crate::proc::Identity;
 use crate::runtime::Runtimes;
@@ -80,16 +80,19 @@ impl Driver {
             .inspect_err(|_| dir.remove_executor_process(executor))
             .map_err(home::Error::from)?;
         let package = package::unpack(&config.home)?;
-        let enclosure = match Enclosure::of(config).map_err(Error::Sandbox)? {
+        let enclosure = Enclosure::of(config).map_err(Error::Sandbox)?;
+        let found = match &enclosure {
             Ok(enclosure) => {
                 enclosure.tell_missing();
-                Some(enclosure)
+                "functions run in a sandbox".to_owned()
             }
             Err(why) => {
                 tracing::warn!("functions run without a sandbox, with all rights of this user: {why}");
-                None
+                format!("functions run without a sandbox, with all rights of the endpoint's user: {why}")
             }
         };
+        dir.save_sandboxed(&Sandboxed { ok: enclosure.is_ok(), found, host: clock::host() })?;
+        let enclosure = enclosure.ok();
         let (python, work) = (config.python.clone(), dir.work_dir(executor));
         let runtimes = Runtimes::look(config, executor);
         let setup = PoolSetup { python, package, work, enclosure, runtimes };

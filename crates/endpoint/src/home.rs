@@ -9,6 +9,7 @@ mod write;
 
 pub use lease::Owner;
 pub use lock::Lock;
+pub(crate) use lock::try_lock;
 
 use crate::proc::Identity;
 use crate::provider::batch::Record;
@@ -126,6 +127,17 @@ pub struct ManagerAddress {
     pub public_key: PublicKey,
     /// The manager's generation.
     pub generation: u64,
+}
+
+/// What the executors that started last found of the sandbox: `sandbox.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandboxed {
+    /// Whether its workers run in one.
+    pub ok: bool,
+    /// In words; if there is none, why.
+    pub found: String,
+    /// The first host that found it so.
+    pub host: String,
 }
 
 /// An endpoint's directory.
@@ -432,6 +444,20 @@ impl EndpointDir {
     /// The process of an executor ends.
     pub(crate) fn remove_executor_process(&self, executor: ExecutorId) {
         let _ = fs::remove_file(self.executor_json(executor));
+    }
+
+    /// What the executors that started last found of the sandbox.
+    #[must_use]
+    pub fn sandboxed(&self) -> Option<Sandboxed> {
+        write::read_json(&self.file("sandbox.json")).ok().flatten()
+    }
+
+    /// Writes down what an executor found, if the one before found something else.
+    pub(crate) fn save_sandboxed(&self, found: &Sandboxed) -> Result<(), Error> {
+        match self.sandboxed() {
+            Some(before) if before.found == found.found => Ok(()),
+            _ => write::json(&self.file("sandbox.json"), found),
+        }
     }
 
     fn block_json(&self, block: BlockId) -> PathBuf {

@@ -122,6 +122,16 @@ fn queues(provider: Provider) -> Result<Vec<String>, String> {
         Provider::Lsf => &["bqueues", "-w"],
         Provider::Kubernetes => &["kubectl", "config", "get-contexts"],
     };
+    let text = asked(words)?;
+    let line = |line: &str| line.trim_end().chars().filter(|c| !c.is_control()).take(160).collect();
+    Ok(text.lines().map(line).take(QUEUES).collect())
+}
+
+/// What a program answers, within a time.
+///
+/// # Errors
+/// In one sentence, when it is not there, takes too long or fails.
+pub(crate) fn asked(words: &[&str]) -> Result<String, String> {
     let name = words.first().copied().unwrap_or_default();
     if on_path(name).is_none() {
         return Err(format!("{name} is not on the PATH of this host; start the endpoint where it is"));
@@ -136,9 +146,7 @@ fn queues(provider: Provider) -> Result<Vec<String>, String> {
             said.lines().next().unwrap_or_default()
         ));
     }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = |line: &str| line.trim_end().chars().filter(|c| !c.is_control()).take(160).collect();
-    Ok(text.lines().map(line).take(QUEUES).collect())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -48,6 +48,16 @@ fn scheduler(config: &Config, endpoint: Option<EndpointId>) -> Option<Box<dyn Sc
     }
 }
 
+/// The scheduler's name and the programs that are run to use it; `None`: nodes come from no scheduler.
+#[must_use]
+pub fn programs(config: &Config) -> Option<(&'static str, Vec<String>)> {
+    let scheduler = scheduler(config, None)?;
+    let calls = [scheduler.submit(String::new()), scheduler.status(), scheduler.cancel(&[])];
+    let mut programs: Vec<_> = calls.into_iter().filter_map(|call| call.words.into_iter().next()).collect();
+    programs.dedup();
+    Some((scheduler.name(), programs))
+}
+
 /// How long [`Provider::end`] may take beyond what a watchdog kills by itself.
 #[must_use]
 pub const fn ends_within(provider: blocks::Provider) -> Duration {

@@ -1,6 +1,6 @@
 //! `bursa endpoint`: endpoints of this home, and those that the service knows.
 
-use super::process;
+use super::{check, process};
 use crate::args::Endpoint;
 use crate::client::Client;
 use crate::exit::{Coded, FAILED};
@@ -31,16 +31,22 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyh
             return Err(process::become_endpoint_watchdog(settings, as_json, &process));
         }
         Endpoint::Start { process, detach: true } => start_in_background(settings, as_json, &process)?,
-        Endpoint::Check { name, .. } => return check(settings, as_json, &name),
+        Endpoint::Check { name, no_call, .. } => return check::run(settings, as_json, &name, !no_call),
         Endpoint::Stop { name } => stop(settings, as_json, &name)?,
         Endpoint::List => list(as_json, &Client::from_settings(settings)?.get("/endpoints?limit=1000")?),
         Endpoint::Status { endpoint } => {
             let id = id_of(settings, &endpoint)?;
             let mut status = Client::from_settings(settings)?.get(&format!("/endpoints/{id}/status"))?;
+            // Only the endpoint's own home knows.
+            let sandboxed = home::load(settings.home(), &endpoint).ok().and_then(|own| own.sandboxed());
+            status["sandbox"] = serde_json::to_value(&sandboxed)?;
             if as_json {
                 output::print_json(&status);
             } else {
                 status["warm"] = warm(&status).into();
+                status["sandbox"] = sandboxed
+                    .map_or("not known here".into(), |it| format!("{} (on {})", it.found, it.host))
+                    .into();
                 if status["blocks"].is_object() {
                     status["blocks"] = blocks(&status["blocks"]).into();
                 }
@@ -134,23 +140,6 @@ fn not_started(why: NotStarted) -> anyhow::Error {
         }
         _ => why.into(),
     }
-}
-
-/// Each item in one line. The exit code says whether there is a sandbox where there should be one.
-fn check(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<ExitCode> {
-    let config = process::endpoint_config(settings, name)?;
-    let mut items = bursa_endpoint::sandbox::check(&config);
-    let is_isolated = items.iter().all(|item| item.ok);
-    items.extend(bursa_endpoint::runtime::check(&config));
-    if as_json {
-        output::print_json(&json!({"checks": items}));
-    } else {
-        for item in &items {
-            say!("{}  {:<13} {}", if item.ok { "ok" } else { "NO" }, item.what, item.found);
-        }
-    }
-    let wanted = config.sandbox.runtime != bursa_endpoint::config::Runtime::None;
-    Ok(if wanted && !is_isolated { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn stop(settings: &Settings, as_json: bool, name: &str) -> anyhow::Result<()> {

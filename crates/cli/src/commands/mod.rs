@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod backup;
+mod check;
 mod config;
 mod container;
 mod endpoint;

@@ -121,6 +121,15 @@ fn flock(path: &Path, name: &str, owner: &Owner) -> Result<Option<File>, Error> 
     Ok(Some(file))
 }
 
+/// Locks a file that nobody else knows; false where the file system has no locks.
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::Error(error)) if !has_no_locks(&error) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
 fn has_no_locks(error: &io::Error) -> bool {
     let unknown = [Errno::ENOLCK, Errno::ENOSYS, Errno::EOPNOTSUPP].map(|error| error as i32);
     error.raw_os_error().is_some_and(|code| unknown.contains(&code))
