@@ -5,15 +5,15 @@
 
 use super::lane::LaneKey;
 use crate::id::{TaskId, WorkerId};
+use crate::map::Map;
 use crate::task::Outcome;
 use crate::time::{Fine, Mono};
 use crate::wire::{Assign, Attempt, Done};
 use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
+use std::collections::hash_map::Entry as Slot;
 
 /// One attempt of one task: what every table here is keyed by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) task: TaskId,
     pub(super) attempt: Attempt,
@@ -65,7 +65,7 @@ pub(super) enum Entry {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    entries: BTreeMap<Key, Entry>,
+    entries: Map<Key, Entry>,
     open: usize,
     arrivals: u64,
     result_bytes: u64,
@@ -158,8 +158,11 @@ impl Attempts {
         self.result_bytes
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Entry)> {
-        self.entries.iter().map(|(key, entry)| (*key, entry))
+    /// All of them in the order of their keys.
+    pub(super) fn in_order(&self) -> Vec<(Key, &Entry)> {
+        let mut all: Vec<_> = self.entries.iter().map(|(key, entry)| (*key, entry)).collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all
     }
 
     /// When to look for expired attempts next.
@@ -184,6 +187,7 @@ impl Attempts {
                 due.push(*key);
             }
         }
+        due.sort_unstable();
         self.earliest = earliest.map(|earliest| earliest.max(again));
         due
     }

@@ -54,7 +54,7 @@ impl Executor {
             };
             Holding { task: key.task, attempt: key.attempt, stage, begun }
         };
-        self.attempts.iter().map(holding).collect()
+        self.attempts.in_order().into_iter().map(holding).collect()
     }
 
     /// How far the calls in the workers' pipes are (F19).
@@ -72,7 +72,7 @@ impl Executor {
 
     /// After `Welcome`: the results of all finished ones again, and what began (F7).
     pub(super) fn repeat_all(&mut self) {
-        for (_, entry) in self.attempts.iter() {
+        for (_, entry) in self.attempts.in_order() {
             if let (Entry::Finished(done), Some(session)) = (entry, &mut self.uplink.session) {
                 session.push(Item::Result(done.clone()));
             }

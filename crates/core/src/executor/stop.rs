@@ -37,7 +37,7 @@ impl Executor {
         let waits =
             |entry: &Entry| matches!(entry, Entry::Open(open) if !matches!(open.place, Place::Pipe(_)));
         let waiting: Vec<Key> =
-            self.attempts.iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| key).collect();
+            self.attempts.in_order().into_iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| key).collect();
         for key in waiting {
             self.hand_back(key);
         }

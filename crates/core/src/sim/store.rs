@@ -6,6 +6,7 @@
 use crate::hub::{Answer, KnownEndpoint, Op, Recovered, Token};
 use crate::id::{EndpointId, Hash, TaskId, UserId};
 use crate::limits;
+use crate::map::Map;
 use crate::task::{Args, Ending, TaskSpec, TaskState};
 use crate::timings::Timings;
 use bytes::Bytes;
@@ -29,7 +30,7 @@ pub struct Record {
 /// The disk and the writer in front of it.
 #[derive(Debug, Default)]
 pub struct Store {
-    tasks: BTreeMap<TaskId, Record>,
+    tasks: Map<TaskId, Record>,
     endpoints: BTreeMap<EndpointId, KnownEndpoint>,
     bodies: BTreeMap<Hash, Bytes>,
     sequences: BTreeMap<UserId, u64>,
@@ -62,7 +63,10 @@ impl Store {
     /// A service starts: its epoch, and what it reads (F14).
     pub(super) fn open(&mut self) -> (u32, Vec<KnownEndpoint>, Vec<Recovered>) {
         self.epoch += 1;
-        let live = self.tasks.values().filter(|record| record.ending.is_none()).map(recovered).collect();
+        let mut live: Vec<&Record> =
+            self.tasks.values().filter(|record| record.ending.is_none()).collect();
+        live.sort_unstable_by_key(|record| record.spec.task);
+        let live = live.into_iter().map(recovered).collect();
         (self.epoch, self.endpoints.values().cloned().collect(), live)
     }
 
