@@ -114,7 +114,7 @@ impl Driver {
             dir,
             machine: Executor::new(settings, clock.now()),
             clock,
-            link: Uplink::new(context, keys, timing(config.heartbeat_ms, config.threshold_ms)),
+            link: Uplink::new(context, keys, timing(config.threshold_ms)),
             pool: Pool::new(setup).map_err(Error::io("watch workers"))?,
             inbox: Vec::new(),
             actions: Vec::new(),
@@ -237,7 +237,7 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
 }
 
 /// The heartbeats of a connection.
-pub(crate) fn timing(heartbeat_ms: u64, threshold_ms: u64) -> Timing {
+pub(crate) fn timing(threshold_ms: u64) -> Timing {
     let ms = |value| u32::try_from(value).unwrap_or(u32::MAX);
-    Timing { heartbeat_ms: ms(heartbeat_ms), threshold_ms: ms(threshold_ms) }
+    Timing { threshold_ms: ms(threshold_ms) }
 }

@@ -168,7 +168,7 @@ impl<F: FnMut()> Driver<F> {
         let keys = dir.keys()?;
         // On disk before a socket opens (F4).
         let generation = dir.raise_generation(&lock, 0)?;
-        let inner = timing(config.heartbeat_ms, config.threshold_ms);
+        let inner = timing(config.threshold_ms);
         let context = Context::new()?;
         let mut executors = Acceptor::bind(&context, &listen(&config)?, &keys, inner)?;
         if let Some(Err(error)) = config.bulk.map(|port| executors.listen_bulk(port)) {
@@ -200,7 +200,7 @@ impl<F: FnMut()> Driver<F> {
             adopt_ms: config.adopt_ms,
             seed: clock::seed().map_err(Error::io("get random bytes"))?,
         };
-        let outer = timing(config.link_heartbeat_ms, config.link_threshold_ms);
+        let outer = timing(config.link_threshold_ms);
         let mut driver = Self {
             machine: Manager::new(settings, clock.now()),
             lock,

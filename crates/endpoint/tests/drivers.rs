@@ -85,7 +85,7 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let keys = KeyPair::generate().unwrap();
-        let timing = Timing { heartbeat_ms: 500, threshold_ms: 5_000 };
+        let timing = Timing { threshold_ms: 5_000 };
         let mut acceptor = Acceptor::bind(&Context::new().unwrap(), "127.0.0.1:0", &keys, timing).unwrap();
         let endpoint = home::create(dir.path(), "lab").unwrap();
         let registration = Registration {

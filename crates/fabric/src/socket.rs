@@ -51,12 +51,11 @@ impl Context {
     }
 }
 
-/// Heartbeats of the connection itself. They remove half-open connections and are not proof of life (`Ping` is).
+/// Heartbeats of the connection itself, one in each threshold: they remove half-open connections and are not proof of
+/// life (`Ping` is).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Time between two heartbeats.
-    pub heartbeat_ms: u32,
-    /// Silence after which the connection is closed.
+    /// Time between two heartbeats, and without an answer to one until the connection is closed.
     pub threshold_ms: u32,
 }
 
@@ -70,7 +69,7 @@ pub(crate) fn set_options(socket: &zmq::Socket, addr: &str, timing: Timing) -> R
     socket.set_maxmsgsize(i64::try_from(LINK_FRAME_BYTES).unwrap_or(i64::MAX - CURVE_BYTES) + CURVE_BYTES)?;
     socket.set_handshake_ivl(HANDSHAKE_MS)?;
     socket.set_connect_timeout(HANDSHAKE_MS)?;
-    socket.set_heartbeat_ivl(ms(timing.heartbeat_ms))?;
+    socket.set_heartbeat_ivl(ms(timing.threshold_ms))?;
     socket.set_heartbeat_timeout(ms(timing.threshold_ms))?;
     socket.set_tcp_keepalive(1)?;
     socket.set_tcp_keepalive_idle(KEEPALIVE_IDLE_S)

@@ -82,7 +82,7 @@ fn a_killed_peer_is_unreachable_at_once() {
 #[test]
 fn a_frozen_peer_is_unreachable_after_the_threshold() {
     run(async {
-        let mut world = World::with(Timing { heartbeat_ms: 200, threshold_ms: 600 });
+        let mut world = World::with(Timing { threshold_ms: 600 });
         let dir = tempfile::tempdir().unwrap();
         let peer = Peer::start(&world, dir.path());
         let conn = world.acceptor.recv().await.conn;
@@ -95,7 +95,7 @@ fn a_frozen_peer_is_unreachable_after_the_threshold() {
 #[test]
 fn an_idle_connection_outlives_the_threshold() {
     run(async {
-        let mut world = World::with(Timing { heartbeat_ms: 50, threshold_ms: 200 });
+        let mut world = World::with(Timing { threshold_ms: 200 });
         let (mut ann, hello) = world.ann().await;
         assert_eq!(world.serve(800).await, []);
         world.acceptor.send(hello.conn, &text("still")).unwrap();

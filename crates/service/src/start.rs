@@ -80,7 +80,7 @@ fn service_keys(service: &Path) -> Result<KeyPair, Error> {
 
 fn listen(config: &Config, keys: &KeyPair, recovery: &Recovery) -> Result<Forwarder, Error> {
     let ms = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    let timing = Timing { heartbeat_ms: ms(config.heartbeat_ms), threshold_ms: ms(config.threshold_ms) };
+    let timing = Timing { threshold_ms: ms(config.threshold_ms) };
     let mut acceptor = Acceptor::bind(&Context::new()?, &config.zmq, keys, timing)?;
     if let Some(Err(error)) = config.bulk.map(|port| acceptor.listen_bulk(port)) {
         tracing::warn!("{error}");

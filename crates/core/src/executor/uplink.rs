@@ -77,7 +77,7 @@ impl Uplink {
     pub(super) fn open(&mut self, now: Mono, sid: u64) {
         self.link = Link::Opening;
         self.connection += 1;
-        self.session = Some(Session::new(sid, now));
+        self.session = Some(Session::connecting(sid, now));
         self.asked.clear();
         self.told = None;
     }

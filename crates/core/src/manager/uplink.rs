@@ -85,7 +85,7 @@ impl Uplink {
         }
         self.connection += 1;
         self.told_complete = false;
-        let session = Session::new(rng.next(), now);
+        let session = Session::connecting(rng.next(), now);
         self.state = State::Opening { since: now, session, later: Vec::new() };
         Some(self.connection)
     }

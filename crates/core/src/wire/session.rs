@@ -50,6 +50,9 @@ pub struct Session {
     acked: u64,
     next_in: u64,
     ack_sent: u64,
+    /// The connector's side, which leaves it to the acceptor to ping first (F27).
+    is_connector: bool,
+    last_ping_heard: Mono,
     last_heard: Mono,
     last_sent: Mono,
     outbox: VecDeque<Item>,
@@ -60,7 +63,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session begun now; the connector draws `sid`, the acceptor takes it from the `Hello`'s envelope.
+    /// A connector's session begun now, with a number that it drew.
+    #[must_use]
+    pub fn connecting(sid: u64, now: Mono) -> Self {
+        Self { is_connector: true, ..Self::new(sid, now) }
+    }
+
+    /// An acceptor's session begun now; `sid` is that of the `Hello`'s envelope.
     #[must_use]
     pub const fn new(sid: u64, now: Mono) -> Self {
         Self {
@@ -69,6 +78,8 @@ impl Session {
             acked: 0,
             next_in: 0,
             ack_sent: 0,
+            is_connector: false,
+            last_ping_heard: now,
             last_heard: now,
             last_sent: now,
             outbox: VecDeque::new(),
@@ -125,6 +136,7 @@ impl Session {
         }
         self.acked = self.acked.max(envelope.ack);
         if bare {
+            self.last_ping_heard = now;
             return Ok(items);
         }
         self.next_in += 1;
@@ -276,10 +288,18 @@ impl Session {
         self.message(now, self.next_out.saturating_sub(1), vec![item])
     }
 
-    /// When the next `Ping` is due if nothing else is sent.
+    /// When the next `Ping` is due if nothing else is sent: a little early at the acceptor, so that the connector's goes
+    /// with it, in one wake-up of both; at the latest after a heartbeat (F27).
     #[must_use]
-    pub const fn ping_due(&self, heartbeat_ms: u64) -> Mono {
-        self.last_sent.after(heartbeat_ms)
+    pub fn ping_due(&self, heartbeat_ms: u64) -> Mono {
+        let with_it = self.last_sent.after(heartbeat_ms / 2);
+        if !self.is_connector {
+            self.last_sent.after(heartbeat_ms - heartbeat_ms / 8)
+        } else if self.last_ping_heard >= with_it {
+            with_it
+        } else {
+            self.last_sent.after(heartbeat_ms)
+        }
     }
 
     /// When a flush is due if nothing else happens: for a `Ping`, or for what lingers.

@@ -287,8 +287,8 @@ fn f34_a_sleep_of_our_own_declares_nobody_dead() {
 fn heartbeats_go_both_ways_when_nothing_is_said() {
     let mut rig = Rig::with_one(4, 2);
     rig.pass(20_000, true, &[x(1)]);
-    assert_eq!(rig.heard(x(1)).len(), 10);
-    assert_eq!(rig.said().len(), 2);
+    assert_eq!(rig.heard(x(1)).len(), 11, "an eighth of a period early (F27)");
+    assert_eq!(rig.said().len(), 3, "with the service's");
     rig.pass(30_001, false, &[x(1)]);
     assert!(rig.actions.contains(&Action::Disconnect));
 }

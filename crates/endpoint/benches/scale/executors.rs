@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Connections of one libzmq context: it has 1,023 sockets, and a connection needs two.
 const PER_CONTEXT: usize = 256;
 const HEARTBEAT_MS: u64 = 1_000;
-const TIMING: Timing = Timing { heartbeat_ms: 10_000, threshold_ms: 60_000 };
+const TIMING: Timing = Timing { threshold_ms: 60_000 };
 
 /// Plays every executor whose key is in `home`, for ever.
 pub(crate) async fn run(home: &Path, slots: u32) {

@@ -21,7 +21,8 @@ const BATCH: u64 = 10_000;
 /// Tasks that wait at the hub: more than the endpoint may hold.
 const AHEAD: u64 = 3 * limits::CREDIT_TASKS as u64;
 /// Long enough for any pause of a busy machine.
-const TIMING: Timing = Timing { heartbeat_ms: 10_000, threshold_ms: 60_000 };
+const HEARTBEAT_MS: u64 = 10_000;
+const TIMING: Timing = Timing { threshold_ms: 60_000 };
 const TICKS_PER_S: f64 = 100.0;
 
 pub(crate) struct Service {
@@ -58,7 +59,7 @@ impl Service {
         }
         let config = hub::Config {
             epoch: 1,
-            heartbeat_ms: u64::from(TIMING.heartbeat_ms),
+            heartbeat_ms: HEARTBEAT_MS,
             threshold_ms: u64::from(TIMING.threshold_ms),
             grace_ms: 1_000,
             tasks_per_user: usize::MAX,
@@ -110,7 +111,7 @@ impl Service {
     /// As the service's driver does: what waits, then what is to be done, then what is to be said.
     async fn round(&mut self) {
         if self.out.is_empty() {
-            let heartbeat = Duration::from_millis(u64::from(TIMING.heartbeat_ms) / 4);
+            let heartbeat = Duration::from_millis(HEARTBEAT_MS / 4);
             match tokio::time::timeout(heartbeat, self.acceptor.recv()).await {
                 Ok(incoming) => self.heard(incoming),
                 Err(_) => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::future::Future;
 use std::time::Duration;
 
-pub const TIMING: Timing = Timing { heartbeat_ms: 1_000, threshold_ms: 5_000 };
+pub const TIMING: Timing = Timing { threshold_ms: 5_000 };
 
 pub fn run<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

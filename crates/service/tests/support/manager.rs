@@ -59,7 +59,7 @@ impl Manager {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let timing = Timing { heartbeat_ms: 1_000, threshold_ms: 3_000 };
+                let timing = Timing { threshold_ms: 3_000 };
                 let context = Context::new().unwrap();
                 let mut link = Connector::connect(&context, &zmq, &key, &endpoint.keys, timing).unwrap();
                 tokio::select! {
