@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import MSG_DONTWAIT, MSG_PEEK
 
 import pytest
 from fake_service import TOKEN, FakeService, Stream, fake_service
 
 import bursa
+from bursa import stream as stream_module
 from bursa.stream import Stream as Reading
 
 READER = "bursa-stream"
@@ -142,6 +145,78 @@ def test_other_threads_are_served(client: bursa.Client, readers: list[str], held
     assert [future.result(20) for future in [client.run(len, "x" * n) for n in range(500)]] == list(
         range(500)
     )
+
+
+class Staged:
+    """A submit is accepted once a caller waits for nothing but its result, which comes after `go`."""
+
+    def __init__(self, client: bursa.Client, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stream_module, "PATIENCE", 20.0)
+        self._stream, self._call = client._stream, service.call
+        self.accepted, self.go = threading.Event(), threading.Event()
+        service.on_submit, service.run = self._hold, self._run
+
+    def _hold(self, stream: Stream, message: dict) -> bool:
+        while self._stream._deaf is None and not self.go.is_set():
+            os.sched_yield()
+        return False
+
+    def _run(self, function: bytes, args: bytes) -> tuple[int, bytes, dict | None]:
+        self.accepted.set()
+        self.go.wait(20)
+        return self._call(function, args)
+
+
+@pytest.fixture
+def staged(client: bursa.Client, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Staged]:
+    stages = Staged(client, service, monkeypatch)
+    yield stages
+    stages.go.set()
+
+
+def test_an_acceptance_alone_wakes_nobody_who_waits_for_a_result(
+    client: bursa.Client, readers: list[str], staged: Staged
+) -> None:
+    found: list[bool] = []
+    future = client.run(len, "abc")
+
+    def act() -> None:
+        if staged.accepted.wait(10):
+            sock = client._stream._socket._sock
+            found.append(bool(select.select([sock], [], [], 0)[0]))
+            found.append(bool(sock.recv(1, MSG_PEEK | MSG_DONTWAIT)))
+        staged.go.set()
+
+    with once_somebody_reads(client, act):
+        assert future.result(15) == 3
+    assert found == [False, True], "it is there and counts as nothing"
+    assert readers == ["MainThread"] * 2
+
+
+@pytest.mark.parametrize("wants", ["to submit", "the acceptance"])
+def test_who_waits_for_a_result_alone_keeps_nobody_waiting(
+    client: bursa.Client, staged: Staged, wants: str
+) -> None:
+    first = client.run(len, "abc")
+    found: list[object] = []
+
+    def act() -> None:
+        if not staged.accepted.wait(10):
+            return
+        if wants == "the acceptance":
+            found.append(client._stream.wait_accepted([first], 5))
+        else:
+            client.run(len, "ab")
+            until = time.monotonic() + 5
+            while client._stream._queue and time.monotonic() < until:
+                os.sched_yield()
+            found.append(not client._stream._queue)
+        found.append(first.done())
+        staged.go.set()
+
+    with once_somebody_reads(client, act):
+        assert first.result(15) == 3
+    assert found == [True, False], "before there is a result"
 
 
 def test_a_timeout_ends_the_reading(client: bursa.Client, held: Held) -> None:

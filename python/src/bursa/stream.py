@@ -7,9 +7,10 @@ side. There is no sender thread and no timer on this path. After a broken connec
 sent again.
 
 Who waits for the only call that is open reads by itself (`read_for`), while the reader thread waits on: to
-hand a message from thread to thread is most of what such a call costs a client. A signal may interrupt the
-main thread anywhere. So the reader thread does all that is more than to note a result, and makes a new
-connection where a reading was interrupted: what was lost with it comes again.
+hand a message from thread to thread is most of what such a call costs a client. Nor does the `accepted` of
+that call wake it for a moment, unless somebody else wants to submit. A signal may interrupt the main thread
+anywhere. So the reader thread does all that is more than to note a result, and makes a new connection where a
+reading was interrupted: what was lost with it comes again.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ LARGE = 1 << 14
 
 AHEAD_SUBMITS, AHEAD_BYTES = 16, 16 << 20
 """No further message is sent while so many, or so many bytes of them, are unanswered."""
+
+PATIENCE = 0.02
+"""Seconds for which who reads for a lone call waits for its result alone."""
 
 GIVE_UP = 60.0
 """Seconds without the service after which futures fail as Unavailable."""
@@ -83,6 +87,7 @@ class Stream:
         self._left: deque[Callable[[], None]] = deque()  # for the reader thread to do
         self._changed = threading.Condition()  # the queue got shorter, a submit was answered, or it is over
         self._watched = 0  # how many wait for that
+        self._deaf: WebSocket | None = None  # whoever reads this one hears results only
         self._unanswered: dict[int, _Submit] = {}  # by number, in order
         self._returned: list[_Submit] = []  # refused for now; back to the queue once all are answered
         self._refused_since: float | None = None  # the service says that it takes nothing now
@@ -110,6 +115,7 @@ class Stream:
             self._wait_for_room()
         self._pending[future.raw] = future
         self._queue.append((future.raw, args, route))
+        self._hear_all()
         if not self._unanswered or self._large >= BATCH_BYTES:
             self._pump()
         if self._over is not None:
@@ -134,6 +140,7 @@ class Stream:
         """Wait until something is met. False when time is up."""
         with self._changed:
             self._watched += 1
+            self._hear_all()
             try:
                 return self._changed.wait_for(met, timeout)
             finally:
@@ -319,9 +326,15 @@ class Stream:
             if socket is None or socket.watch is None or socket.torn or self._is_more(socket):
                 return  # a call that the reader thread has not heard yet stands
             change, number = socket.watch.modify, socket.fileno()
+            hear_all = socket.hear_all
             try:
                 change(number, IGNORE)
-                after = self._read_until(socket, future, until)
+                try:
+                    self._hear_results(socket)
+                    after = self._read_until(socket, future, until)
+                    self._deaf = None
+                finally:
+                    hear_all()
             finally:
                 change(number, after)
         finally:
@@ -334,7 +347,11 @@ class Stream:
         """LISTEN, or CALL when there is something to do for the reader thread."""
         while not future.done():
             left = SILENCE if until is None else min(until - time.monotonic(), SILENCE)
-            if not socket.arrives(left):
+            deaf = self._deaf is not None and left > PATIENCE
+            if not socket.arrives(PATIENCE if deaf else left):
+                if deaf:
+                    self._hear_all()
+                    continue
                 socket.torn = left == SILENCE
                 return CALL if socket.torn else LISTEN
             socket.torn = True
@@ -348,6 +365,21 @@ class Stream:
             if self._is_more(socket):
                 return CALL
         return LISTEN
+
+    def _hear_results(self, socket: WebSocket) -> None:
+        """Let nothing but results wake this thread, as long as nobody else has a use for more."""
+        self._deaf = socket
+        socket.hear_results()
+        if self._queue or self._watched or self._deaf is None:  # somebody came meanwhile
+            self._deaf = None
+            socket.hear_all()
+
+    def _hear_all(self) -> None:
+        """Whoever waits for results alone looks at what else has come."""
+        socket, self._deaf = self._deaf, None
+        if socket is not None:
+            with suppress(OSError):  # it was closed meanwhile
+                socket.hear_all()
 
     def _is_more(self, socket: WebSocket) -> bool:
         """Whether there is more to do than a thread that only waits for a result does."""

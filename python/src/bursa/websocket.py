@@ -16,6 +16,7 @@ import ssl
 import struct
 import threading
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from .errors import BursaError, Unavailable, from_service
@@ -34,6 +35,9 @@ by this; SILENCE is for a service that hangs."""
 LISTEN, IGNORE = (select.EPOLLIN, 0) if hasattr(select, "epoll") else (0, 0)
 CALL = LISTEN | (select.EPOLLOUT if LISTEN else 0)
 """What `watch` may be set to: `wait` ends when something comes; it goes on; it ends at once."""
+
+RESULT = 40
+"""Bytes that wake who waits for nothing but a result: an `accepted` has fewer, results have more."""
 
 _CHUNK = 256 << 10
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -65,6 +69,9 @@ class WebSocket:
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE, 0))
             self._arrivals.register(self._sock, select.POLLIN)
+            # Each a single call into C. Of TLS one cannot say how many bytes a message has.
+            least = partial(self._sock.setsockopt, socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+            self.hear_all, self.hear_results = partial(least, 1), partial(least, 1 if secure else RESULT)
             if self.watch is not None:
                 self.watch.register(self._sock, LISTEN)
         except BaseException:
