@@ -6,8 +6,10 @@
 )]
 
 use crate::error::Error;
+use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::fmt;
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use tokio::io::Interest;
@@ -30,11 +32,16 @@ impl AsRawFd for Notify {
     }
 }
 
+/// Looks in a row that may be left out because the descriptor did not speak: who never waits is never told that it did.
+const UNTOLD: u32 = 3;
+
 /// A socket and its wake-ups.
 pub(crate) struct Link {
     // Dropped in this order: the runtime lets go of the descriptor before libzmq closes it.
     ready: AsyncFd<Notify>,
     socket: zmq::Socket,
+    /// Looks that may be left out before the next.
+    quiet: Cell<u32>,
 }
 
 impl fmt::Debug for Link {
@@ -49,22 +56,52 @@ impl Link {
         // SAFETY: the descriptor stays open and the same until `socket` is closed, which this type does only after
         // it dropped `ready`; nobody outside can take either of them out.
         let ready = unsafe { AsyncFd::register_with_interest(notify, Interest::READABLE) };
-        Ok(Self { ready: ready.map_err(|error| error.into_parts().1)?, socket })
+        let ready = ready.map_err(|error| error.into_parts().1)?;
+        Ok(Self { ready, socket, quiet: Cell::new(0) })
     }
 
+    /// For anything but receiving. It can swallow a wake-up, so the next look is a real one.
     pub(crate) fn socket(&self) -> &zmq::Socket {
+        self.quiet.set(0);
         &self.socket
     }
 
-    /// Waits for news. Cancel-safe. Wakes too often, never too rarely, if one rule is kept: always try first, then
-    /// wait, then try again. libzmq's descriptor speaks once, and again only after everything was taken. (Sending
-    /// can swallow a wake-up; the next receive tries first, so nothing is lost.)
+    /// Receives with `take`, which says `EAGAIN` when there is nothing. A look that finds nothing costs two system calls,
+    /// so after one there is none until the descriptor has spoken, or until a few were left out.
+    pub(crate) fn look<T>(&self, take: impl Fn(&zmq::Socket) -> Result<T, zmq::Error>) -> Option<T> {
+        let mut looked = None;
+        // Its silence begins before a look that finds nothing: what comes meanwhile is told.
+        let _ = self.ready.try_io(Interest::READABLE, |_| {
+            let nothing = matches!(looked.insert(take(&self.socket)), Err(zmq::Error::EAGAIN));
+            if nothing { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        let quiet = self.quiet.get();
+        if looked.is_none() && quiet > 0 {
+            self.quiet.set(quiet - 1);
+            return None;
+        }
+        let found = looked.unwrap_or_else(|| take(&self.socket));
+        self.quiet.set(if found.is_ok() { 0 } else { UNTOLD });
+        match found {
+            Ok(taken) => Some(taken),
+            Err(zmq::Error::EAGAIN) => None,
+            // A live socket of a live context has no other error to give.
+            Err(error) => {
+                tracing::error!(%error, "cannot receive");
+                None
+            }
+        }
+    }
+
+    /// Waits for news. Cancel-safe. Wakes too often, never too rarely, if one rule is kept: always [`look`](Self::look)
+    /// first, then wait, then look again. libzmq's descriptor speaks once, and again only after everything was taken.
     pub(crate) fn news(&self) -> impl Future<Output = ()> + Send {
         // Only this field: a `Sync` one, so that a caller's future may move between threads.
         let ready = &self.ready;
         async move {
             match ready.readable().await {
-                Ok(mut guard) => guard.clear_ready(),
+                // Until a look finds nothing.
+                Ok(mut guard) => guard.retain_ready(),
                 // Only when the runtime shuts down: nobody will poll us again.
                 Err(_) => std::future::pending().await,
             }

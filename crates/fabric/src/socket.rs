@@ -86,19 +86,15 @@ pub(crate) enum Taken {
 impl Link {
     /// The next frame, if there is one now.
     pub(crate) fn frame(&self) -> Option<zmq::Message> {
-        let mut frame = zmq::Message::new();
-        loop {
-            match self.socket().recv(&mut frame, zmq::DONTWAIT) {
-                Ok(()) => return Some(frame),
-                Err(zmq::Error::EINTR) => {}
-                Err(zmq::Error::EAGAIN) => return None,
-                // A live socket of a live context has no other error to give.
-                Err(error) => {
-                    tracing::error!(%error, "cannot receive");
-                    return None;
+        self.look(|socket| {
+            let mut frame = zmq::Message::new();
+            loop {
+                match socket.recv(&mut frame, zmq::DONTWAIT) {
+                    Err(zmq::Error::EINTR) => {}
+                    received => return received.map(|()| frame),
                 }
             }
-        }
+        })
     }
 
     /// The rest of the message that begins with `first`. libzmq hands out whole messages only, so this never waits.

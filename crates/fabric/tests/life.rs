@@ -132,6 +132,26 @@ fn nothing_is_sent_before_there_is_a_connection() {
     });
 }
 
+/// A busy driver looks and never waits, so the runtime never tells it that a descriptor has spoken.
+#[test]
+fn who_only_looks_finds_what_came() {
+    run(async {
+        let mut world = World::new();
+        let (mut ann, hello) = world.ann().await;
+        assert_eq!(ann.try_recv(), Ok(None));
+        world.acceptor.send(hello.conn, &text("down")).unwrap();
+        ann.send(&text("up")).unwrap();
+        let bound = Instant::now() + Duration::from_secs(10);
+        let (mut up, mut down) = (None, None);
+        while up.is_none() || down.is_none() {
+            assert!(Instant::now() < bound, "{up:?} {down:?}");
+            up = up.or_else(|| world.acceptor.try_recv());
+            down = down.or_else(|| ann.try_recv().unwrap());
+        }
+        assert_eq!((up.unwrap().frames, down.unwrap()), (text("up"), text("down")));
+    });
+}
+
 #[test]
 fn once_connected_the_first_send_works() {
     run(async {
