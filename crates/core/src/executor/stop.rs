@@ -36,8 +36,13 @@ impl Executor {
         self.capacity_news = true;
         let waits =
             |entry: &Entry| matches!(entry, Entry::Open(open) if !matches!(open.place, Place::Pipe(_)));
-        let waiting: Vec<Key> =
-            self.attempts.in_order().into_iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| key).collect();
+        let waiting: Vec<Key> = self
+            .attempts
+            .in_order()
+            .into_iter()
+            .filter(|(_, entry)| waits(entry))
+            .map(|(key, _)| key)
+            .collect();
         for key in waiting {
             self.hand_back(key);
         }

@@ -63,8 +63,7 @@ impl Store {
     /// A service starts: its epoch, and what it reads (F14).
     pub(super) fn open(&mut self) -> (u32, Vec<KnownEndpoint>, Vec<Recovered>) {
         self.epoch += 1;
-        let mut live: Vec<&Record> =
-            self.tasks.values().filter(|record| record.ending.is_none()).collect();
+        let mut live: Vec<&Record> = self.tasks.values().filter(|record| record.ending.is_none()).collect();
         live.sort_unstable_by_key(|record| record.spec.task);
         let live = live.into_iter().map(recovered).collect();
         (self.epoch, self.endpoints.values().cloned().collect(), live)
