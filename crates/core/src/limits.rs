@@ -238,3 +238,6 @@ pub fn start_backoff_ms(backoff: (u64, u64), failures: u32) -> u64 {
 }
 /// Between two tries of a write that failed: long enough for a full disk's log not to fill it further.
 pub const REWRITE_MS: u64 = 500;
+
+/// Containers of which a manager knows how long their workers take to start: as many as an endpoint uses in weeks.
+pub const STARTS_KNOWN: usize = 1_024;

@@ -20,7 +20,7 @@ impl Mono {
     }
 }
 
-/// Nanoseconds on that clock: for durations that people are shown, never for a decision.
+/// Nanoseconds on that clock: for durations; timers are [`Mono`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Fine(pub u64);
 

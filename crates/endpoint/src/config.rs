@@ -15,6 +15,7 @@ use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
 use kubernetes::Kubernetes;
+use bursa_core::manager::route::Routing;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,6 +76,14 @@ key!(
     "BURSA_ENDPOINT_ADOPT_MS",
     "12000",
     "how long a restarted manager waits for the executors of the one before"
+);
+key!(
+    ROUTING,
+    "routing",
+    "BURSA_ENDPOINT_ROUTING",
+    "soft",
+    "which executor a call goes to: soft, one with warm workers of its container; hard, the same, and an executor takes \
+     calls of one container at a time; random, any, for comparison"
 );
 key!(
     IDLE,
@@ -151,6 +160,7 @@ pub const KEYS: &[Key] = &[
     HEARTBEAT,
     THRESHOLD,
     ADOPT,
+    ROUTING,
     IDLE,
     MIN_WARM,
     PREFETCH,
@@ -196,6 +206,8 @@ pub struct Config {
     pub threshold_ms: u64,
     /// Longest adoption window (F8).
     pub adopt_ms: u64,
+    /// How calls find their executor.
+    pub routing: Routing,
     /// An idle worker ends after this.
     pub idle_ms: u64,
     /// Workers that are started before the first call, and stay.
@@ -245,6 +257,7 @@ impl Config {
             heartbeat_ms: values.whole(&HEARTBEAT, 1..=u64::MAX)?,
             threshold_ms: threshold(values, &THRESHOLD, &HEARTBEAT)?,
             adopt_ms: values.whole(&ADOPT, 0..=u64::MAX)?,
+            routing: values.parse(&ROUTING)?,
             idle_ms: values.whole(&IDLE, 1..=u64::MAX)?,
             min_warm: values.whole(&MIN_WARM, 0..=most(limits::WORKERS))?,
             prefetch: values.whole(&PREFETCH, 0..=most(limits::PREFETCH_TASKS))?,
@@ -282,6 +295,7 @@ impl Config {
             (HEARTBEAT.env, self.heartbeat_ms.to_string()),
             (THRESHOLD.env, self.threshold_ms.to_string()),
             (ADOPT.env, self.adopt_ms.to_string()),
+            (ROUTING.env, self.routing.to_string()),
             (IDLE.env, self.idle_ms.to_string()),
             (MIN_WARM.env, self.min_warm.to_string()),
             (PREFETCH.env, self.prefetch.to_string()),
@@ -428,6 +442,7 @@ mod tests {
             (&MIN_WARM, "1025"),
             (&PREFETCH, "-1"),
             (&HEARTBEAT, "soon"),
+            (&ROUTING, "warm"),
         ] {
             let mut values = Values::default();
             values.offer(key, value, Source::Env);

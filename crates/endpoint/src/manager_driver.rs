@@ -198,6 +198,7 @@ impl<F: FnMut()> Driver<F> {
             heartbeat_ms: config.heartbeat_ms,
             threshold_ms: config.threshold_ms,
             adopt_ms: config.adopt_ms,
+            routing: config.routing,
             seed: clock::seed().map_err(Error::io("get random bytes"))?,
         };
         let outer = timing(config.link_threshold_ms);

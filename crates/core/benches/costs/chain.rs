@@ -7,6 +7,7 @@ use bursa_core::hub::{self, Answer, Hub, KnownEndpoint, Op, RequestId, Submit};
 use bursa_core::id::{
     ConnId, EndpointId, ExecutorId, FunctionId, GroupId, Hash, ManagerId, TaskId, UserId, WorkerId,
 };
+use bursa_core::manager::route::Routing;
 use bursa_core::manager::{self, Manager};
 use bursa_core::task::{Args, TaskSpec};
 use bursa_core::time::{Fine, Mono, Now, Wall};
@@ -143,6 +144,7 @@ impl Chain {
             heartbeat_ms: 2_000,
             threshold_ms: 6_000,
             adopt_ms: 12_000,
+            routing: Routing::Soft,
             seed: 1,
         };
         let known = KnownEndpoint { endpoint: ENDPOINT, generation: 0, deleted: false };

@@ -89,7 +89,7 @@ impl Executor {
         for _ in 0..unserved.min(slots) {
             self.make_worker(now, key, out);
         }
-        unserved = unserved.saturating_sub(slots).saturating_sub(self.pool.leaving());
+        unserved = unserved.saturating_sub(slots).min(self.due(key)).saturating_sub(self.pool.leaving());
         for _ in 0..unserved {
             let Some(stranger) = self.pool.idle_stranger(key) else { break };
             self.retire(now, stranger, out);

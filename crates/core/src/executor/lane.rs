@@ -29,6 +29,8 @@ pub(super) struct Lane {
     pub(super) workers: Vec<WorkerId>,
     /// Workers that are being made.
     pub(super) starting: usize,
+    /// How long the newest of its workers took to start, in ns; `None`: none was ready yet.
+    pub(super) start_ns: Option<u64>,
 }
 
 impl Lane {
@@ -43,6 +45,14 @@ impl Lane {
 pub(super) struct Lanes(BTreeMap<LaneKey, Lane>);
 
 impl Lanes {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lane> {
+        self.0.values()
+    }
+
     pub(super) fn get(&self, key: LaneKey) -> Option<&Lane> {
         self.0.get(&key)
     }

@@ -13,6 +13,7 @@ mod dispatch;
 mod event;
 mod lane;
 mod order;
+mod patience;
 mod pool;
 mod recall;
 mod report;
@@ -80,6 +81,8 @@ pub struct Executor {
     todo: BTreeSet<LaneKey>,
     pool: Pool,
     spawning: Spawning,
+    /// When a call will have waited long enough for another lane's worker to make room.
+    patience: Option<Mono>,
     bodies: Bodies,
     depths: Depths,
     /// Calls that began and are not told.
@@ -106,6 +109,7 @@ impl Executor {
             todo: BTreeSet::new(),
             pool: Pool::default(),
             spawning: Spawning::default(),
+            patience: None,
             bodies: Bodies::default(),
             depths: Depths::default(),
             begun: Vec::new(),
@@ -149,6 +153,7 @@ impl Executor {
             self.dispatch(now, out);
             self.withdraw();
             self.keep_warm(now, out);
+            self.watch_patience(now);
         }
     }
 
@@ -173,7 +178,7 @@ impl Executor {
         let drain = self.drain.as_ref().and_then(Drain::next_deadline);
         let spawn = self.spawning.next_deadline();
         let alone = self.uplink.alone_since.map(|since| since.after(self.config.orphan_ms));
-        [self.uplink.next_deadline(), self.attempts.earliest(), workers, drain, spawn, alone]
+        [self.uplink.next_deadline(), self.attempts.earliest(), workers, drain, spawn, alone, self.patience]
             .into_iter()
             .flatten()
             .min()
@@ -219,6 +224,7 @@ impl Executor {
         self.tick_workers(now, out);
         self.tick_stop(now, out);
         self.tick_spawning(now, out);
+        self.tick_patience(now);
     }
 
     /// An attempt has ended: its one live result is kept until `Ack`, and said (F20).

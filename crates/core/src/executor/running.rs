@@ -16,9 +16,10 @@ impl Executor {
         worker.phase = Phase::Ready;
         worker.since = now;
         worker.made.1 = self.clock;
-        let key = worker.lane;
+        let (key, (asked, ready)) = (worker.lane, worker.made);
         let lane = self.lanes.lane(key);
         lane.starting = lane.starting.saturating_sub(1);
+        lane.start_ns = Some(ready.since(asked));
         if lane.waiting.is_empty() {
             // What it was made for is gone: another lane may want its slot.
             self.wake_all();

@@ -51,11 +51,13 @@ impl Executor {
         let Some(worker) = self.pool.get_mut(id) else { return };
         worker.lane = key;
         let starts = usize::from(worker.phase == Phase::Starting);
+        let start_ns = (starts == 0).then(|| worker.made.1.since(worker.made.0));
         self.lanes.leave(LaneKey::SPARE, id);
         let spare = self.lanes.lane(LaneKey::SPARE);
         spare.starting = spare.starting.saturating_sub(starts);
         let lane = self.lanes.lane(key);
         lane.workers.push(id);
         lane.starting += starts;
+        lane.start_ns = lane.start_ns.or(start_ns);
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Entry {
     listed_finished: bool,
     /// The service wants it stopped, with this grace: repeated at each registration of its executor (F31).
     pub(super) cancel: Option<u64>,
+    /// As far as it is known: not of attempts that an executor brought along.
+    container: Option<ContainerId>,
     expires: Mono,
     timed: bool,
     /// How long it waited here, and since when it waits or is with its executor.
@@ -50,10 +52,18 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    const fn new(place: Place, expires: Mono, since: Fine) -> Self {
+    const fn new(place: Place, container: Option<ContainerId>, expires: Mono, since: Fine) -> Self {
         let (begun, listed_finished, cancel, timed, waited) = (false, false, None, false, 0);
-        Self { place, begun, listed_finished, cancel, expires, timed, waited, since }
+        Self { place, begun, listed_finished, cancel, container, expires, timed, waited, since }
     }
+}
+
+/// What one executor has.
+#[derive(Debug, Default)]
+struct There {
+    keys: Set<Key>,
+    /// How many of these are for a container.
+    contained: BTreeMap<ContainerId, usize>,
 }
 
 /// What became of an attempt that its executor does not hold and did not begin.
@@ -75,7 +85,7 @@ pub(super) struct Book {
     /// The time of this event or flush, for durations.
     pub(super) clock: Fine,
     entries: Map<Key, Entry>,
-    at: BTreeMap<ExecutorId, Set<Key>>,
+    at: BTreeMap<ExecutorId, There>,
     /// Entries that wait here.
     waiting: usize,
     queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
@@ -99,16 +109,22 @@ impl Book {
 
     /// Attempts that wait here or are with an executor.
     pub(super) fn open(&self) -> usize {
-        self.waiting + self.at.values().map(Set::len).sum::<usize>()
+        self.waiting + self.at.values().map(|there| there.keys.len()).sum::<usize>()
     }
 
     /// Attempts that this executor has: its credit is counted from this set (F25).
     pub(super) fn open_at(&self, executor: &ExecutorId) -> usize {
-        self.at.get(executor).map_or(0, Set::len)
+        self.at.get(executor).map_or(0, |there| there.keys.len())
+    }
+
+    /// Of these, those for a container.
+    pub(super) fn contained_at(&self, executor: &ExecutorId) -> Option<&BTreeMap<ContainerId, usize>> {
+        self.at.get(executor).map(|there| &there.contained)
     }
 
     fn keys_at(&self, executor: &ExecutorId) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.at.get(executor).into_iter().flatten().copied().collect();
+        let mut keys: Vec<Key> =
+            self.at.get(executor).into_iter().flat_map(|there| &there.keys).copied().collect();
         keys.sort_unstable();
         keys
     }
@@ -124,29 +140,46 @@ impl Book {
         let was_at = if let Place::At(executor, _) = &entry.place { Some(*executor) } else { None };
         self.waiting += usize::from(place.waits());
         self.waiting -= usize::from(entry.place.waits());
+        let container = entry.container;
         entry.place = place;
         if now_at == was_at {
             return;
         }
         if let Some(executor) = was_at {
-            self.leave(&executor, &key);
+            self.leave(&executor, &key, container);
         }
         if let Some(executor) = now_at {
-            self.at.entry(executor).or_default().insert(key);
+            self.join(executor, key, container);
         }
     }
 
-    fn leave(&mut self, executor: &ExecutorId, key: &Key) {
-        if let Some(keys) = self.at.get_mut(executor) {
-            keys.remove(key);
+    fn join(&mut self, executor: ExecutorId, key: Key, container: Option<ContainerId>) {
+        let there = self.at.entry(executor).or_default();
+        if there.keys.insert(key)
+            && let Some(container) = container
+        {
+            *there.contained.entry(container).or_default() += 1;
+        }
+    }
+
+    fn leave(&mut self, executor: &ExecutorId, key: &Key, container: Option<ContainerId>) {
+        let Some(there) = self.at.get_mut(executor) else { return };
+        if there.keys.remove(key)
+            && let Some(container) = container
+            && let Some(count) = there.contained.get_mut(&container)
+        {
+            *count -= 1;
+            if *count == 0 {
+                there.contained.remove(&container);
+            }
         }
     }
 
     fn insert(&mut self, key: Key, place: Place, expires: Mono) {
         if let Place::At(executor, _) = &place {
-            self.at.entry(*executor).or_default().insert(key);
+            self.join(*executor, key, None);
         }
-        let entry = Entry::new(place, expires, self.clock);
+        let entry = Entry::new(place, None, expires, self.clock);
         self.entries.insert(key, entry);
     }
 
@@ -158,7 +191,7 @@ impl Book {
         }
         self.waiting -= usize::from(entry.place.waits());
         if let Place::At(executor, _) = &entry.place {
-            self.leave(executor, key);
+            self.leave(executor, key, entry.container);
         }
         Some(entry)
     }
@@ -168,19 +201,45 @@ impl Book {
         let key = (assign.task, assign.attempt);
         if let hash_map::Entry::Vacant(vacant) = self.entries.entry(key) {
             let expires = now.after(assign.ttl_ms);
-            self.queues.entry(assign.container_id()).or_default().push_back(key);
-            vacant.insert(Entry::new(Place::Waiting(assign), expires, self.clock));
+            let container = assign.container_id();
+            self.queues.entry(container).or_default().push_back(key);
+            vacant.insert(Entry::new(Place::Waiting(assign), container, expires, self.clock));
             self.waiting += 1;
         }
     }
 
-    /// Containers for which attempts wait, each with how many (a few may have been cancelled meanwhile).
+    /// Containers for which attempts wait, each with how many (a few may have been cancelled meanwhile); the one that
+    /// has waited longest comes first.
     pub(super) fn waiting(&self) -> Vec<(Option<ContainerId>, usize)> {
-        self.queues
-            .iter()
-            .filter(|(_, queue)| !queue.is_empty())
-            .map(|(c, queue)| (*c, queue.len()))
-            .collect()
+        let some = self.queues.iter().filter(|(_, queue)| !queue.is_empty());
+        let mut groups: Vec<_> = some.map(|(container, queue)| (*container, queue.len())).collect();
+        if groups.len() > 1 {
+            groups.sort_by_key(|(container, _)| {
+                let first = self.queues.get(container).and_then(VecDeque::front);
+                first.and_then(|key| self.entries.get(key)).map_or(Fine(0), |entry| entry.since)
+            });
+        }
+        groups
+    }
+
+    /// The container of an attempt, as far as it is known.
+    pub(super) fn container(&self, key: &Key) -> Option<ContainerId> {
+        self.entries.get(key)?.container
+    }
+
+    /// How many of the first `most` attempts that wait for `container` have waited for `ns`, and in how many ns the next
+    /// one will have.
+    pub(super) fn due(&self, container: Option<ContainerId>, ns: u64, most: usize) -> (usize, Option<u64>) {
+        let mut due = 0;
+        for key in self.queues.get(&container).into_iter().flatten().take(most) {
+            let left =
+                self.entries.get(key).map_or(0, |entry| ns.saturating_sub(self.clock.since(entry.since)));
+            if left > 0 {
+                return (due, Some(left));
+            }
+            due += 1;
+        }
+        (due, None)
     }
 
     /// Gives the longest waiting attempt of `container` to `executor`: what to send, with the time it still has (F32).
@@ -204,7 +263,7 @@ impl Book {
             }
             let place = std::mem::replace(&mut entry.place, Place::At(executor, Some(kept)));
             self.waiting -= 1;
-            self.at.entry(executor).or_default().insert(key);
+            self.join(executor, key, container);
             return if let Place::Waiting(assign) = place { Some(assign) } else { None };
         }
         self.queues.remove(&container);
@@ -266,13 +325,13 @@ impl Book {
         let place = Place::Done(Box::new(done.clone()), Some(from));
         entry.begun |= done.begun == Begun::Yes;
         let timed = std::mem::take(&mut entry.timed).then_some(entry.expires);
-        let before = std::mem::replace(&mut entry.place, place);
+        let (before, container) = (std::mem::replace(&mut entry.place, place), entry.container);
         self.waiting -= usize::from(before.waits());
         if let Some(expires) = timed {
             self.expiries.remove(&(expires, key));
         }
         if let Place::At(executor, _) = &before {
-            self.leave(executor, &key);
+            self.leave(executor, &key, container);
         }
         !matches!(before, Place::Done(old, _) if old.outcome == done.outcome)
     }
@@ -396,7 +455,7 @@ impl Book {
 
     /// Executors that have attempts.
     pub(super) fn executors(&self) -> Vec<ExecutorId> {
-        self.at.iter().filter(|(_, keys)| !keys.is_empty()).map(|(executor, _)| *executor).collect()
+        self.at.iter().filter(|(_, there)| !there.keys.is_empty()).map(|(executor, _)| *executor).collect()
     }
 
     /// An executor lists this attempt in its `Hello`. True if the hub must be told that it is held (F8, F18).

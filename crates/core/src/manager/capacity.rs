@@ -3,7 +3,7 @@
 //! Owns the pace of calls, which bounds how many queue at an executor while others may get idle.
 
 use super::Manager;
-use super::route::{Seat, plan};
+use super::route::{Seat, Share, Want, plan};
 use crate::id::{ContainerId, ExecutorId};
 use crate::limits;
 use crate::time::Mono;
@@ -31,6 +31,25 @@ impl Pace {
     fn depth(&self) -> usize {
         let depth = if self.seen { QUEUE_NS / self.mean_ns.max(1) } else { 1 };
         usize::try_from(depth).unwrap_or(usize::MAX).min(limits::PREFETCH_PER_SLOT)
+    }
+}
+
+/// How long workers take to start, by container.
+#[derive(Debug, Default)]
+pub(super) struct Starts(BTreeMap<ContainerId, u64>);
+
+impl Starts {
+    /// A call waited so long for a worker that was made for it: at most what a start takes.
+    pub(super) fn saw(&mut self, container: ContainerId, ns: u64) {
+        if self.0.len() >= limits::STARTS_KNOWN {
+            self.0.clear();
+        }
+        let known = self.0.entry(container).or_default();
+        *known = if ns > *known { ns } else { *known - (*known - ns) / 8 };
+    }
+
+    fn ns(&self, container: Option<ContainerId>) -> u64 {
+        container.and_then(|container| self.0.get(&container)).copied().unwrap_or(0)
     }
 }
 
@@ -75,7 +94,8 @@ impl Manager {
 
     /// Gives waiting attempts to executors, within the credit of each (F25).
     pub(super) fn route(&mut self, now: Mono) {
-        let mut groups = self.book.waiting();
+        self.patience = None;
+        let groups = self.book.waiting();
         if groups.is_empty() {
             return;
         }
@@ -84,30 +104,70 @@ impl Manager {
         let able: Vec<ExecutorId> = able.map(|(id, _)| *id).collect();
         // Where more nodes may come, nothing is piled up at the first.
         let peers = able.len() + usize::from(self.config.scale.calls_wait());
-        self.turn = self.turn.wrapping_add(1);
-        let first = self.turn % groups.len();
-        groups.rotate_left(first);
-        for (container, waiting) in groups {
-            let mut seats: Vec<Seat> = able.iter().map(|id| self.seat(id, container, peers)).collect();
-            let given = plan(&mut seats, waiting);
-            for (executor, count) in able.iter().zip(given).filter(|(_, count)| *count > 0) {
-                self.give(now, *executor, container, count);
+        let mut seats: Vec<Seat> = able.iter().map(|id| self.seat(id, peers)).collect();
+        let mut wants: Vec<Want> =
+            groups.iter().map(|(container, waiting)| self.want(&able, *container, *waiting)).collect();
+        for gift in plan(self.config.routing, &mut seats, &mut wants, &mut self.rng) {
+            if let (Some(executor), Some((container, _))) = (able.get(gift.seat), groups.get(gift.want)) {
+                self.give(now, *executor, *container, gift.count);
             }
+        }
+        if seats.iter().any(|seat| seat.open < seat.slots) {
+            let left = std::iter::zip(&groups, &wants).filter(|(_, want)| want.waiting > 0);
+            let next =
+                left.filter_map(|(group, _)| self.book.due(group.0, self.starts.ns(group.0), 1).1).min();
+            self.patience = next.map(|ns| now.after(ns.div_ceil(1_000_000)));
         }
         self.book.settle();
     }
 
-    fn seat(&self, executor: &ExecutorId, container: Option<ContainerId>, peers: usize) -> Seat {
+    fn want(&self, able: &[ExecutorId], container: Option<ContainerId>, waiting: usize) -> Want {
+        let at: Vec<Share> = able.iter().map(|id| self.share(id, container)).collect();
+        let start_ns = self.starts.ns(container);
+        // Where nothing of the container is, there is nothing to wait for.
+        let due = if start_ns == 0 || at.iter().all(|share| share.workers.max(share.open) == 0) {
+            waiting
+        } else {
+            self.book.due(container, start_ns, waiting).0
+        };
+        Want { waiting, due, at }
+    }
+
+    fn seat(&self, executor: &ExecutorId, peers: usize) -> Seat {
         let Some(exec) = self.executors.get(executor) else { return Seat::default() };
-        if container.is_some() && exec.proto < version::CONTAINERS {
-            return Seat::default();
-        }
         let open = self.book.open_at(executor);
         let slots = exec.capacity.slots_total as usize;
         let credit = exec.capacity.credit_tasks as usize;
         let deep = if peers > 1 { credit.min(slots.max(1) * (1 + self.pace.depth())) } else { credit };
+        // Attempts of its container have a worker of their own, or will; the other workers are idle.
+        let idle = |warm: &Warm| (warm.warm as usize).saturating_sub(self.open_of(executor, warm.container));
+        let idle: usize = exec.capacity.warm.iter().map(idle).sum();
+        Seat { room: deep.saturating_sub(open), open, slots, unused: slots.saturating_sub(open + idle) }
+    }
+
+    /// What the executor has of the container.
+    fn share(&self, executor: &ExecutorId, container: Option<ContainerId>) -> Share {
+        let Some(exec) = self.executors.get(executor) else { return Share::default() };
         let warm = exec.capacity.warm.iter().find(|warm| warm.container == container);
-        Seat { room: deep.saturating_sub(open), open, slots, warm: warm.map_or(0, |warm| warm.free as usize) }
+        Share {
+            workers: warm.map_or(0, |warm| warm.warm as usize),
+            open: self.open_of(executor, container),
+            barred: container.is_some() && exec.proto < version::CONTAINERS,
+        }
+    }
+
+    /// Attempts for the container that the executor has.
+    fn open_of(&self, executor: &ExecutorId, container: Option<ContainerId>) -> usize {
+        let contained = self.book.contained_at(executor);
+        match (container, contained) {
+            (Some(container), contained) => {
+                contained.and_then(|all| all.get(&container)).copied().unwrap_or(0)
+            }
+            (None, contained) => {
+                let others: usize = contained.map_or(0, |all| all.values().sum());
+                self.book.open_at(executor) - others
+            }
+        }
     }
 
     fn give(&mut self, now: Mono, executor: ExecutorId, container: Option<ContainerId>, count: usize) {

@@ -196,6 +196,11 @@ impl Manager {
         if done.run_ns > 0 {
             self.pace.saw(done.run_ns);
         }
+        if done.timings.start > 0
+            && let Some(container) = self.book.container(&key)
+        {
+            self.starts.saw(container, done.timings.start);
+        }
         if self.book.finish(&mut done, executor) {
             self.uplink.say(Item::Result(done));
         }

@@ -57,6 +57,8 @@ pub struct Config {
     pub threshold_ms: u64,
     /// Longest adoption window (F8).
     pub adopt_ms: u64,
+    /// How attempts find their executor.
+    pub routing: route::Routing,
     /// Seed of its generator: ids of executors and blocks, session numbers, jitter.
     pub seed: u64,
 }
@@ -80,13 +82,14 @@ pub struct Manager {
     adoption: adopt::Adoption,
     hints: adopt::Hints,
     pace: capacity::Pace,
+    starts: capacity::Starts,
+    /// When an attempt has waited long enough for another's worker to make room.
+    patience: Option<Mono>,
     stop: Option<stop::Stop>,
     /// When `handle` was last called (F34).
     handled: Option<Mono>,
     /// Answers to strangers in this second (F2).
     strays: (Mono, u32),
-    /// Which container's queue is served first: it rotates.
-    turn: usize,
     capacity_changed: bool,
     ready: bool,
     exited: bool,
@@ -110,10 +113,11 @@ impl Manager {
             adoption: adopt::Adoption::new(&config.hints, now.mono.after(config.adopt_ms)),
             hints: adopt::Hints::new(&config.hints),
             pace: capacity::Pace::default(),
+            starts: capacity::Starts::default(),
+            patience: None,
             stop: None,
             handled: None,
             strays: (now.mono, 0),
-            turn: 0,
             capacity_changed: true,
             ready: false,
             exited: false,
@@ -277,6 +281,7 @@ impl Manager {
         due.extend(self.executors.values().map(|exec| exec.next_deadline(heartbeat_ms, threshold_ms)).min());
         due.extend(self.adoption.next_deadline());
         due.extend(self.book.next_expiry());
+        due.extend(self.patience);
         due.extend(self.stop.as_ref().map(stop::Stop::next_deadline));
         due.extend(self.blocks_due(handled));
         due.extend(self.silent.next_deadline().filter(|_| self.uplink.is_up()));

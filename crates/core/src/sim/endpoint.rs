@@ -5,6 +5,7 @@ use super::node::{Desk, ExecutorProc, ManagerProc};
 use super::{Due, Note, Pid, Us, World};
 use crate::executor::{self, Executor};
 use crate::id::{BlockId, ConnId, ExecutorId, ManagerId};
+use crate::manager::route::Routing;
 use crate::manager::{self, ExitReason, Manager};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ impl World {
             heartbeat_ms: 2_000,
             threshold_ms: 6_000,
             adopt_ms: 12_000,
+            routing: Routing::Soft,
             seed: self.rng.next(),
         };
         self.trace(|| format!("M{} starts: e{index}, dir {dir}, generation {generation}", pid.0));

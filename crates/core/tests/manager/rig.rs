@@ -2,6 +2,7 @@
 
 use bursa_core::id::{ConnId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId};
 use bursa_core::limits;
+use bursa_core::manager::route::Routing;
 use bursa_core::manager::{Action, Config, Event, Manager, Scale};
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
@@ -37,6 +38,7 @@ pub(crate) fn config() -> Config {
         heartbeat_ms: 2_000,
         threshold_ms: 6_000,
         adopt_ms: 12_000,
+        routing: Routing::Soft,
         seed: 1,
     }
 }
