@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: prefetch help demo test check lint fmt unit sim sim-scale fuzz instructions costs e2e slurm chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ sim: ## SEEDS=4000 seeded worlds of each kind, optimized
 
 sim-scale: ## 131,072 simulated workers, 1,310,720 tasks: real time and memory
 	cargo test --release --locked -p bursa-core --test scale -- --ignored --nocapture
+
+sim-routing: ## 3,000 calls in ten containers, by routing: a line of JSON for each case
+	cargo bench --locked -p bursa-core --bench routing
 
 fuzz: ## Every fuzz target for SECONDS=300; findings go into a __fuzz__/*/corpus
 	BOLERO_RANDOM_TEST_TIME_MS=$(or $(SECONDS),300)000 cargo test --workspace --locked --no-fail-fast fuzzed
