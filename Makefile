@@ -40,8 +40,8 @@ sim: ## SEEDS=4000 seeded worlds of each kind, optimized
 sim-scale: ## 131,072 simulated workers, 1,310,720 tasks: real time and memory
 	cargo test --release --locked -p bursa-core --test scale -- --ignored --nocapture
 
-sim-routing: ## 3,000 calls in ten containers, by routing: a line of JSON for each case
-	cargo bench --locked -p bursa-core --bench routing
+sim-routing: ## 3,000 calls in ten containers, by routing: a line of JSON for each case; CASE="4x64 at-once" only such
+	cargo bench --locked -p bursa-core --bench routing -- $(CASE)
 
 fuzz: ## Every fuzz target for SECONDS=300; findings go into a __fuzz__/*/corpus
 	BOLERO_RANDOM_TEST_TIME_MS=$(or $(SECONDS),300)000 cargo test --workspace --locked --no-fail-fast fuzzed

@@ -14,6 +14,7 @@ pub mod id;
 pub mod limits;
 pub mod manager;
 mod map;
+mod patience;
 pub mod rng;
 mod shelf;
 pub mod sim;

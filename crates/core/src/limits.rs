@@ -240,4 +240,6 @@ pub fn start_backoff_ms(backoff: (u64, u64), failures: u32) -> u64 {
 pub const REWRITE_MS: u64 = 500;
 
 /// Containers of which a manager knows how long their workers take to start: as many as an endpoint uses in weeks.
-pub const STARTS_KNOWN: usize = 1_024;
+pub const CONTAINERS_KNOWN: usize = 1_024;
+/// What a worker's start in a container is taken to last before one was seen: the slowest that funcX measured.
+pub const START_NS: u64 = 10_000_000_000;

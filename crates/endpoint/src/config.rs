@@ -14,8 +14,8 @@ pub use sandbox::{KEYS as SANDBOX_KEYS, Network, Runtime, Sandbox};
 use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
-use kubernetes::Kubernetes;
 use bursa_core::manager::route::Routing;
+use kubernetes::Kubernetes;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -21,6 +21,15 @@ pub(crate) enum Mix {
     Skewed,
 }
 
+impl Mix {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uniform => "even",
+            Self::Skewed => "skewed",
+        }
+    }
+}
+
 /// When calls come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
@@ -28,6 +37,15 @@ pub(crate) enum Arrival {
     AtOnce,
     /// One by one, at random.
     Poisson,
+}
+
+impl Arrival {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at-once",
+            Self::Poisson => "one-by-one",
+        }
+    }
 }
 
 /// One case.

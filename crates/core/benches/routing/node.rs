@@ -14,8 +14,20 @@ const DAY_MS: u64 = 86_400_000;
 /// What a worker is to do, and when it is done with the first of it.
 #[derive(Default)]
 struct Pipe {
-    calls: VecDeque<(TaskId, Attempt)>,
+    /// Each with its number: 1 is the worker's first.
+    calls: VecDeque<(u64, TaskId, Attempt)>,
     until: Mono,
+    /// Number of the last one that it was given, and of the last one that ended.
+    given: u64,
+    ended: u64,
+    /// It passes over what it has not begun of its first so many.
+    withheld: u64,
+}
+
+impl Pipe {
+    fn begun(&self) -> u64 {
+        self.calls.front().map_or(self.ended, |call| call.0)
+    }
 }
 
 pub(crate) struct Node {
@@ -87,10 +99,17 @@ impl Node {
         }
         for (worker, pipe) in &mut self.workers {
             while pipe.until <= now
-                && let Some((task, attempt)) = pipe.calls.pop_front()
+                && let Some((number, task, attempt)) = pipe.calls.pop_front()
             {
+                pipe.ended = number;
                 pipe.until = now.after(self.run_ms);
                 events.push(ended(*worker, task, attempt, self.run_ms));
+                while let Some((number, ..)) =
+                    pipe.calls.front().copied().filter(|call| call.0 <= pipe.withheld)
+                {
+                    pipe.calls.pop_front();
+                    events.push(Event::WorkerSkipped { worker: *worker, number });
+                }
             }
         }
     }
@@ -108,12 +127,18 @@ impl Node {
                 if pipe.calls.is_empty() {
                     pipe.until = now.after(self.run_ms);
                 }
-                pipe.calls.push_back((task, attempt));
+                pipe.given += 1;
+                pipe.calls.push_back((pipe.given, task, attempt));
             }
             Action::Retire { worker } => {
                 self.workers.remove(&worker);
                 let exit = WorkerExit { exit: Some(0), ..WorkerExit::default() };
                 self.inbox.push(Event::WorkerExited { worker, exit, begun: 0, output: Bytes::new() });
+            }
+            Action::Withhold { worker, calls } => self.workers.entry(worker).or_default().withheld = calls,
+            Action::CountBegun { worker } => {
+                let begun = self.workers.entry(worker).or_default().begun();
+                self.inbox.push(Event::WorkerBegun { worker, begun });
             }
             Action::Signal { .. } | Action::Exit { .. } | Action::Disconnect => {
                 panic!("not expected: {action:?}")

@@ -42,18 +42,21 @@ impl Depths {
         };
     }
 
+    /// How long calls of this function ran, in ns, on average.
+    pub(super) fn mean(&self, hash: Hash) -> Option<u64> {
+        self.0.get(&hash).copied()
+    }
+
     /// Calls that may wait behind a running one.
     pub(super) fn depth(&self, hash: Hash) -> u64 {
-        match self.0.get(&hash) {
+        match self.mean(hash) {
             None => 1,
-            Some(mean) => {
-                limits::WORKER_PIPE_NS.div_ceil((*mean).max(1)).clamp(1, limits::WORKER_DEPTH as u64)
-            }
+            Some(mean) => limits::WORKER_PIPE_NS.div_ceil(mean.max(1)).clamp(1, limits::WORKER_DEPTH as u64),
         }
     }
 
     pub(super) fn expect(&self, hash: Hash) -> Expectation {
-        let mean = self.0.get(&hash).copied();
+        let mean = self.mean(hash);
         Expectation {
             cost_ns: limits::WORKER_PIPE_NS / self.depth(hash),
             flush: mean.is_none_or(|mean| mean > limits::WORKER_PIPE_NS),

@@ -85,12 +85,19 @@ impl Executor {
         }
         let Some(lane) = self.lanes.get(key) else { return };
         let mut unserved = lane.waiting.len().saturating_sub(lane.starting);
-        let slots = (self.config.workers as usize).saturating_sub(self.pool.workers.len());
+        let mut slots = (self.config.workers as usize).saturating_sub(self.pool.workers.len());
+        if !lane.workers.is_empty() {
+            // A slot that was made free for another lane is not taken by one that has workers.
+            slots = slots.saturating_sub(self.lanes.bare());
+        }
         for _ in 0..unserved.min(slots) {
             self.make_worker(now, key, out);
         }
-        unserved = unserved.saturating_sub(slots).min(self.due(key)).saturating_sub(self.pool.leaving());
-        for _ in 0..unserved {
+        unserved = unserved.saturating_sub(slots);
+        if unserved == 0 || self.lanes.len() < 2 {
+            return;
+        }
+        for _ in 0..unserved.min(self.due(now, key)).saturating_sub(self.pool.leaving()) {
             let Some(stranger) = self.pool.idle_stranger(key) else { break };
             self.retire(now, stranger, out);
         }

@@ -104,6 +104,14 @@ impl Lanes {
         self.0.values().map(|lane| lane.waiting.len()).sum()
     }
 
+    /// How many have work and no worker.
+    pub(super) fn bare(&self) -> usize {
+        if self.0.len() < 2 {
+            return 0;
+        }
+        self.0.values().filter(|lane| lane.workers.is_empty() && !lane.waiting.is_empty()).count()
+    }
+
     /// How many other lanes have no worker and waited longer than `lane`'s first: it must not take every slot for ever.
     pub(super) fn starved(&self, lane: LaneKey) -> usize {
         if self.0.len() < 2 {

@@ -227,19 +227,11 @@ impl Book {
         self.entries.get(key)?.container
     }
 
-    /// How many of the first `most` attempts that wait for `container` have waited for `ns`, and in how many ns the next
-    /// one will have.
-    pub(super) fn due(&self, container: Option<ContainerId>, ns: u64, most: usize) -> (usize, Option<u64>) {
-        let mut due = 0;
-        for key in self.queues.get(&container).into_iter().flatten().take(most) {
-            let left =
-                self.entries.get(key).map_or(0, |entry| ns.saturating_sub(self.clock.since(entry.since)));
-            if left > 0 {
-                return (due, Some(left));
-            }
-            due += 1;
-        }
-        (due, None)
+    /// How long each attempt for `container` has waited, in ns; the oldest comes first.
+    pub(super) fn waited(&self, container: Option<ContainerId>) -> impl Iterator<Item = u64> {
+        let queue = self.queues.get(&container).into_iter().flatten();
+        let waits = queue.filter_map(|key| self.entries.get(key)).filter(|entry| entry.place.waits());
+        waits.map(|entry| self.clock.since(entry.since))
     }
 
     /// Gives the longest waiting attempt of `container` to `executor`: what to send, with the time it still has (F32).

@@ -3,7 +3,7 @@
 //! Owns the pace of calls, which bounds how many queue at an executor while others may get idle.
 
 use super::Manager;
-use super::route::{Seat, Share, Want, plan};
+use super::route::{Place, Seat, Share, Want, plan};
 use crate::id::{ContainerId, ExecutorId};
 use crate::limits;
 use crate::time::Mono;
@@ -27,29 +27,15 @@ impl Pace {
         self.seen = true;
     }
 
+    /// How long a call runs, if one has ended.
+    pub(super) const fn mean_ns(&self) -> Option<u64> {
+        if self.seen { Some(self.mean_ns) } else { None }
+    }
+
     /// Attempts that may queue per slot, so that no call waits behind others for long while another node is idle.
     fn depth(&self) -> usize {
         let depth = if self.seen { QUEUE_NS / self.mean_ns.max(1) } else { 1 };
         usize::try_from(depth).unwrap_or(usize::MAX).min(limits::PREFETCH_PER_SLOT)
-    }
-}
-
-/// How long workers take to start, by container.
-#[derive(Debug, Default)]
-pub(super) struct Starts(BTreeMap<ContainerId, u64>);
-
-impl Starts {
-    /// A call waited so long for a worker that was made for it: at most what a start takes.
-    pub(super) fn saw(&mut self, container: ContainerId, ns: u64) {
-        if self.0.len() >= limits::STARTS_KNOWN {
-            self.0.clear();
-        }
-        let known = self.0.entry(container).or_default();
-        *known = if ns > *known { ns } else { *known - (*known - ns) / 8 };
-    }
-
-    fn ns(&self, container: Option<ContainerId>) -> u64 {
-        container.and_then(|container| self.0.get(&container)).copied().unwrap_or(0)
     }
 }
 
@@ -105,31 +91,35 @@ impl Manager {
         // Where more nodes may come, nothing is piled up at the first.
         let peers = able.len() + usize::from(self.config.scale.calls_wait());
         let mut seats: Vec<Seat> = able.iter().map(|id| self.seat(id, peers)).collect();
-        let mut wants: Vec<Want> =
-            groups.iter().map(|(container, waiting)| self.want(&able, *container, *waiting)).collect();
+        let mut wants: Vec<Want> = groups
+            .iter()
+            .map(|(container, waiting)| self.want(&able, &seats, *container, *waiting))
+            .collect();
         for gift in plan(self.config.routing, &mut seats, &mut wants, &mut self.rng) {
             if let (Some(executor), Some((container, _))) = (able.get(gift.seat), groups.get(gift.want)) {
+                if let (Some(container), Place::Unused | Place::Evicting) = (container, gift.place) {
+                    self.known.starts(*container, self.book.clock);
+                }
                 self.give(now, *executor, *container, gift.count);
             }
         }
         if seats.iter().any(|seat| seat.open < seat.slots) {
             let left = std::iter::zip(&groups, &wants).filter(|(_, want)| want.waiting > 0);
-            let next =
-                left.filter_map(|(group, _)| self.book.due(group.0, self.starts.ns(group.0), 1).1).min();
-            self.patience = next.map(|ns| now.after(ns.div_ceil(1_000_000)));
+            let next = left.filter_map(|(group, want)| self.due(group.0, want.waiting, &want.at, &seats).1);
+            self.patience = next.min().map(|ns| now.after(ns.div_ceil(1_000_000)));
         }
         self.book.settle();
     }
 
-    fn want(&self, able: &[ExecutorId], container: Option<ContainerId>, waiting: usize) -> Want {
+    fn want(
+        &self,
+        able: &[ExecutorId],
+        seats: &[Seat],
+        container: Option<ContainerId>,
+        waiting: usize,
+    ) -> Want {
         let at: Vec<Share> = able.iter().map(|id| self.share(id, container)).collect();
-        let start_ns = self.starts.ns(container);
-        // Where nothing of the container is, there is nothing to wait for.
-        let due = if start_ns == 0 || at.iter().all(|share| share.workers.max(share.open) == 0) {
-            waiting
-        } else {
-            self.book.due(container, start_ns, waiting).0
-        };
+        let due = self.due(container, waiting, &at, seats).0;
         Want { waiting, due, at }
     }
 

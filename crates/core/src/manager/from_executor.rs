@@ -112,6 +112,7 @@ impl Manager {
     fn has_capacity(&mut self, executor: ExecutorId, capacity: Capacity) {
         if let Some(exec) = self.executors.get_mut(&executor) {
             exec.capacity = capacity.within_limits();
+            self.known.ready(&exec.capacity.warm, self.book.clock);
             if exec.capacity.slots_total > 0 {
                 self.slots = exec.capacity.slots_total;
             }
@@ -196,10 +197,8 @@ impl Manager {
         if done.run_ns > 0 {
             self.pace.saw(done.run_ns);
         }
-        if done.timings.start > 0
-            && let Some(container) = self.book.container(&key)
-        {
-            self.starts.saw(container, done.timings.start);
+        if let Some(container) = self.book.container(&key) {
+            self.known.ended(container, self.book.clock, done.run_ns, done.timings.start);
         }
         if self.book.finish(&mut done, executor) {
             self.uplink.say(Item::Result(done));

@@ -14,6 +14,7 @@ mod executors;
 mod from_executor;
 mod from_hub;
 mod inquiry;
+mod patience;
 pub mod route;
 mod scale;
 mod silent;
@@ -82,7 +83,7 @@ pub struct Manager {
     adoption: adopt::Adoption,
     hints: adopt::Hints,
     pace: capacity::Pace,
-    starts: capacity::Starts,
+    known: patience::Known,
     /// When an attempt has waited long enough for another's worker to make room.
     patience: Option<Mono>,
     stop: Option<stop::Stop>,
@@ -113,7 +114,7 @@ impl Manager {
             adoption: adopt::Adoption::new(&config.hints, now.mono.after(config.adopt_ms)),
             hints: adopt::Hints::new(&config.hints),
             pace: capacity::Pace::default(),
-            starts: capacity::Starts::default(),
+            known: patience::Known::default(),
             patience: None,
             stop: None,
             handled: None,

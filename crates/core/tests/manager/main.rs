@@ -5,6 +5,7 @@
 mod blocks;
 mod fuzzed;
 mod link;
+mod patience;
 mod rig;
 mod route;
 mod rules;
