@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import resource
 import signal
 import struct
 import sys
@@ -154,6 +155,32 @@ def test_large_and_small_calls_keep_their_order_and_output(worker: Worker) -> No
         done = call(worker, echo, data)
         assert value(done) == data
         assert done.output == b"%d\n" % size
+
+
+def test_large_results_of_every_kind(worker: Worker) -> None:
+    numpy = pytest.importorskip("numpy")
+    grid = numpy.arange(40_000, dtype="f8").reshape(200, 200)
+    for result in (
+        bytearray(range(256)) * 400,
+        "ä" * 100_000,
+        [bytes([number % 256]) * 66_000 for number in range(520)],
+    ):
+        assert value(call(worker, lambda result: result, result)) == result
+    for array in (grid, grid.T, grid[::2, ::2], grid.reshape(20, 20, 100)):
+        once, more = value(call(worker, lambda array: (array, array + 1), array))
+        assert numpy.array_equal(once, array) and numpy.array_equal(more, array + 1)
+
+
+def test_a_large_call_takes_no_new_pages(worker: Worker) -> None:
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("another C library")
+
+    def faults(_: bytes) -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    data = os.urandom(1 << 20)
+    counts = [value(call(worker, faults, data)) for _ in range(20)]
+    assert counts[-1] - counts[9] < 10 * 100  # of 256 pages each
 
 
 def test_the_users_exception(worker: Worker) -> None:

@@ -34,7 +34,7 @@ def _done(outcome: int, *sections: bytes) -> tuple[bytes, dict[str, Any]]:
     fields = {"task": TASK, "attempt": ATTEMPT, "outcome": outcome}
     fields.update(zip(("load_ns", "run_ns", "dump_ns"), TOOK))
     padded = (*sections, *(b"",) * (5 - len(sections)))
-    head = frames.done_head(NAME, outcome, TOOK, *padded)
+    head = frames.done_head(NAME, outcome, TOOK, *map(len, padded))
     if outcome == frames.SUCCESS and not padded[4]:
         assert head == frames.success_head(NAME, *TOOK, len(padded[0]))
     return head + b"".join(padded), {**fields, **dict(zip(names, padded))}

@@ -34,7 +34,7 @@ LIMIT = 64 << 20
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _SIZED = frozenset({str, bytes})
 _LARGE = 1 << 16
-"""Text and bytes of this size are pickled into a file in memory, which copies them once, not thrice."""
+"""Text and bytes of this size are pickled in parts, which copies them once or never, not thrice."""
 _LEAVES = (
     complex,
     range,
@@ -80,7 +80,7 @@ def _is_plain_class(cls: type) -> bool:
 class _CodePickler(cloudpickle.Pickler):
     """cloudpickle that also carries code of the user's own modules: a worker elsewhere has no copy."""
 
-    def __init__(self, file: io.BytesIO, protocol: int) -> None:
+    def __init__(self, file: _Parts, protocol: int) -> None:
         super().__init__(file, protocol)
         self._codes: dict[int, tuple[types.CodeType, types.CodeType]] = {}
 
@@ -124,25 +124,44 @@ def dumps(value: Any, *, carry: bool = True) -> bytes:
     kind = type(value)
     if kind in _ATOMS and (kind not in _SIZED or len(value) < _LARGE):
         return NONE if value is None else PLAIN + pickle.dumps(value, PROTOCOL)
-    out = io.BytesIO()
-    out.write(PLAIN)
+    return b"".join(dumps_parts(value, carry=carry))
+
+
+def dumps_parts(value: Any, *, carry: bool = True) -> list[bytes | memoryview]:
+    """`dumps` in parts, of which the large ones are the value's own memory: use them before it changes."""
+    out = _Parts(PLAIN)
     try:
         _PlainPickler(out, PROTOCOL).dump(value)
     except Exception:  # not plain, or broken: cloudpickle decides, and explains
-        return dumps_code(value, carry=carry)
-    return out.getvalue()
+        return _code_parts(value, carry)
+    return out.parts
 
 
 def dumps_code(value: Any, *, carry: bool = True) -> bytes:
     """One value, always as `c`. Raises SerializationError."""
-    out = io.BytesIO()
-    out.write(CODE)
+    return b"".join(_code_parts(value, carry))
+
+
+def _code_parts(value: Any, carry: bool) -> list[bytes | memoryview]:
+    out = _Parts(CODE)
     pickler = _CodePickler if carry else cloudpickle.Pickler
     try:
         pickler(out, PROTOCOL).dump(value)
     except Exception as error:
         raise SerializationError(_cannot_pickle(value, error)) from error
-    return out.getvalue()
+    return out.parts
+
+
+class _Parts:
+    """A file for a pickler, which hands over bytes and buffers from 64 KiB on as they are, without a copy."""
+
+    def __init__(self, header: bytes) -> None:
+        self.parts: list[bytes | memoryview] = [header]
+
+    def write(self, data: Any) -> None:
+        if type(data) is pickle.PickleBuffer:
+            data = data.raw()
+        self.parts.append(data if type(data) is bytes else memoryview(data))  # as a view it cannot be resized
 
 
 def _cannot_pickle(value: Any, error: Exception) -> str:

@@ -16,6 +16,7 @@ from typing import List, NamedTuple
 
 from .confine import Confinement, keep_house, prctl
 from .loop import Worker
+from .memory import keep_freed
 from .output import Capture, Tail
 
 _PR_SET_PDEATHSIG = 1
@@ -74,6 +75,7 @@ def become_worker(birth: Birth, confinement: Confinement | None) -> None:
             scratch = confinement.seal()
         _reseed()
         gc.enable()
+        keep_freed()
         Worker(sock, capture, scratch).serve(os.getpid())
         status = 0
     except BaseException:  # nothing above the loop may survive into the zygote's code

@@ -9,12 +9,13 @@ from collections import OrderedDict, deque
 from pickle import dumps as pickle
 from pickle import loads as unpickle
 from time import perf_counter_ns
-from typing import Any, Callable, Iterator, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 from ..errors import DeserializeMismatch
-from ..serialize import ITEMS, LIMIT, NONE, PLAIN, PROTOCOL, dumps, loads, loads_parts
+from ..serialize import ITEMS, LIMIT, NONE, PLAIN, PROTOCOL, dumps_parts, loads, loads_parts
 from ..source import loads_function
 from . import frames, report
+from .frames import BUFFER
 from .items import Ran, run_items, sections_of
 
 FUNCTIONS = 256
@@ -27,8 +28,11 @@ _NONE = (NONE, *_NO_TEXTS)
 Sections = Tuple[bytes, bytes, bytes, bytes]
 """As in `Report`."""
 
-Outcome = Tuple[int, int, int, Sections]
-"""(outcome of the `done` frame, ns to load, ns to run, sections)"""
+Parts = List["bytes | memoryview"]
+"""A payload, to be sent before what it shows changes."""
+
+Outcome = Tuple[int, int, int, "Sections | Parts"]
+"""(outcome of the `done` frame, ns to load, ns to run, sections; parts of the payload if it is LARGE)"""
 
 
 class Functions:
@@ -160,14 +164,18 @@ def _result(value: Any, load: int, took: int) -> Outcome:
     try:
         if type(value) is Ran:
             outcome, (payload, *texts) = sections_of(value)
+            parts = [payload]
         else:
-            payload = dumps(value, carry=False)
+            parts = dumps_parts(value, carry=False)
     except BaseException as error:
         return frames.USER_ERROR, load, took, report.of_value(value, error)
-    if len(payload) > LIMIT:
+    size = sum(map(len, parts))
+    if size > LIMIT:
         message = (
-            f"The result is {len(payload)} bytes, which is over the limit of {LIMIT}; "
+            f"The result is {size} bytes, which is over the limit of {LIMIT}; "
             "return less, or write it to a file and return its path."
         )
         return frames.TOO_LARGE, load, took, (b"", b"", message.encode(), b"")
-    return outcome, load, took, (payload, *texts)
+    if size >= BUFFER and outcome == frames.SUCCESS:
+        return frames.LARGE, load, took, parts
+    return outcome, load, took, (b"".join(parts), *texts)

@@ -12,6 +12,9 @@ READY, STARTED, DONE, NEED, SKIPPED = 16, 17, 18, 19, 20
 SUCCESS, USER_ERROR, LOAD_FAILED, MISMATCH, TOO_LARGE = range(5)
 """Outcomes of `done`."""
 
+LARGE = -1
+"""For SUCCESS within the worker, when the payload is not put together."""
+
 FLUSH_FIRST = 1
 """Flag of `run`: send what is finished before starting this."""
 
@@ -54,18 +57,9 @@ def skipped(number: int) -> bytes:
     return _SKIPPED.pack(_SKIPPED.size - 4, SKIPPED, number)
 
 
-def done_head(
-    name: bytes,
-    outcome: int,
-    took: Took,
-    payload: bytes,
-    error: bytes,
-    message: bytes,
-    traceback: bytes,
-    output: bytes,
-) -> bytes:
-    """What comes before the sections in a `done` frame; the text sections are UTF-8."""
-    sizes = len(payload), len(error), len(message), len(traceback), len(output)
+def done_head(name: bytes, outcome: int, took: Took, *sizes: int) -> bytes:
+    """What comes before the five sections of these sizes in a `done` frame: payload, class, message,
+    traceback, output. The texts are UTF-8."""
     return _DONE.pack(_DONE_SIZE + sum(sizes), DONE, name, outcome, *took, *sizes)
 
 

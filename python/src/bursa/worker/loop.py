@@ -11,9 +11,9 @@ from time import perf_counter_ns
 from typing import Deque, List
 
 from . import frames
-from .calls import Functions, Runner, Sections
+from .calls import Functions, Parts, Runner, Sections
 from .confine import Scratch
-from .frames import BUFFER, FLUSH_FIRST, LOAD, LOAD_HEAD, STOP, SUCCESS, Call, Inbox, Took, success_head
+from .frames import FLUSH_FIRST, LARGE, LOAD, LOAD_HEAD, STOP, SUCCESS, Call, Inbox, Took, success_head
 from .output import BEGUN, WITHHELD, Capture
 from .remains import bury
 
@@ -22,6 +22,9 @@ QUIET_NS = 4_000_000
 
 BRIEF_NS = 5_000
 """Calls that took no longer have left no file: to make one takes more, and to look takes a part of it."""
+
+_PARTS = 512
+"""Of a payload that are sent at once: half of what the system takes."""
 
 _DEFAULT = int(signal.SIG_DFL)
 _SIGALRM = int(signal.SIGALRM)
@@ -120,8 +123,8 @@ class Worker:
                 now = perf_counter_ns()
                 if getsignal(_SIGALRM) != _DEFAULT:
                     _end_alarm()
-                payload = sections[0]
-                if outcome == SUCCESS and not tail.written and len(payload) < BUFFER:
+                if outcome == SUCCESS and not tail.written:
+                    payload = sections[0]
                     out.append(success_head(name, load, run, now - begin - load - run, len(payload)))
                     out.append(payload)
                 else:
@@ -133,18 +136,18 @@ class Worker:
                 self._begun = begun
                 return
 
-    def _tell(self, name: bytes, outcome: int, took: Took, sections: Sections) -> None:
+    def _tell(self, name: bytes, outcome: int, took: Took, sections: Sections | Parts) -> None:
         """Of a call that failed, printed, or has a large result."""
         output = self._capture.tail.read()
-        head = frames.done_head(name, outcome, took, *sections, output)
-        payload, *texts = sections
-        if len(payload) < BUFFER:
-            self._out += (head, payload, *texts, output)
+        if outcome == LARGE:
+            size = sum(map(len, sections))
+            self._out.append(frames.done_head(name, SUCCESS, took, size, 0, 0, 0, len(output)))
+            self._send_parts([b"".join(self._out), *sections, output])
+            self._out.clear()
         else:
-            self._out.append(head)
-            self._flush()
-            self._send(payload)
-            self._out += (*texts, output)
+            sections = (*sections, output)
+            self._out.append(frames.done_head(name, outcome, took, *map(len, sections)))
+            self._out += sections
 
     def _tidy(self, scratch: Scratch) -> None:
         """A worker that cannot remove what a call left ends, and takes it along."""
@@ -158,6 +161,14 @@ class Worker:
         if self._out:
             self._send(b"".join(self._out))
             self._out.clear()
+
+    def _send_parts(self, parts: Parts) -> None:
+        for at in range(0, len(parts), _PARTS):
+            some = parts[at : at + _PARTS]
+            sent = self._sock.sendmsg(some)
+            if sent < sum(map(len, some)):  # a signal came
+                self._sock.sendall(b"".join(some)[sent:])
+        self._sent_at = perf_counter_ns()
 
     def _send(self, data: bytes) -> None:
         self._sock.sendall(data)
