@@ -166,6 +166,9 @@ pub const WORKER_PIPE_NS: u64 = 4_000_000;
 pub const RECALL_MS: u64 = 10;
 /// One frame on a worker's socket: a result, its output and failure texts.
 pub const WORKER_FRAME_BYTES: usize = RESULT_BYTES + MIB;
+/// Bytes that each end of a worker's socket may have in the system, if it grants them (many grant 208 KiB, and count
+/// their own use): a large payload then passes with a few wake-ups of both processes instead of a dozen.
+pub const WORKER_SOCKET_BYTES: usize = MIB;
 /// Bytes that may wait for one worker's socket: all that one endpoint may hold. More is a bug or a stuck worker.
 pub const WORKER_QUEUE_BYTES: usize = CREDIT_BYTES + BODY_CACHE_BYTES;
 /// Workers of one executor.

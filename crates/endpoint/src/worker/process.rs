@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
@@ -103,6 +104,9 @@ impl Process {
         }
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
+        for end in [&socket, &theirs] {
+            setsockopt(end, sockopt::SndBuf, &limits::WORKER_SOCKET_BYTES)?;
+        }
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         set_nonblocking(read.as_fd())?;
         let tail = Tail::new()?;
