@@ -63,13 +63,14 @@ def hold(service: Path) -> Held:
         if "ends" not in tables:
             return held
         ends = dict(store.execute("SELECT block, slots FROM ends"))
-        tasks = store.execute("SELECT id, task, grp, size, data, file FROM tasks")
-        for identity, task, group, size, data, file in tasks:
+        tasks = store.execute("SELECT id, task, spec, data, file FROM tasks")
+        for identity, task, spec, data, file in tasks:
             slot = ends.get(identity >> 7, bytes(768))[6 * (identity & 127) :][:6]
             held.states[task] = _STORED.get(slot[5] & 3)
-            held.groups.setdefault(group, set()).add(task)
+            held.groups.setdefault(spec[:16], set()).add(task)
+            size = int.from_bytes(spec[80:88], "big")
             assert len(_payload(service, data, file)) == size, "arguments are cut off"
-        for task, data, file in store.execute("SELECT task, data, file FROM results"):
+        for task, data, file in store.execute("SELECT substr(record, 1, 16), data, file FROM results"):
             held.results[task] = _payload(service, data, file)
             assert held.states[task] is not None, "a result of a task that lives"
     store.close()

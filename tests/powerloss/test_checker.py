@@ -27,13 +27,11 @@ def store(path: Path, state: int) -> bytes:
     """The bytes of a database with one task."""
     with sqlite3.connect(path) as database:
         database.executescript(
-            """CREATE TABLE tasks (
-                id INTEGER PRIMARY KEY, task BLOB, grp BLOB, size INTEGER, data BLOB, file BLOB
-            );
+            """CREATE TABLE tasks (id INTEGER PRIMARY KEY, task BLOB, spec BLOB, data BLOB, file BLOB);
             CREATE TABLE ends (block INTEGER PRIMARY KEY, slots BLOB);
-            CREATE TABLE results (id INTEGER PRIMARY KEY, task BLOB, data BLOB, file BLOB);"""
+            CREATE TABLE results (id INTEGER PRIMARY KEY, record BLOB, data BLOB, file BLOB);"""
         )
-        database.execute("INSERT INTO tasks VALUES (1, ?, x'01', 0, NULL, NULL)", (TASK.bytes,))
+        database.execute("INSERT INTO tasks VALUES (1, ?, ?, NULL, NULL)", (TASK.bytes, bytes(88)))
         database.execute("INSERT INTO ends VALUES (0, ?)", (bytes(11) + bytes([state]) + bytes(756),))
     database.close()
     return path.read_bytes()

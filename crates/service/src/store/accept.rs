@@ -3,6 +3,7 @@
 use super::hit::Hits;
 use super::insert::{Binder, Inserts};
 use super::memo::{self, Memo};
+use super::packed::Asked;
 use super::payload::Payloads;
 use super::slots::Blocks;
 use super::write::Counters;
@@ -22,9 +23,7 @@ pub(super) struct Accepts<'c> {
     tasks: Inserts<'c>,
 }
 
-const TASK: &str =
-    "INSERT OR FAIL INTO tasks (id, task, grp, function, endpoint, container, retries, retry_on_error,
-    timeout_ms, deadline, submitted, memo, size, file, data) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+const TASK: &str = "INSERT OR FAIL INTO tasks (id, task, spec, memo, file, data) VALUES (?,?,?,?,?,?)";
 
 /// A task with its id and, when they are large, the file of its arguments.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl<'c> Accepts<'c> {
         Ok(Self { conn, payloads, tasks: Inserts::new(conn, TASK)? })
     }
 
-    /// Appends `tasks` in a savepoint of their own.
+    /// Appends `tasks`: all of them, or none.
     pub(super) fn accept(
         &mut self,
         user: &mut Counters,
@@ -54,9 +53,8 @@ impl<'c> Accepts<'c> {
         let Some(first_task) = tasks.first() else {
             return Ok(Answer::Accepted { known: Vec::new(), hits: Vec::new() });
         };
-        self.run("SAVEPOINT submit")?;
-        if !self.own_group(user, group, first_task)? {
-            self.run("RELEASE submit")?;
+        let owner = self.owner(group)?;
+        if owner.is_some_and(|owner| owner != user.no) {
             return Ok(Answer::Conflict { task: first_task.task });
         }
         // Nearly always all are new. If not, look which are.
@@ -65,11 +63,7 @@ impl<'c> Accepts<'c> {
             None => {
                 let known = match self.known(user, tasks)? {
                     Ok(known) => known,
-                    Err(task) => {
-                        self.run("ROLLBACK TO submit")?;
-                        self.run("RELEASE submit")?;
-                        return Ok(Answer::Conflict { task });
-                    }
+                    Err(task) => return Ok(Answer::Conflict { task }),
                 };
                 let fresh = tasks.iter().filter(|spec| !known.contains(&spec.task));
                 let count = fresh.clone().count();
@@ -79,13 +73,15 @@ impl<'c> Accepts<'c> {
                 (count, known, hits)
             }
         };
+        if owner.is_none() {
+            self.make_group(user, group, first_task)?;
+        }
         user.tasks += fresh as u64;
         self.extend_range(
             group,
             row_id(user.no, user.tasks + 1 - fresh as u64),
             row_id(user.no, user.tasks),
         )?;
-        self.run("RELEASE submit")?;
         Ok(Answer::Accepted { known: known.into_iter().collect(), hits })
     }
 
@@ -94,19 +90,17 @@ impl<'c> Accepts<'c> {
         Ok(())
     }
 
-    /// Makes the group if it is new; false when it is another user's.
-    fn own_group(&self, user: &Counters, group: &GroupId, task: &TaskSpec) -> Result<bool, Error> {
-        let owner: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT user_no FROM groups WHERE grp = ?1")?
-            .query_row([group.as_bytes().as_slice()], |row| row.get(0))
-            .optional()?;
-        if owner.is_none() {
-            self.conn
-                .prepare_cached("INSERT INTO groups (grp, user_no, created) VALUES (?1, ?2, ?3)")?
-                .execute(params![group.as_bytes().as_slice(), user.no, task.submitted.0.cast_signed()])?;
-        }
-        Ok(owner.is_none_or(|owner| owner == user.no))
+    /// Whose group it is; `None`: it is new.
+    fn owner(&self, group: &GroupId) -> Result<Option<i64>, Error> {
+        let mut find = self.conn.prepare_cached("SELECT user_no FROM groups WHERE grp = ?1")?;
+        Ok(find.query_row([group.as_bytes().as_slice()], |row| row.get(0)).optional()?)
+    }
+
+    fn make_group(&self, user: &Counters, group: &GroupId, task: &TaskSpec) -> Result<(), Error> {
+        let sql = "INSERT INTO groups (grp, user_no, created) VALUES (?1, ?2, ?3)";
+        let values = params![group.as_bytes().as_slice(), user.no, task.submitted.0.cast_signed()];
+        self.conn.prepare_cached(sql)?.execute(values)?;
+        Ok(())
     }
 
     /// Appends tasks that should be new; those that ended at once, since their results were memoized. `None`, and
@@ -145,7 +139,11 @@ impl<'c> Accepts<'c> {
             }
             rows.push(row);
         }
-        self.run("SAVEPOINT append")?;
+        // A row alone is inserted, or nothing is done.
+        let alone = rows.len() == 1 && hits.rows.is_empty();
+        if !alone {
+            self.run("SAVEPOINT append")?;
+        }
         let inserted = self.tasks.insert(&rows, bind_task).and_then(|()| {
             self.tasks.insert(&hits.rows, |hit, binder| bind_task(&hit.row, binder))?;
             hits.insert(self.conn, user)
@@ -153,13 +151,17 @@ impl<'c> Accepts<'c> {
         match inserted {
             Ok(()) => {}
             Err(rusqlite::Error::SqliteFailure(why, _)) if why.code == ErrorCode::ConstraintViolation => {
-                self.run("ROLLBACK TO append")?;
-                self.run("RELEASE append")?;
+                if !alone {
+                    self.run("ROLLBACK TO append")?;
+                    self.run("RELEASE append")?;
+                }
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         }
-        self.run("RELEASE append")?;
+        if !alone {
+            self.run("RELEASE append")?;
+        }
         for row in rows.iter().chain(hits.rows.iter().map(|hit| &hit.row)) {
             tracing::debug!(task = %row.spec.task, "accepted");
         }
@@ -183,26 +185,18 @@ impl<'c> Accepts<'c> {
     /// submit, which a repeat computes anew.
     fn same(&self, user: &Counters, spec: &TaskSpec) -> Result<Option<bool>, Error> {
         let Args::Here(args) = &spec.args else { return Ok(Some(false)) };
-        let mut find = self.conn.prepare_cached(
-            "SELECT id, grp, function, endpoint, container, retries, retry_on_error, timeout_ms, deadline - submitted,
-                    data, file, memo IS NOT NULL FROM tasks WHERE task = ?1",
-        )?;
+        let mut find = self
+            .conn
+            .prepare_cached("SELECT id, spec, memo IS NOT NULL, file, data FROM tasks WHERE task = ?1")?;
         let same = find.query_row([spec.task.as_bytes().as_slice()], |row| {
             let blob = |index: usize| row.get_ref(index)?.as_blob_or_null().map_err(rusqlite::Error::from);
-            let same_args = match blob(9)? {
-                Some(data) => data == args.as_ref(),
-                None => blob(10)? == Some(Hash::of(args).0.as_slice()),
+            let same_args = match blob(3)? {
+                Some(file) => file == Hash::of(args).0,
+                None => blob(4)? == Some(args),
             };
             Ok(row_user(row.get(0)?) == user.no
-                && blob(1)? == Some(spec.group.as_bytes().as_slice())
-                && blob(2)? == Some(spec.function.as_bytes().as_slice())
-                && blob(3)? == Some(spec.endpoint.as_bytes().as_slice())
-                && blob(4)? == spec.container.as_ref().map(|named| named.container.as_bytes().as_slice())
-                && row.get::<_, u32>(5)? == spec.retries
-                && row.get::<_, u32>(6)? == spec.retry_on_error
-                && row.get::<_, Option<i64>>(7)? == spec.timeout_ms.map(u64::cast_signed)
-                && row.get::<_, i64>(8)? == spec.deadline.0.saturating_sub(spec.submitted.0).cast_signed()
-                && row.get::<_, bool>(11)? == spec.memoize
+                && Asked::read(row, 1)?.at_any_time() == Asked::of(spec).at_any_time()
+                && row.get::<_, bool>(2)? == spec.memoize
                 && same_args)
         });
         Ok(same.optional()?)
@@ -234,17 +228,8 @@ fn bind_task(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()>
     let spec = row.spec;
     binder.put(row.id)?;
     binder.put(spec.task.as_bytes().as_slice())?;
-    binder.put(spec.group.as_bytes().as_slice())?;
-    binder.put(spec.function.as_bytes().as_slice())?;
-    binder.put(spec.endpoint.as_bytes().as_slice())?;
-    binder.put(spec.container.as_ref().map(|named| named.container.as_bytes().as_slice()))?;
-    binder.put(spec.retries)?;
-    binder.put(spec.retry_on_error)?;
-    binder.put(spec.timeout_ms.map(u64::cast_signed))?;
-    binder.put(spec.deadline.0.cast_signed())?;
-    binder.put(spec.submitted.0.cast_signed())?;
+    binder.put(Asked::of(spec).pack().as_ref())?;
     binder.put(row.key.as_ref().map(|key| key.as_slice()))?;
-    binder.put(row.args.len().cast_signed())?;
     binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))?;
     binder.put(row.file.is_none().then_some(row.args.as_ref()))
 }

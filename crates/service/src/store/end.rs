@@ -2,13 +2,14 @@
 
 use super::insert::{Binder, Inserts};
 use super::memo::{self, Memo};
+use super::packed::{Asked, Record};
 use super::payload::Payloads;
 use super::rows::Memoized;
-use super::slots::{Blocks, Slot, code_of};
+use super::slots::{Blocks, Slot};
 use super::write::Users;
 use super::{Error, row_id, row_user};
 use bursa_core::hub::Answer;
-use bursa_core::id::{Hash, TaskId};
+use bursa_core::id::{GroupId, Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::task::{Ending, Failure, TaskState};
 use rusqlite::{CachedStatement, Connection};
@@ -22,19 +23,18 @@ pub(super) struct Ends<'c, 'b> {
     decided: Vec<Row<'b>>,
 }
 
-const RESULT: &str =
-    "INSERT OR FAIL INTO results (id, task, grp, state, ended, run_ns, starts, failure, output, data, file, total, memo,
-    timings) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+pub(super) const RESULT: &str =
+    "INSERT OR FAIL INTO results (id, record, failure, output, file, data) VALUES (?,?,?,?,?,?)";
 
 /// A record to insert.
 struct Row<'b> {
     id: i64,
     task: TaskId,
-    group: [u8; 16],
+    group: GroupId,
     ending: &'b Ending,
     failure: Option<Vec<u8>>,
     file: Option<Hash>,
-    total: i64,
+    total: u64,
     memo: Option<Memoized>,
 }
 
@@ -43,7 +43,7 @@ impl<'c, 'b> Ends<'c, 'b> {
         Ok(Self {
             conn,
             payloads,
-            find: conn.prepare_cached("SELECT id, grp, size, memo FROM tasks WHERE task = ?1")?,
+            find: conn.prepare_cached("SELECT id, spec, memo FROM tasks WHERE task = ?1")?,
             insert: Inserts::new(conn, RESULT)?,
             decided: Vec::new(),
         })
@@ -59,10 +59,10 @@ impl<'c, 'b> Ends<'c, 'b> {
         blocks: &mut Blocks<'_>,
         memo: &mut Memo<'_>,
     ) -> Result<Answer, Error> {
-        let (id, group, args, key) = {
+        let (id, asked, key) = {
             let mut rows = self.find.query([task.as_bytes().as_slice()])?;
             let Some(row) = rows.next()? else { return Ok(Answer::Unknown) };
-            (row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get::<_, Option<memo::Key>>(3)?)
+            (row.get(0)?, Asked::read(row, 1)?, row.get::<_, Option<memo::Key>>(2)?)
         };
         if let Some(Slot { state, .. }) = blocks.get(id)? {
             return Ok(Answer::AlreadyEnded { state });
@@ -82,16 +82,16 @@ impl<'c, 'b> Ends<'c, 'b> {
         };
         let failure = ending.failure.as_deref().map(pack).transpose()?;
         let own = ending.payload.len() + ending.output.len() + failure.as_ref().map_or(0, Vec::len);
-        user.total += own as u64 + args.cast_unsigned();
+        user.total += own as u64 + asked.size;
         tracing::debug!(%task, state = ?ending.state, "ended");
         self.decided.push(Row {
             id: row_id(user.no, user.results),
             task: *task,
-            group,
+            group: asked.group,
             ending,
             failure,
             file,
-            total: user.total.cast_signed(),
+            total: user.total,
             memo,
         });
         Ok(Answer::Ended { sequence: user.results })
@@ -107,21 +107,23 @@ impl<'c, 'b> Ends<'c, 'b> {
 
 fn bind_result(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {
     let ending = row.ending;
+    let record = Record {
+        task: row.task,
+        group: row.group,
+        state: ending.state,
+        memo: row.memo,
+        starts: ending.starts,
+        ended: ending.ended,
+        run_ns: ending.run_ns,
+        total: row.total,
+        timings: ending.timings,
+    };
     binder.put(row.id)?;
-    binder.put(row.task.as_bytes().as_slice())?;
-    binder.put(row.group.as_slice())?;
-    binder.put(code_of(ending.state))?;
-    binder.put(ending.ended.0.cast_signed())?;
-    binder.put(ending.run_ns.cast_signed())?;
-    binder.put(ending.starts)?;
+    binder.put(record.pack().as_ref())?;
     binder.put(row.failure.as_deref())?;
     binder.put((!ending.output.is_empty()).then_some(ending.output.as_ref()))?;
-    binder.put(row.file.is_none().then_some(ending.payload.as_ref()))?;
     binder.put(row.file.as_ref().map(|hash| hash.0.as_slice()))?;
-    binder.put(row.total)?;
-    binder.put(memo::code_of(row.memo))?;
-    let timings = ending.timings.pack();
-    binder.put((!timings.as_ref().is_empty()).then_some(timings.as_ref()))
+    binder.put(row.file.is_none().then_some(ending.payload.as_ref()))
 }
 
 fn pack(failure: &Failure) -> Result<Vec<u8>, Error> {

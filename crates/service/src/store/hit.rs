@@ -2,18 +2,16 @@
 
 use super::accept::Row;
 use super::insert::Inserts;
-use super::memo::{self, Hit, Memo};
+use super::memo::{Hit, Memo};
+use super::packed::Record;
 use super::rows::{Content, Memoized};
-use super::slots::{Blocks, Slot, code_of};
+use super::slots::{Blocks, Slot};
 use super::write::Counters;
-use super::{Error, row_id};
+use super::{Error, end, row_id};
 use bursa_core::id::TaskId;
 use bursa_core::task::TaskState;
+use bursa_core::timings::Timings;
 use rusqlite::Connection;
-
-const RESULT: &str =
-    "INSERT OR FAIL INTO results (id, task, grp, state, ended, run_ns, starts, data, file, total, memo)
-    VALUES (?,?,?,?,?,?,?,?,?,?,?)";
 
 /// The tasks of a submit that have a result.
 #[derive(Debug)]
@@ -52,23 +50,29 @@ impl<'t> Hits<'t> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        Inserts::new(conn, RESULT)?.insert(&self.rows, |hit, binder| {
+        Inserts::new(conn, end::RESULT)?.insert(&self.rows, |hit, binder| {
             let spec = hit.row.spec;
             let (data, file) = match &hit.payload {
                 Content::Here(bytes) => (Some(bytes.as_ref()), None),
                 Content::File(hash) => (None, Some(hash.0.as_slice())),
             };
+            let record = Record {
+                task: spec.task,
+                group: spec.group,
+                state: TaskState::Success,
+                memo: Some(Memoized::Hit),
+                starts: 0,
+                ended: spec.submitted,
+                run_ns: 0,
+                total: hit.total,
+                timings: Timings::default(),
+            };
             binder.put(row_id(user.no, hit.sequence))?;
-            binder.put(spec.task.as_bytes().as_slice())?;
-            binder.put(spec.group.as_bytes().as_slice())?;
-            binder.put(code_of(TaskState::Success))?;
-            binder.put(spec.submitted.0.cast_signed())?;
-            binder.put(0)?;
-            binder.put(0)?;
-            binder.put(data)?;
+            binder.put(record.pack().as_ref())?;
+            binder.put(None::<&[u8]>)?;
+            binder.put(None::<&[u8]>)?;
             binder.put(file)?;
-            binder.put(hit.total.cast_signed())?;
-            binder.put(memo::code_of(Some(Memoized::Hit)))
+            binder.put(data)
         })
     }
 

@@ -45,7 +45,8 @@ pub(super) fn settled(conn: &Connection, user_no: i64) -> Result<u64, Error> {
 /// Those of `functions` that live tasks call.
 pub(super) fn called(conn: &Connection, functions: &BTreeSet<[u8; 16]>) -> Result<BTreeSet<[u8; 16]>, Error> {
     let mut called = BTreeSet::new();
-    let mut find = conn.prepare_cached("SELECT function FROM tasks WHERE id BETWEEN ?1 AND ?2")?;
+    let mut find =
+        conn.prepare_cached("SELECT substr(spec, 17, 16) FROM tasks WHERE id BETWEEN ?1 AND ?2")?;
     let mut users = conn.prepare_cached("SELECT no FROM users")?;
     let mut users = users.query([])?;
     while let Some(user) = users.next()? {

@@ -154,7 +154,7 @@ impl<'c> Memo<'c> {
         let mut insert = self.conn.prepare_cached(
             "INSERT INTO memo (id, key, user_no, hash, endpoint, python, made, used, size, data, file)
              SELECT ?1, ?2, ?3, f.hash, e.endpoint, e.python, ?4, ?4, ?5, ?6, ?7 FROM tasks t
-             JOIN functions f ON f.function = t.function JOIN endpoints e ON e.endpoint = t.endpoint
+             JOIN functions f ON f.function = substr(t.spec, 17, 16) JOIN endpoints e ON e.endpoint = substr(t.spec, 33, 16)
              WHERE t.id = ?8 AND f.deleted = 0 AND e.deleted = 0",
         )?;
         let data = file.is_none().then_some(payload.as_ref());
@@ -236,7 +236,7 @@ impl<'c> Memo<'c> {
 }
 
 /// The stored number of a task's part in memoization.
-pub(super) const fn code_of(memo: Option<Memoized>) -> i64 {
+pub(super) const fn code_of(memo: Option<Memoized>) -> u8 {
     match memo {
         None => 0,
         Some(Memoized::Stored) => 1,
@@ -245,7 +245,7 @@ pub(super) const fn code_of(memo: Option<Memoized>) -> i64 {
 }
 
 /// The part of a stored number.
-pub(super) const fn of_code(code: i64) -> Option<Memoized> {
+pub(super) const fn of_code(code: u8) -> Option<Memoized> {
     match code {
         1 => Some(Memoized::Stored),
         2 => Some(Memoized::Hit),

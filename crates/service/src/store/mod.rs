@@ -13,6 +13,7 @@ mod hit;
 mod insert;
 mod live;
 mod memo;
+mod packed;
 mod payload;
 mod read;
 mod read_tasks;

@@ -1,12 +1,12 @@
 //! Reading tasks and results.
 
-use super::read::{Reader, before, bytes, content, wall};
+use super::packed::{Asked, Record};
+use super::read::{Reader, before, bytes, content};
 use super::rows::{Content, EndRow, Page, ResultRow, TaskFilter, TaskRow};
 use super::slots::{self, Slot};
-use super::{Error, memo, row_id, row_n, row_user};
-use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, TaskId};
-use bursa_core::task::{Failure, TaskState};
-use bursa_core::timings::Timings;
+use super::{Error, row_id, row_n, row_user};
+use bursa_core::id::{GroupId, TaskId};
+use bursa_core::task::Failure;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::ops::ControlFlow;
 
@@ -28,11 +28,9 @@ pub(crate) struct SliceLimits {
     pub(crate) scanned: usize,
 }
 
-const TASK: &str = "SELECT id, task, grp, function, endpoint, submitted, container, slots
-    FROM tasks LEFT JOIN ends ON block = id >> 7";
+const TASK: &str = "SELECT id, task, spec, slots FROM tasks LEFT JOIN ends ON block = id >> 7";
 const _: () = assert!(slots::BLOCK_SHIFT == 7);
-const END: &str =
-    "SELECT ended, run_ns, starts, failure, output, data, file, memo, timings FROM results WHERE id = ?1";
+const RESULT: &str = "id, record, failure, output, file, data";
 
 impl Reader {
     /// A user's task with its end.
@@ -44,7 +42,10 @@ impl Reader {
             return Ok(None);
         };
         if let Some(Slot { sequence, .. }) = slot {
-            row.end = conn.prepare_cached(END)?.query_row([row_id(user_no, sequence)], end_row).optional()?;
+            row.end = conn
+                .prepare_cached(&format!("SELECT {RESULT} FROM results WHERE id = ?1"))?
+                .query_row([row_id(user_no, sequence)], end_row)
+                .optional()?;
         }
         Ok(Some(row))
     }
@@ -64,8 +65,8 @@ impl Reader {
             None => "",
         };
         let sql = format!(
-            "{TASK} WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR grp = ?3){ranges}
-             AND (?4 IS NULL OR endpoint = ?4) AND (?5 IS NULL OR function = ?5) ORDER BY id DESC"
+            "{TASK} WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR substr(spec, 1, 16) = ?3){ranges}
+             AND (?4 IS NULL OR substr(spec, 33, 16) = ?4) AND (?5 IS NULL OR substr(spec, 17, 16) = ?5) ORDER BY id DESC"
         );
         let first = row_id(user_no, 0);
         let end = page.before.map_or(row_id(user_no + 1, 0), |_| first.saturating_add(before(page)));
@@ -78,7 +79,7 @@ impl Reader {
             filter.endpoint.as_ref().map(|id| id.as_bytes().as_slice()),
             filter.function.as_ref().map(|id| id.as_bytes().as_slice())
         ];
-        let mut ended = conn.prepare_cached("SELECT ended FROM results WHERE id = ?1")?;
+        let mut ended = conn.prepare_cached("SELECT record FROM results WHERE id = ?1")?;
         let mut found = Vec::new();
         let mut rows = find.query(values)?;
         while found.len() < page.limit
@@ -90,7 +91,7 @@ impl Reader {
             }
             if let Some(Slot { sequence, .. }) = slot {
                 let id = [row_id(user_no, sequence)];
-                task.ended = ended.query_row(id, |row| wall(row, 0)).optional()?;
+                task.ended = ended.query_row(id, |row| Ok(Record::read(row, 0)?.ended)).optional()?;
             }
             found.push(task);
         }
@@ -155,10 +156,8 @@ impl Reader {
         mut wanted: impl FnMut(&GroupId, u64) -> bool,
     ) -> Result<Slice, Error> {
         let conn = self.lock();
-        let mut find = conn.prepare_cached(
-            "SELECT id, grp, task, state, failure, output, data, file, memo FROM results
-             WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
-        )?;
+        let sql = format!("SELECT {RESULT} FROM results WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3");
+        let mut find = conn.prepare_cached(&sql)?;
         let range = [row_id(user_no, cursor), row_id(user_no + 1, 0), limits.scanned.cast_signed() as i64];
         let mut rows = find.query(range)?;
         let mut slice = Slice { cursor, ..Slice::default() };
@@ -170,8 +169,9 @@ impl Reader {
             }
             let n = row_n(row.get(0)?);
             scanned += 1;
-            if wanted(&GroupId::from_bytes(row.get(1)?), n) {
-                let result = result_row(row)?;
+            let record = Record::read(row, 1)?;
+            if wanted(&record.group, n) {
+                let result = result_row(row, &record)?;
                 size += match &result.payload {
                     Content::Here(data) => data.len() + result.output.len(),
                     Content::File(_) => limits.bytes,
@@ -192,16 +192,16 @@ fn group_owner(conn: &Connection, group: &GroupId) -> Result<Option<i64>, Error>
 
 /// A row of [`TASK`].
 fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, Option<Slot>)> {
-    let id = row.get(0)?;
-    let slot = row.get_ref(7)?.as_blob_or_null()?.and_then(|slots| Slot::of(slots, id));
+    let (id, asked) = (row.get(0)?, Asked::read(row, 2)?);
+    let slot = row.get_ref(3)?.as_blob_or_null()?.and_then(|slots| Slot::of(slots, id));
     let task = TaskRow {
         id,
         task: TaskId::from_bytes(row.get(1)?),
-        group: GroupId::from_bytes(row.get(2)?),
-        function: FunctionId::from_bytes(row.get(3)?),
-        endpoint: EndpointId::from_bytes(row.get(4)?),
-        container: row.get::<_, Option<[u8; 16]>>(6)?.map(ContainerId::from_bytes),
-        submitted: wall(row, 5)?,
+        group: asked.group,
+        function: asked.function,
+        endpoint: asked.endpoint,
+        container: asked.container,
+        submitted: asked.submitted,
         state: slot.map(|slot| slot.state),
         ended: None,
         end: None,
@@ -209,27 +209,22 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, Option<Slot>)> {
     Ok((task, slot))
 }
 
+/// A row of [`RESULT`].
 fn end_row(row: &Row<'_>) -> rusqlite::Result<EndRow> {
-    Ok(EndRow {
-        ended: wall(row, 0)?,
-        run_ns: row.get::<_, i64>(1)?.cast_unsigned(),
-        starts: row.get(2)?,
-        failure: failure(row, 3)?,
-        output: bytes(row, 4)?,
-        payload: content(row, 5, 6)?,
-        memo: memo::of_code(row.get(7)?),
-        timings: Timings::unpack(row.get_ref(8)?.as_blob_or_null()?.unwrap_or_default()),
-    })
+    let record = Record::read(row, 1)?;
+    let ResultRow { payload, failure, output, memo, .. } = result_row(row, &record)?;
+    let Record { ended, run_ns, starts, timings, .. } = record;
+    Ok(EndRow { ended, run_ns, starts, failure, output, payload, memo, timings })
 }
 
-fn result_row(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
+fn result_row(row: &Row<'_>, record: &Record) -> rusqlite::Result<ResultRow> {
     Ok(ResultRow {
-        task: TaskId::from_bytes(row.get(2)?),
-        state: slots::state_of(row.get(3)?).unwrap_or(TaskState::Failed),
-        failure: failure(row, 4)?,
-        output: bytes(row, 5)?,
-        payload: content(row, 6, 7)?,
-        memo: memo::of_code(row.get(8)?),
+        task: record.task,
+        state: record.state,
+        failure: failure(row, 2)?,
+        output: bytes(row, 3)?,
+        payload: content(row, 5, 4)?,
+        memo: record.memo,
     })
 }
 

@@ -1,14 +1,14 @@
 //! What a service that starts finds: the next epoch, the endpoints, and every task that has not ended.
 
 use super::change::REVOKED;
+use super::packed::Asked;
 use super::read::{CONTAINER, described};
 use super::{Error, SqliteStore, row_id, slots};
 use bursa_core::container::Container;
 use bursa_core::hub::{KnownEndpoint, Recovered};
-use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::id::{ContainerId, EndpointId, Hash, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::{Args, TaskSpec};
-use bursa_core::time::Wall;
 use bytes::Bytes;
 use rusqlite::{Row, params};
 use std::collections::HashMap;
@@ -63,9 +63,8 @@ impl SqliteStore {
             self.map("SELECT function, hash FROM functions", |row| Ok((row.get(0)?, Hash(row.get(1)?))))?;
         let containers = self.containers()?;
         let mut find = self.conn.prepare(
-            "SELECT t.id, t.task, t.grp, t.function, t.endpoint, t.container, t.retries, t.retry_on_error,
-                    t.timeout_ms, t.deadline, t.submitted, ifnull(c.losses, 0), ifnull(c.maybes, 0), ifnull(c.errors, 0),
-                    t.size, CASE WHEN t.size <= ?1 THEN t.data END, t.memo IS NOT NULL
+            "SELECT t.task, t.spec, CASE WHEN length(t.data) <= ?1 THEN t.data END, t.memo IS NOT NULL,
+                    ifnull(c.losses, 0), ifnull(c.maybes, 0), ifnull(c.errors, 0)
              FROM tasks t LEFT JOIN charges c ON c.id = t.id WHERE t.id BETWEEN ?2 AND ?3 ORDER BY t.id",
         )?;
         let mut tasks = Vec::new();
@@ -81,13 +80,14 @@ impl SqliteStore {
                 |first, last| {
                     let mut rows = find.query(params![limits::HELD_BYTES.cast_signed(), first, last])?;
                     while let Some(row) = rows.next()? {
-                        let function: [u8; 16] = row.get(3)?;
-                        let container = row.get::<_, Option<[u8; 16]>>(5)?.map(ContainerId::from_bytes);
-                        let place = container.map(|id| containers.get(&id).cloned().ok_or(id)).transpose();
-                        let (Some(hash), Ok(container)) = (hashes.get(&function), place) else {
+                        let asked = Asked::read(row, 1)?;
+                        let place =
+                            asked.container.map(|id| containers.get(&id).cloned().ok_or(id)).transpose();
+                        let (Some(hash), Ok(container)) = (hashes.get(asked.function.as_bytes()), place)
+                        else {
                             return Err(Error::Damaged("a task of no function or container".to_owned()));
                         };
-                        tasks.push(recovered(row, id, *hash, container)?);
+                        tasks.push(recovered(row, &asked, id, *hash, container)?);
                     }
                     Ok(ControlFlow::Continue(()))
                 },
@@ -115,30 +115,30 @@ impl SqliteStore {
 
 fn recovered(
     row: &Row<'_>,
+    asked: &Asked,
     user: UserId,
     hash: Hash,
     container: Option<Arc<Container>>,
 ) -> rusqlite::Result<Recovered> {
-    let wall = |index| Ok::<_, rusqlite::Error>(Wall(row.get::<_, i64>(index)?.cast_unsigned()));
-    let args = match row.get::<_, Option<Vec<u8>>>(15)? {
+    let args = match row.get::<_, Option<Vec<u8>>>(2)? {
         Some(data) => Args::Here(Bytes::from(data)),
-        None => Args::Stored(usize::try_from(row.get::<_, i64>(14)?).unwrap_or(usize::MAX)),
+        None => Args::Stored(usize::try_from(asked.size).unwrap_or(usize::MAX)),
     };
     let spec = TaskSpec {
-        task: TaskId::from_bytes(row.get(1)?),
+        task: TaskId::from_bytes(row.get(0)?),
         user,
-        group: GroupId::from_bytes(row.get(2)?),
-        function: FunctionId::from_bytes(row.get(3)?),
+        group: asked.group,
+        function: asked.function,
         hash,
-        endpoint: EndpointId::from_bytes(row.get(4)?),
+        endpoint: asked.endpoint,
         container,
         args,
-        retries: row.get(6)?,
-        retry_on_error: row.get(7)?,
-        timeout_ms: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-        deadline: wall(9)?,
-        submitted: wall(10)?,
-        memoize: row.get(16)?,
+        retries: asked.retries,
+        retry_on_error: asked.retry_on_error,
+        timeout_ms: asked.timeout_ms,
+        deadline: asked.deadline,
+        submitted: asked.submitted,
+        memoize: row.get(3)?,
     };
-    Ok(Recovered { spec, losses: row.get(11)?, maybes: row.get(12)?, errors: row.get(13)? })
+    Ok(Recovered { spec, losses: row.get(4)?, maybes: row.get(5)?, errors: row.get(6)? })
 }

@@ -29,12 +29,12 @@ impl Slot {
     pub(super) fn of(slots: &[u8], id: i64) -> Option<Self> {
         let bytes = slots.get(place(id)..)?.first_chunk::<SLOT_BYTES>()?;
         let packed = bytes.iter().fold(0, |packed, byte| packed << 8 | u64::from(*byte));
-        let state = state_of((packed & 3).cast_signed())?;
+        let state = state_of(bytes[SLOT_BYTES - 1] & 3)?;
         Some(Self { state, sequence: packed >> 2 })
     }
 
     fn pack(self) -> [u8; SLOT_BYTES] {
-        let [_, _, bytes @ ..] = (self.sequence << 2 | code_of(self.state).cast_unsigned()).to_be_bytes();
+        let [_, _, bytes @ ..] = (self.sequence << 2 | u64::from(code_of(self.state))).to_be_bytes();
         bytes
     }
 }
@@ -45,7 +45,7 @@ fn place(id: i64) -> usize {
 }
 
 /// The stored number of a terminal state.
-pub(super) const fn code_of(state: TaskState) -> i64 {
+pub(super) const fn code_of(state: TaskState) -> u8 {
     match state {
         TaskState::Success => 1,
         TaskState::Cancelled => 3,
@@ -54,7 +54,7 @@ pub(super) const fn code_of(state: TaskState) -> i64 {
 }
 
 /// The terminal state of a stored number; `None`: live.
-pub(super) const fn state_of(code: i64) -> Option<TaskState> {
+pub(super) const fn state_of(code: u8) -> Option<TaskState> {
     match code {
         1 => Some(TaskState::Success),
         2 => Some(TaskState::Failed),

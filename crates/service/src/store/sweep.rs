@@ -5,6 +5,7 @@
 //! between the two, a walk over the directories finds.
 
 use super::memo::Memo;
+use super::packed::Record;
 use super::slots::BLOCK_SHIFT;
 use super::write::Users;
 use super::{Error, SqliteStore, live, row_id, row_n, row_user};
@@ -77,7 +78,7 @@ impl SqliteStore {
     }
 
     fn sweep_step(&mut self, retention: Retention, now: Wall) -> Result<bool, Error> {
-        let horizon = now.0.saturating_sub(retention.keep_ms).cast_signed();
+        let horizon = now.0.saturating_sub(retention.keep_ms);
         let mut step = Step::default();
         while step.files.len() < STEP_FILES
             && let Some(hash) = self.sweep.freed.pop_first()
@@ -92,7 +93,7 @@ impl SqliteStore {
                 step.around = true;
                 break;
             };
-            remove_ended(&self.conn, user_no, horizon, retention.per_user.cast_signed(), &mut step)?;
+            remove_ended(&self.conn, user_no, horizon, retention.per_user, &mut step)?;
             let most = STEP_ROWS.saturating_sub(step.rows + step.entries);
             step.entries += memo.trim(user_no, now, most)?;
             live::settle(&self.conn, user_no)?;
@@ -163,24 +164,26 @@ impl SqliteStore {
 fn remove_ended(
     conn: &Connection,
     user_no: i64,
-    horizon: i64,
-    per_user: i64,
+    horizon: u64,
+    per_user: u64,
     step: &mut Step,
 ) -> Result<(), Error> {
     let range = [row_id(user_no, 0), row_id(user_no + 1, 0)];
-    let newest: Option<i64> = conn
-        .prepare_cached("SELECT total FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")?
-        .query_row(range, |row| row.get(0))
+    let newest = conn
+        .prepare_cached("SELECT record FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")?
+        .query_row(range, |row| Ok(Record::read(row, 0)?.total))
         .optional()?;
     let Some(newest) = newest else { return Ok(()) };
     let mut last = None;
     while !step.is_full() {
         let first = conn
-            .prepare_cached("SELECT id, task, grp, ended, total, file FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1")?
+            .prepare_cached(
+                "SELECT id, record, file FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1",
+            )?
             .query_row(range, |row| {
-                let (id, ended, total) = (row.get(0)?, row.get::<_, i64>(3)?, row.get::<_, i64>(4)?);
-                let over = ended < horizon || newest - total >= per_user;
-                Ok(over.then_some(Ended { id, task: row.get(1)?, group: row.get(2)?, file: row.get(5)? }))
+                let (id, record) = (row.get(0)?, Record::read(row, 1)?);
+                let over = record.ended.0 < horizon || newest.saturating_sub(record.total) >= per_user;
+                Ok(over.then_some(Ended { id, record, file: row.get(2)? }))
             })
             .optional()?;
         let Some(Some(ended)) = first else { break };
@@ -196,8 +199,7 @@ fn remove_ended(
 
 struct Ended {
     id: i64,
-    task: [u8; 16],
-    group: [u8; 16],
+    record: Record,
     file: Option<[u8; 32]>,
 }
 
@@ -205,14 +207,14 @@ fn remove_task(conn: &Connection, ended: Ended, step: &mut Step) -> Result<(), E
     conn.prepare_cached("DELETE FROM results WHERE id = ?1")?.execute([ended.id])?;
     let removed: Option<(i64, Option<[u8; 32]>)> = conn
         .prepare_cached("DELETE FROM tasks WHERE task = ?1 RETURNING id, file")?
-        .query_row([ended.task.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([ended.record.task.as_bytes().as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     step.files.extend(ended.file.map(Hash));
     step.rows += 1;
     let Some((id, file)) = removed else { return Ok(()) };
     conn.prepare_cached("DELETE FROM charges WHERE id = ?1")?.execute([id])?;
     step.files.extend(file.map(Hash));
-    step.groups.insert(ended.group);
+    step.groups.insert(*ended.record.group.as_bytes());
     step.blocks.insert(id >> BLOCK_SHIFT);
     conn.prepare_cached("UPDATE users SET last_task = max(last_task, ?2) WHERE no = ?1")?
         .execute(params![row_user(id), row_n(id).cast_signed()])?;
@@ -247,11 +249,12 @@ fn remove_blocks(conn: &Connection, blocks: &BTreeSet<i64>) -> Result<(), Error>
 }
 
 /// Removes functions that were deleted long ago and that no live task calls, and bodies that no function has.
-fn remove_functions(conn: &Connection, horizon: i64, step: &mut Step) -> Result<(), Error> {
+fn remove_functions(conn: &Connection, horizon: u64, step: &mut Step) -> Result<(), Error> {
     let sql = "SELECT no, hash, function FROM functions WHERE deleted > 0 AND deleted < ?1";
     let mut old: Vec<(i64, [u8; 32], [u8; 16])> = {
         let mut find = conn.prepare_cached(sql)?;
-        let rows = find.query_map([horizon], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows =
+            find.query_map([horizon.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.collect::<Result<_, _>>()?
     };
     if old.is_empty() {

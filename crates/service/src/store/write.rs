@@ -3,6 +3,7 @@
 use super::accept::Accepts;
 use super::end::Ends;
 use super::memo::{Memo, MemoLimits};
+use super::packed::Record;
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
 use super::slots::{Blocks, Slot};
@@ -80,9 +81,9 @@ fn load(conn: &Connection, no: i64) -> Result<Counters, Error> {
     let range = [row_id(no, 0), row_id(no + 1, 0)];
     let task: Option<i64> =
         conn.query_row("SELECT max(id) FROM tasks WHERE id >= ?1 AND id < ?2", range, |row| row.get(0))?;
-    let sql = "SELECT id, total FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1";
-    let result: Option<(i64, i64)> =
-        conn.query_row(sql, range, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let sql = "SELECT id, record FROM results WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1";
+    let result: Option<(i64, u64)> =
+        conn.query_row(sql, range, |row| Ok((row.get(0)?, Record::read(row, 1)?.total))).optional()?;
     let (result, total) = result.unzip();
     // Rows that retention removed had numbers too.
     let gone: Option<(i64, i64)> = conn
@@ -95,7 +96,7 @@ fn load(conn: &Connection, no: i64) -> Result<Counters, Error> {
         no,
         tasks: task.map_or(0, row_n).max(last_task.cast_unsigned()),
         results: result.map_or(0, row_n).max(last_result.cast_unsigned()),
-        total: total.unwrap_or_default().cast_unsigned(),
+        total: total.unwrap_or_default(),
     })
 }
 

@@ -26,29 +26,39 @@ CREATE TABLE charges (
 INSERT INTO charges SELECT id, losses, maybes, errors FROM tasks
 WHERE state = 0 AND (losses > 0 OR maybes > 0 OR errors > 0);
 
--- size: bytes of the arguments, which are here or a payload file.
+-- spec: what nobody searches by, packed: group, function, endpoint, retries, retry_on_error, timeout_ms (all ones: none),
+-- deadline, submitted, bytes of the arguments, and the container if there is one. The arguments are here or a payload file.
 CREATE TABLE accepted (
-    id             INTEGER PRIMARY KEY,
-    task           BLOB NOT NULL UNIQUE,
-    grp            BLOB NOT NULL,
-    function       BLOB NOT NULL,
-    endpoint       BLOB NOT NULL,
-    container      BLOB,
-    retries        INTEGER NOT NULL,
-    retry_on_error INTEGER NOT NULL,
-    timeout_ms     INTEGER,
-    deadline       INTEGER NOT NULL,
-    submitted      INTEGER NOT NULL,
-    memo           BLOB,
-    size           INTEGER NOT NULL,
-    file           BLOB,
-    data           BLOB
+    id   INTEGER PRIMARY KEY,
+    task BLOB NOT NULL UNIQUE,
+    spec BLOB NOT NULL,
+    memo BLOB,
+    file BLOB,
+    data BLOB
 );
 INSERT INTO accepted
-SELECT id, task, grp, function, endpoint, container, retries, retry_on_error, timeout_ms, deadline, submitted, memo, size,
-       file, data
+SELECT id, task, unhex(hex(grp) || hex(function) || hex(endpoint)
+       || printf('%08x%08x%016x%016x%016x%016x', retries, retry_on_error, ifnull(timeout_ms, -1), deadline, submitted, size)
+       || hex(ifnull(container, x''))), memo, file, data
 FROM tasks JOIN args USING (id) ORDER BY id;
 DROP TABLE args;
 DROP TABLE tasks;
 ALTER TABLE accepted RENAME TO tasks;
 CREATE INDEX tasks_file ON tasks(file) WHERE file IS NOT NULL;
+
+-- record: task, group, state, memo, starts, ended, run_ns, total and timings, packed.
+CREATE TABLE recorded (
+    id      INTEGER PRIMARY KEY,
+    record  BLOB NOT NULL,
+    failure BLOB,
+    output  BLOB,
+    file    BLOB,
+    data    BLOB
+);
+INSERT INTO recorded
+SELECT id, unhex(hex(task) || hex(grp) || printf('%02x%02x%08x%016x%016x%016x', state, memo, starts, ended, run_ns, total)
+       || hex(ifnull(timings, x''))), failure, output, file, data
+FROM results ORDER BY id;
+DROP TABLE results;
+ALTER TABLE recorded RENAME TO results;
+CREATE INDEX results_file ON results(file) WHERE file IS NOT NULL;

@@ -3,20 +3,13 @@
 use super::*;
 
 /// A world whose database an older bursa left: of tasks 0 to 299 those of `n % 7` in 0 to 2 are live, the others have ended
-/// in each way, from the last to the first; 0 was charged, and the arguments of 2 are a file.
+/// in each way, from the last to the first; 0 was charged, the arguments of 2 are a file, and 7 asks for all there is.
 pub(super) fn upgraded(version: u32) -> World {
     let dir = tempfile::tempdir().unwrap();
     let paths = Paths::below(dir.path());
     let conn = schema::create_old(&paths, version);
     let (mine, file) = (row_id(1, 0), Hash::of(&FILE).0);
-    conn.execute_batch(
-        "INSERT INTO users (user, name, created) VALUES (unhex('01010101010101010101010101010101'), 'owner', 5);
-         INSERT INTO functions (function, user_no, hash, name, description, python, size, registered)
-         VALUES (unhex('03030303030303030303030303030303'), 1, x'00', 'f', '', '', 4, 6);
-         INSERT INTO groups VALUES (unhex('07070707070707070707070707070707'), 1, 6)",
-    )
-    .unwrap();
-    conn.execute("UPDATE functions SET hash = ?1", [Hash::of(b"body").0]).unwrap();
+    old_registry(&conn, version);
     conn.execute("INSERT INTO ranges VALUES (?1, ?2, ?3)", params![GROUP.as_bytes(), mine + 1, mine + 300])
         .unwrap();
     let mut sequence = 0;
@@ -49,12 +42,28 @@ pub(super) fn upgraded(version: u32) -> World {
         .unwrap();
         if state > 0 {
             conn.execute(
-                "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, data, total)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 9, 1, x'72', ?6)",
-                params![mine + seq, name.as_bytes(), GROUP.as_bytes(), state, 2_000 + seq, 2 * seq],
+                "INSERT INTO results (id, task, grp, state, ended, run_ns, starts, data, total, output, memo, timings, failure)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 9, 1, x'72', ?6, x'6f', ?4 = 1, ?7, CASE ?4 WHEN 2 THEN ?8 END)",
+                params![
+                    mine + seq,
+                    name.as_bytes(),
+                    GROUP.as_bytes(),
+                    state,
+                    2_000 + seq,
+                    2 * seq,
+                    TIMINGS.pack().as_ref(),
+                    rmp_serde::to_vec_named(&Failure::new(FailureCode::UserError, "no")).unwrap()
+                ],
             )
             .unwrap();
         }
+    }
+    if version >= 5 {
+        conn.execute(
+            "UPDATE tasks SET container = ?1, timeout_ms = NULL, retry_on_error = 3, memo = ?2 WHERE task = ?3",
+            params![[9u8; 16], [8u8; 32], task(7).as_bytes()],
+        )
+        .unwrap();
     }
     drop(conn);
     let store = SqliteStore::open(&paths, MEMO, Arc::new(Metrics::default())).unwrap();
@@ -62,7 +71,39 @@ pub(super) fn upgraded(version: u32) -> World {
     World { _dir: dir, paths, store, user }
 }
 
+/// Its user, function, group and container.
+fn old_registry(conn: &rusqlite::Connection, version: u32) {
+    conn.execute_batch(
+        "INSERT INTO users (user, name, created) VALUES (unhex('01010101010101010101010101010101'), 'owner', 5);
+         INSERT INTO functions (function, user_no, hash, name, description, python, size, registered)
+         VALUES (unhex('03030303030303030303030303030303'), 1, x'00', 'f', '', '', 4, 6);
+         INSERT INTO groups VALUES (unhex('07070707070707070707070707070707'), 1, 6)",
+    )
+    .unwrap();
+    conn.execute("UPDATE functions SET hash = ?1", [Hash::of(b"body").0]).unwrap();
+    if version >= 5 {
+        conn.execute(
+            "INSERT INTO containers (container, user_no, name, kind, location, description, registered)
+             VALUES (?1, 1, 'py', 'docker', 'python:3.11', '', 7)",
+            [[9u8; 16]],
+        )
+        .unwrap();
+    }
+}
+
 static FILE: [u8; 70_000] = [5; 70_000];
+const TIMINGS: Timings = Timings {
+    load: 1,
+    dump: 0,
+    wait: 0,
+    start: 0,
+    executor: 0,
+    manager: 0,
+    node: 0,
+    store: 3,
+    queue: 0,
+    endpoint: 2_000_000,
+};
 
 fn live_of_old() -> Vec<TaskId> {
     (0..300).filter(|n| n % 7 < 3).map(task).collect()
@@ -89,6 +130,10 @@ fn an_older_database_is_brought_up_with_tasks_in_every_state() {
     assert_eq!(tasks[1].spec, spec(1, b"a"));
     assert_eq!(tasks[2].spec, TaskSpec { args: Args::Stored(FILE.len()), ..spec(2, b"") });
 
+    let container = Some(image());
+    let asks = TaskSpec { container, timeout_ms: None, retry_on_error: 3, memoize: true, ..spec(7, b"a") };
+    assert_eq!(tasks[3].spec, asks);
+
     let reader = Reader::open(&w.paths).unwrap();
     let no = w.user.no;
     for n in 0..300 {
@@ -100,10 +145,14 @@ fn an_older_database_is_brought_up_with_tasks_in_every_state() {
             _ => Some(TaskState::Success),
         };
         assert_eq!(row.state, state, "{n}");
-        assert_eq!(
-            row.end.map(|end| end.payload),
-            row.state.map(|_| Content::Here(Bytes::from_static(b"r")))
-        );
+        assert_eq!(row.end.is_some(), state.is_some());
+        if let Some(end) = row.end {
+            assert_eq!(end.payload, Content::Here(Bytes::from_static(b"r")));
+            assert_eq!((end.run_ns, end.starts, end.timings), (9, 1, TIMINGS));
+            assert_eq!(end.output, b"o".as_slice());
+            assert_eq!(end.memo, (state == Some(TaskState::Success)).then_some(Memoized::Stored));
+            assert_eq!(end.failure.is_some(), state == Some(TaskState::Failed));
+        }
         assert_eq!(reader.ended(no, &task(n)).unwrap(), Some(row.state.is_some()));
     }
     assert_eq!(reader.live_of_group(no, &GROUP, 1_000).unwrap().unwrap(), live_of_old());
