@@ -4,6 +4,7 @@
 //! anybody: its callers turn what it returns into messages.
 
 use super::ends::{cancelled, ended};
+use super::long::Long;
 use crate::id::{ContainerId, ExecutorId, TaskId};
 use crate::map::{Map, Set};
 use crate::task::{Begun, Failure, FailureCode, Outcome};
@@ -84,17 +85,23 @@ pub(super) enum Unstarted {
 pub(super) struct Book {
     /// The time of this event or flush, for durations.
     pub(super) clock: Fine,
-    entries: Map<Key, Entry>,
+    pub(super) entries: Map<Key, Entry>,
     at: BTreeMap<ExecutorId, There>,
     /// Entries that wait here.
     waiting: usize,
     queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
+    /// Those that do not fit into every block.
+    pub(super) long: Long,
     expiries: BTreeSet<(Mono, Key)>,
     /// Declared lost, and the hub may not know it yet: its executor stays in the hints (F8).
     lost: BTreeMap<Key, ExecutorId>,
 }
 
 impl Book {
+    pub(super) fn new(long: Long) -> Self {
+        Self { long, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -130,7 +137,7 @@ impl Book {
     }
 
     /// Puts `key` into `place` and keeps every index in step.
-    fn put(&mut self, key: Key, place: Place) {
+    pub(super) fn put(&mut self, key: Key, place: Place) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         if entry.timed {
             entry.timed = false;
@@ -201,10 +208,16 @@ impl Book {
         let key = (assign.task, assign.attempt);
         if let hash_map::Entry::Vacant(vacant) = self.entries.entry(key) {
             let expires = now.after(assign.ttl_ms);
-            let container = assign.container_id();
-            self.queues.entry(container).or_default().push_back(key);
-            vacant.insert(Entry::new(Place::Waiting(assign), container, expires, self.clock));
+            let (container, long) = (assign.container_id(), self.long.add(key, &assign, false));
+            if !long {
+                self.queues.entry(container).or_default().push_back(key);
+            }
+            let entry = vacant.insert(Entry::new(Place::Waiting(assign), container, expires, self.clock));
             self.waiting += 1;
+            if long {
+                entry.timed = true;
+                self.expiries.insert((expires, key));
+            }
         }
     }
 
@@ -241,25 +254,31 @@ impl Book {
         container: Option<ContainerId>,
         executor: ExecutorId,
     ) -> Option<Box<Assign>> {
-        let queue = self.queues.get_mut(&container)?;
-        while let Some(key) = queue.pop_front() {
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
-            let Place::Waiting(assign) = &mut entry.place else { continue };
-            assign.ttl_ms = entry.expires.since(now);
-            entry.waited += self.clock.since(entry.since);
-            entry.since = self.clock;
-            let kept = assign.clone();
-            if entry.timed {
-                entry.timed = false;
-                self.expiries.remove(&(entry.expires, key));
+        while let Some(key) = self.queues.get_mut(&container)?.pop_front() {
+            if let Some(assign) = self.hand(now, key, executor) {
+                return Some(assign);
             }
-            let place = std::mem::replace(&mut entry.place, Place::At(executor, Some(kept)));
-            self.waiting -= 1;
-            self.join(executor, key, container);
-            return if let Place::Waiting(assign) = place { Some(assign) } else { None };
         }
         self.queues.remove(&container);
         None
+    }
+
+    /// Gives this attempt to `executor`, if it waits.
+    pub(super) fn hand(&mut self, now: Mono, key: Key, executor: ExecutorId) -> Option<Box<Assign>> {
+        let entry = self.entries.get_mut(&key)?;
+        let Place::Waiting(assign) = &mut entry.place else { return None };
+        assign.ttl_ms = entry.expires.since(now);
+        entry.waited += self.clock.since(entry.since);
+        entry.since = self.clock;
+        let (kept, container) = (assign.clone(), entry.container);
+        if entry.timed {
+            entry.timed = false;
+            self.expiries.remove(&(entry.expires, key));
+        }
+        let place = std::mem::replace(&mut entry.place, Place::At(executor, Some(kept)));
+        self.waiting -= 1;
+        self.join(executor, key, container);
+        if let Place::Waiting(assign) = place { Some(assign) } else { None }
     }
 
     /// Gives every attempt that is still waiting an alarm for its deadline (F33), and drops what left the queues.
@@ -395,7 +414,9 @@ impl Book {
         }
         match assign.take() {
             Some(assign) if keep => {
-                self.queues.entry(assign.container_id()).or_default().push_front(key);
+                if !self.long.add(key, &assign, true) {
+                    self.queues.entry(assign.container_id()).or_default().push_front(key);
+                }
                 let expires = entry.expires;
                 self.put(key, Place::Waiting(assign));
                 if let Some(entry) = self.entries.get_mut(&key) {
@@ -413,8 +434,9 @@ impl Book {
 
     /// Takes all waiting attempts out, to be handed back (F38).
     pub(super) fn hand_back(&mut self) -> Vec<Item> {
-        let keys: Vec<Key> = self.queues.values().flatten().copied().collect();
+        let mut keys: Vec<Key> = self.queues.values().flatten().copied().collect();
         self.queues.clear();
+        keys.extend(self.long.clear());
         let mut back = Vec::new();
         for key in keys {
             if self.entries.get(&key).is_some_and(|entry| matches!(entry.place, Place::Waiting(_))) {

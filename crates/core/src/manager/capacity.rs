@@ -4,10 +4,10 @@
 
 use super::Manager;
 use super::route::{Place, Seat, Share, Want, plan};
-use crate::id::{ContainerId, ExecutorId};
+use crate::id::{ContainerId, ExecutorId, Hash};
 use crate::limits;
 use crate::time::Mono;
-use crate::wire::{Capacity, Item, Warm, version};
+use crate::wire::{Assign, Capacity, Item, Warm, version};
 use std::collections::BTreeMap;
 
 /// Time of work that may queue per slot of one executor among several: longer than a round trip to it.
@@ -82,7 +82,7 @@ impl Manager {
     pub(super) fn route(&mut self, now: Mono) {
         self.patience = None;
         let groups = self.book.waiting();
-        if groups.is_empty() {
+        if groups.is_empty() && self.book.long.is_empty() {
             return;
         }
         let able =
@@ -90,6 +90,10 @@ impl Manager {
         let able: Vec<ExecutorId> = able.map(|(id, _)| *id).collect();
         // Where more nodes may come, nothing is piled up at the first.
         let peers = able.len() + usize::from(self.config.scale.calls_wait());
+        let long_first = self.book.long.take_turn();
+        if long_first {
+            self.give_long(now, &able, peers);
+        }
         let mut seats: Vec<Seat> = able.iter().map(|id| self.seat(id, peers)).collect();
         let mut wants: Vec<Want> = groups
             .iter()
@@ -108,6 +112,9 @@ impl Manager {
             let next = left.filter_map(|(group, want)| self.due(group.0, want.waiting, &want.at, &seats).1);
             self.patience = next.min().map(|ns| now.after(ns.div_ceil(1_000_000)));
         }
+        if !long_first {
+            self.give_long(now, &able, peers);
+        }
         self.book.settle();
     }
 
@@ -123,7 +130,7 @@ impl Manager {
         Want { waiting, due, at }
     }
 
-    fn seat(&self, executor: &ExecutorId, peers: usize) -> Seat {
+    pub(super) fn seat(&self, executor: &ExecutorId, peers: usize) -> Seat {
         let Some(exec) = self.executors.get(executor) else { return Seat::default() };
         let open = self.book.open_at(executor);
         let slots = exec.capacity.slots_total as usize;
@@ -136,7 +143,7 @@ impl Manager {
     }
 
     /// What the executor has of the container.
-    fn share(&self, executor: &ExecutorId, container: Option<ContainerId>) -> Share {
+    pub(super) fn share(&self, executor: &ExecutorId, container: Option<ContainerId>) -> Share {
         let Some(exec) = self.executors.get(executor) else { return Share::default() };
         let warm = exec.capacity.warm.iter().find(|warm| warm.container == container);
         Share {
@@ -164,16 +171,20 @@ impl Manager {
         let mut last = None;
         for _ in 0..count {
             let Some(assign) = self.book.give(now, container, executor) else { return };
-            let hash = assign.hash;
-            // A body travels with the first attempt that needs it in a session (F35).
-            if last != Some(hash) && self.executors.get(&executor).is_some_and(|exec| !exec.known.has(&hash))
-            {
-                self.send_body(executor, hash);
-            }
-            last = Some(hash);
-            if let Some(exec) = self.executors.get_mut(&executor) {
-                exec.say(Item::Assign(assign));
-            }
+            self.send(executor, assign, &mut last);
+        }
+    }
+
+    /// Says an assignment, and before it its body if neither the `last` one nor this session had it.
+    pub(super) fn send(&mut self, executor: ExecutorId, assign: Box<Assign>, last: &mut Option<Hash>) {
+        let hash = assign.hash;
+        // A body travels with the first attempt that needs it in a session (F35).
+        if *last != Some(hash) && self.executors.get(&executor).is_some_and(|exec| !exec.known.has(&hash)) {
+            self.send_body(executor, hash);
+        }
+        *last = Some(hash);
+        if let Some(exec) = self.executors.get_mut(&executor) {
+            exec.say(Item::Assign(assign));
         }
     }
 }

@@ -14,6 +14,7 @@ mod executors;
 mod from_executor;
 mod from_hub;
 mod inquiry;
+mod long;
 mod patience;
 pub mod route;
 mod scale;
@@ -103,7 +104,7 @@ impl Manager {
         Self {
             rng: Rng::new(config.seed),
             uplink: uplink::Uplink::new(),
-            book: attempt::Book::default(),
+            book: attempt::Book::new(long::Long::new(&config.scale)),
             executors: BTreeMap::new(),
             bodies: bodies::Bodies::default(),
             blocks: blocks::Blocks::new(now.mono, &config.found),

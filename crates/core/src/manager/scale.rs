@@ -72,16 +72,20 @@ impl Scale {
         u32::try_from(slots.saturating_mul(1_000) / u64::from(self.parallelism.max(1))).unwrap_or(u32::MAX)
     }
 
-    /// Blocks for `calls`, with executors of `slots` workers.
+    /// Blocks for `calls`, with executors of `slots` workers, within the bounds.
     fn blocks_for(&self, calls: usize, slots: u32) -> usize {
+        self.needed(calls, slots).clamp(self.min as usize, self.max as usize)
+    }
+
+    /// The same without bounds.
+    pub(super) fn needed(&self, calls: usize, slots: u32) -> usize {
         let per_block = u64::from(self.nodes.max(1)) * u64::from(slots.max(1));
         let wanted = (calls as u64).saturating_mul(u64::from(self.parallelism)).div_ceil(1_000);
-        let blocks = usize::try_from(wanted.div_ceil(per_block)).unwrap_or(usize::MAX);
-        blocks.clamp(self.min as usize, self.max as usize)
+        usize::try_from(wanted.div_ceil(per_block)).unwrap_or(usize::MAX)
     }
 
     /// A block gets nothing new in this last part of its life.
-    fn drain_ms(&self) -> u64 {
+    pub(super) fn drain_ms(&self) -> u64 {
         self.walltime_ms.map_or(0, |walltime_ms| limits::BLOCK_DRAIN_MS.min(walltime_ms / 10))
     }
 }
@@ -109,18 +113,21 @@ impl Manager {
     }
 
     /// Blocks that are missing now.
-    pub(super) fn missing(&self) -> usize {
+    pub(super) fn missing(&self, now: Mono) -> usize {
         let wanted = self.wanted();
         if self.stop.is_some() || self.silent.is_full(wanted * self.config.scale.nodes as usize) {
             return 0;
         }
-        wanted.saturating_sub(self.serving())
+        let (serving, most) = (self.serving(), self.config.scale.max as usize);
+        let long = self.missing_for_long(now).min(most.saturating_sub(serving));
+        wanted.saturating_sub(serving).max(long)
     }
 
     /// Asks the provider for what is missing, gives back what is too much, and asks how the rest fares.
     pub(super) fn scale(&mut self, now: Mono, out: &mut Vec<Action>) {
         if now >= self.blocks.next_launch() {
-            let missing = self.missing();
+            self.make_way_for_long(now);
+            let missing = self.missing(now);
             let nodes = self.config.scale.nodes;
             if self.blocks.launch(now, missing, nodes, &mut self.rng, out) {
                 self.hints.touch();
@@ -146,8 +153,10 @@ impl Manager {
         let surplus = self.serving().saturating_sub(self.wanted());
         let idle_ms = self.config.scale.idle_ms;
         let mut idle: Vec<(bool, Mono, BlockId)> = Vec::new();
+        let awaited = self.awaited_by_long(now);
         for (id, block) in self.blocks.all.iter_mut().filter(|(_, block)| block.serves()) {
-            let busy = block.live.iter().any(|executor| self.book.open_at(executor) > 0);
+            let has_calls = || block.live.iter().any(|executor| self.book.open_at(executor) > 0);
+            let busy = awaited.contains(id) || has_calls();
             if busy || surplus == 0 && !block.heard {
                 block.idle_since = None;
             } else {
@@ -167,7 +176,7 @@ impl Manager {
     }
 
     /// Gives a block no more calls; its executors leave when all that they hold is acknowledged (F38).
-    fn dismiss(&mut self, id: BlockId, grace_ms: u64) {
+    pub(super) fn dismiss(&mut self, id: BlockId, grace_ms: u64) {
         let Some(block) = self.blocks.all.get_mut(&id) else { return };
         block.leaving = true;
         for executor in &block.live {
@@ -257,7 +266,7 @@ impl Manager {
     /// When blocks next need a look.
     pub(super) fn blocks_due(&self, handled: Mono) -> Option<Mono> {
         let scale = &self.config.scale;
-        let launch = Some(self.blocks.next_launch()).filter(|at| *at > handled && self.missing() > 0);
+        let launch = Some(self.blocks.next_launch()).filter(|at| *at > handled && self.missing(handled) > 0);
         if !scale.calls_wait() {
             return launch;
         }

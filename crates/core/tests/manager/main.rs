@@ -5,6 +5,7 @@
 mod blocks;
 mod fuzzed;
 mod link;
+mod long;
 mod patience;
 mod rig;
 mod route;
