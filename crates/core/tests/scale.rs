@@ -42,6 +42,7 @@ fn a_million_tasks_on_131072_workers() {
         calls: Calls::Second,
         round_us: ROUND_US,
         encode: false,
+        scheduler: None,
         scan_every: 50_000,
     };
     let began = Instant::now();

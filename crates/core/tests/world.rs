@@ -8,6 +8,8 @@
 //! unnoticed, freeze, and lose, repeat or swap a message; words of a broken connection come late, after those of the next;
 //! the store is slow, fails, or dies with half its work done; the wall clock jumps by minutes or days; a second manager
 //! appears; keys are revoked, endpoints deleted; tasks are cancelled, also at the instant of their end, and time out then.
+//! In a quarter of the worlds executors are a scheduler's jobs, which wait, are refused, fail, end by their walltime with what
+//! they run, are cancelled, and are found again by the next manager.
 //!
 //! The checks can fail: each of these was broken on purpose, and these tests (some only with thousands of seeds) said so.
 //!
@@ -63,6 +65,7 @@ fn ten_thousand_tasks_without_faults() {
         calls: Calls::Short,
         round_us: 0,
         encode: false,
+        scheduler: None,
         scan_every: 16,
     };
     let report = must(1, &Plan { shape, faults: Vec::new() });
@@ -83,6 +86,7 @@ fn ten_thousand_tasks_with_faults() {
         calls: Calls::Short,
         round_us: 0,
         encode: false,
+        scheduler: None,
         scan_every: 64,
     };
     let fault = |at_ms, fault| Planned { at_ms, fault };
@@ -111,6 +115,7 @@ fn cancels_keep_credit_exact() {
         calls: Calls::Short,
         round_us: 0,
         encode: false,
+        scheduler: None,
         scan_every: 1,
     };
     let cancel = |at_ms| Planned { at_ms, fault: Fault::Cancel { every: 1 } };
@@ -132,6 +137,8 @@ fn executors_that_survive_run_everything_once() {
     for seed in 0..number("BURSA_SIM_SEEDS").unwrap_or(500) {
         let mut plan = Plan::random(seed);
         plan.shape.calls = Calls::Short;
+        // Where blocks end, so do executors.
+        plan.shape.scheduler = None;
         let mut rng = Rng::new(seed);
         plan.faults.retain(|planned| planned.fault.spares_executors());
         while plan.faults.len() < 3 {

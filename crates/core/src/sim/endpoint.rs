@@ -17,8 +17,11 @@ impl World {
         directory.address = Some(pid);
         let (generation, hints) = (directory.generation, directory.hints.clone());
         let lives = |id: &ExecutorId| self.executors.values().any(|proc| proc.dir == dir && proc.id == *id);
-        let found = self.endpoints[index].blocks.iter().filter(|(_, executor)| lives(executor));
-        let found = found.map(|(block, executor)| (*block, vec![*executor])).collect();
+        let processes = self.endpoints[index].blocks.iter().filter(|(_, executor)| lives(executor));
+        let jobs = self.endpoints[index].jobs.iter().filter(|(_, job)| job.dir == dir);
+        let jobs = jobs.map(|(block, job)| (block, &job.executor));
+        let found = processes.chain(jobs).map(|(block, executor)| (*block, vec![*executor])).collect();
+        let (most, slots) = (self.shape.executors, self.shape.workers);
         let config = manager::Config {
             endpoint: self.endpoints[index].id,
             manager: ManagerId::from_bytes(self.rng.uuid()),
@@ -26,7 +29,7 @@ impl World {
             host: format!("host{}", pid.0),
             software: "sim".into(),
             python: "3.12".into(),
-            scale: manager::Scale::fixed(self.shape.executors),
+            scale: self.shape.scheduler.map_or(manager::Scale::fixed(most), |one| one.scale(most, slots)),
             found,
             hints: hints.clone(),
             heartbeat_ms: 2_000,
@@ -59,7 +62,11 @@ impl World {
         }
     }
 
+    /// A scheduler tells of its jobs only.
     fn tell_gone(&mut self, pid: Pid, executor: ExecutorId, within: Us) {
+        if self.shape.scheduler.is_some() {
+            return;
+        }
         let event = manager::Event::ExecutorGone { executor, why: "its process is gone".into() };
         let delay = self.soon(within);
         self.at(delay, Due::Post(pid, Box::new(Note::Manager(event))));
@@ -160,6 +167,11 @@ impl World {
                     self.post(pid, Note::Manager(manager::Event::Unreachable { conn }));
                 }
             }
+            Action::Launch { block, executors } if self.shape.scheduler.is_some() => {
+                for executor in executors {
+                    self.submit_job(pid, block, executor);
+                }
+            }
             Action::Launch { block, executors } => {
                 for executor in executors {
                     self.endpoints[index].blocks.insert(block, executor);
@@ -167,13 +179,14 @@ impl World {
                     self.at(delay, Due::Launch { asked_by: pid, block, executor });
                 }
             }
+            Action::CancelBlock { block } if self.shape.scheduler.is_some() => self.cancel_job(pid, block),
             Action::CancelBlock { block } => {
                 if let Some(executor) = self.endpoints[index].blocks.get(&block).copied() {
                     let delay = self.soon(50_000);
                     self.at(delay, Due::Kill(pid, executor));
                 }
             }
-            Action::AskProvider => {}
+            Action::AskProvider => self.tell_jobs(pid),
             Action::SaveHints { executors } => {
                 // On disk before it is said; a crash in between is a crash after.
                 self.endpoints[index].dirs[dir].hints = executors;
@@ -211,6 +224,11 @@ impl World {
             self.tell_gone(asked_by, executor, 2_000_000);
             return;
         }
+        self.start_executor(index, dir, executor, &format!("asked by M{}", asked_by.0));
+        self.post(asked_by, Note::Manager(manager::Event::BlockStarted { block, left_ms: None }));
+    }
+
+    pub(super) fn start_executor(&mut self, index: usize, dir: usize, executor: ExecutorId, why: &str) {
         let pid = self.fresh_pid();
         let idle_ms = 5_000 + self.rng.below(60_000);
         let config = executor::Config {
@@ -225,7 +243,7 @@ impl World {
             orphan_ms: 150_000,
             seed: self.rng.next(),
         };
-        self.trace(|| format!("X{} starts: e{index}, asked by M{}", pid.0, asked_by.0));
+        self.trace(|| format!("X{} starts: e{index}, {why}", pid.0));
         let machine = Executor::new(config, self.clock());
         let proc = ExecutorProc {
             executor: machine,
@@ -241,7 +259,6 @@ impl World {
         };
         self.executors.insert(pid, proc);
         self.rouse(pid, 0);
-        self.post(asked_by, Note::Manager(manager::Event::BlockStarted { block, left_ms: None }));
     }
 
     pub(super) fn kill(&mut self, asked_by: Pid, executor: ExecutorId) {
@@ -266,6 +283,7 @@ impl World {
         let held = proc.executor.holdings();
         self.check.executor_died(proc.endpoint, held.iter().map(|holding| holding.task));
         self.endpoints[proc.endpoint].gone.insert(proc.id);
+        self.job_lost(proc.endpoint, proc.id);
         if let Some(conn) = proc.link {
             let silence = if self.rng.below(4) == 0 { 35_000_000 } else { 0 };
             self.sever(conn, silence);

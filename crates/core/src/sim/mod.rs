@@ -16,6 +16,7 @@ mod node;
 mod records;
 mod report;
 mod scan;
+mod scheduler;
 mod service;
 mod shape;
 mod show;
@@ -25,6 +26,7 @@ mod workers;
 
 pub use faults::{Fault, Planned, Second, Slip};
 pub use report::{Report, Violation};
+pub use scheduler::Scheduler;
 pub use shape::{Calls, Plan, Shape};
 pub use store::{Record, Store};
 
@@ -78,6 +80,8 @@ enum Due {
         executor: ExecutorId,
     },
     Kill(Pid, ExecutorId),
+    JobStarts(usize, BlockId),
+    JobEnds(usize, BlockId, Option<Pid>),
     WorkerUp(Pid, WorkerId),
     WorkerEnds(Pid, WorkerId, u64),
     WorkerDies(Pid, WorkerId, i32),
@@ -104,6 +108,8 @@ struct Endpoint {
     gone: BTreeSet<ExecutorId>,
     /// What its managers asked for, ever.
     blocks: BTreeMap<BlockId, ExecutorId>,
+    /// What its scheduler knows, if it has one.
+    jobs: BTreeMap<BlockId, scheduler::Job>,
 }
 
 /// How long a world is watched after it went quiet.
@@ -217,6 +223,7 @@ impl World {
                 deleted: false,
                 gone,
                 blocks: BTreeMap::new(),
+                jobs: BTreeMap::new(),
             });
             let delay = self.rng.below(2_000_000);
             self.at(delay, Due::StartManager(index, 0));
@@ -299,6 +306,8 @@ impl World {
             }
             Due::Launch { asked_by, block, executor } => self.launch(asked_by, block, executor),
             Due::Kill(pid, executor) => self.kill(pid, executor),
+            Due::JobStarts(endpoint, block) => self.job_starts(endpoint, block),
+            Due::JobEnds(endpoint, block, asked_by) => self.job_ends(endpoint, block, asked_by),
             Due::WorkerUp(pid, worker) => self.worker_up(pid, worker),
             Due::WorkerEnds(pid, worker, call) => self.worker_ends(pid, worker, call),
             Due::WorkerDies(pid, worker, signal) => self.end_worker(pid, worker, Some(signal), None),

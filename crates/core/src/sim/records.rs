@@ -3,6 +3,7 @@
 use super::World;
 use super::shape::{Act, Call, FAR_MS};
 use super::store::{Record, is_hit};
+use crate::limits;
 use crate::task::{Ending, FailureCode, TaskState};
 
 impl World {
@@ -44,6 +45,10 @@ impl World {
             FailureCode::UserError => call.act == Act::Raise,
             FailureCode::DeadlineExceeded => call.deadline_ms < FAR_MS,
             FailureCode::Timeout => call.timeout_ms.is_some() || call.deadline_ms < FAR_MS,
+            FailureCode::Unsatisfiable => {
+                let most_ms = self.shape.scheduler.map_or(u64::MAX, |scheduler| scheduler.walltime_ms);
+                call.timeout_ms.is_some_and(|ms| ms + limits::BLOCK_END_MS > most_ms)
+            }
             FailureCode::EndpointDeleted => {
                 self.endpoints.iter().any(|e| e.id == record.spec.endpoint && e.deleted)
             }

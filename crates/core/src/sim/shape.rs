@@ -1,6 +1,7 @@
 //! What a world is made of: its size, the kind of its tasks, and the faults it will see.
 
 use super::faults::{Fault, Planned};
+use super::scheduler::Scheduler;
 use crate::id::TaskId;
 use crate::rng::Rng;
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct Shape {
     pub round_us: u64,
     /// Every message passes through `wire::encode` and `decode`.
     pub encode: bool,
+    /// Executors come from a scheduler, at most so many at once; `None`: they are processes of their manager's node.
+    pub scheduler: Option<Scheduler>,
     /// Look through a machine's whole state only after every so many of its steps (1: always).
     pub scan_every: u64,
 }
@@ -67,6 +70,8 @@ impl Plan {
             calls: if rng.below(4) == 0 { Calls::Short } else { Calls::Mixed },
             round_us: 0,
             encode: rng.below(4) == 0,
+            // Drawn apart: the other worlds stay what they were.
+            scheduler: Scheduler::random(&mut Rng::new(seed ^ 0xba7c_4000)),
             scan_every: 1,
         };
         let count = rng.below(9);
@@ -144,6 +149,8 @@ impl Call {
             3 => call.deadline_ms = 1 + rng.below(20_000),
             4 | 5 => call.args_len = 5_000,
             6 => call.args_len = 300_000,
+            // Longer than some blocks.
+            8 => call.timeout_ms = Some(20_000 + rng.below(180_000)),
             // It ends at about its timeout.
             7 => call.timeout_ms = Some((call.run_us / 1_000 + rng.below(3)).max(1)),
             _ => {}
