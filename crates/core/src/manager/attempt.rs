@@ -283,6 +283,11 @@ impl Book {
 
     /// Gives every attempt that is still waiting an alarm for its deadline (F33), and drops what left the queues.
     pub(super) fn settle(&mut self) {
+        if self.waiting == 0 {
+            // Who is left in them was cancelled, and nobody may come to take him out.
+            self.queues.values_mut().for_each(VecDeque::clear);
+            self.long.clear();
+        }
         self.queues.retain(|container, queue| container.is_none() || !queue.is_empty());
         for queue in self.queues.values_mut() {
             if queue.len() > 64 + 2 * self.entries.len() {

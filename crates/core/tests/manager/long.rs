@@ -180,3 +180,13 @@ fn f12_one_that_never_started_waits_for_a_block_that_holds_it_again() {
     rig.hello(fresh, 1, vec![], capacity(8, 2));
     assert_eq!(assigned(&rig.heard(fresh)), [(1, 9)]);
 }
+
+#[test]
+fn what_was_cancelled_is_forgotten_also_where_no_executor_ever_comes() {
+    let mut rig = Rig::up(Config { scale: scale(2), ..config() });
+    rig.hub_says(vec![assign(1, 9), timed(2, 300_000)]);
+    assert!(format!("{:?}", rig.manager).contains("TaskId"));
+    rig.hub_says(vec![cancel(1, 9), cancel(2, 9)]);
+    rig.hub_says(vec![ack(1, 9, Outcome::Cancelled), ack(2, 9, Outcome::Cancelled)]);
+    assert!(!format!("{:?}", rig.manager).contains("TaskId"));
+}
