@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos bench bench-peers bench-compare bench-scale plots backlog failures openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ plots: $(VENV)/.plots ## Pictures in docs/images and tables in docs/performance.
 
 backlog: setup build ## Memory of 1,000,000 queued tasks
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.backlog
+
+elasticity: $(VENV)/.plots build ## Bursts on endpoints that grow and shrink; writes docs/images/elasticity.svg
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.elasticity
 
 failures: $(VENV)/.plots build ## How calls fare when a process fails; writes docs/images/failures.svg
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.failures

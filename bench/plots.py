@@ -189,6 +189,35 @@ def failures() -> Figure | None:
     return figure
 
 
+def elasticity() -> Figure | None:
+    """Calls that wait and run, and blocks, over time; one panel for each function."""
+    found = saved("elasticity")
+    if found is None:
+        return None
+    figure, panels = plt.subplots(len(found["functions"]), figsize=(6.2, 4.6), sharex=True)
+    for ax, function in zip(panels, found["functions"]):
+        waits = [(call[0], 1) for call in function["calls"]] + [(call[1], -1) for call in function["calls"]]
+        runs = [(call[1], 1) for call in function["calls"]] + [(call[2], -1) for call in function["calls"]]
+        blocks = [(0.0, 0), *map(tuple, function["blocks"]), (found["end_s"], function["blocks"][-1][1])]
+        ax.fill_between(*zip(*summed(waits, found["end_s"])), step="post", color=PALETTE[2], label="waiting")
+        ax.step(*zip(*summed(runs, found["end_s"])), where="post", color=PALETTE[3], label="running")
+        ax.step(*zip(*blocks), where="post", color=OURS, linewidth=1.8, label="blocks")
+        ax.set_title(function["name"], loc="left", fontsize=9)
+        ax.set_ylim(bottom=0)
+        ax.yaxis.get_major_locator().set_params(integer=True)
+    panels[0].legend(fontsize=7, ncols=3, loc="upper right")
+    panels[-1].set_xlabel("seconds; a burst every 12")
+    return figure
+
+
+def summed(steps: list[tuple[float, int]], end: float) -> list[tuple[float, int]]:
+    """Changes at their times as what there is from then on."""
+    times = sorted(steps)
+    totals = itertools.accumulate(change for _, change in times)
+    last = sum(change for _, change in times)
+    return [(0.0, 0), *((at, total) for (at, _), total in zip(times, totals)), (end, last)]
+
+
 def points(ax: Axes, places: list[tuple[float, float]]) -> None:
     """One path of lines almost without length: a tenth of the bytes that markers take in a file."""
     across = [value for x, _ in places for value in (x, x + 0.004, math.nan)]
@@ -204,6 +233,7 @@ PICTURES: dict[str, Callable[[], Figure | None]] = {
     "scaling": scaling,
     "prefetch": prefetch,
     "failures": failures,
+    "elasticity": elasticity,
 }
 
 

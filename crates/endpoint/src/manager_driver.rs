@@ -7,6 +7,7 @@ use crate::executor_driver::{LAST_WORDS, is_due, sleep_until, timing};
 use crate::exit;
 use crate::home::{self, EndpointDir, Lock, ManagerAddress, Owner, Registration};
 use crate::interpreter;
+use crate::package;
 use crate::provider::{self, Found, Provider, interface};
 use crate::uplink::{self, News, Uplink};
 use crate::watchdog::Pings;
@@ -183,6 +184,10 @@ impl<F: FnMut()> Driver<F> {
             config.workers
         };
         let scale = config.blocks.scale(slots.max(1));
+        // Once, and not by many executors at once. If it cannot be, they say so.
+        if let Err(error) = package::unpack(&config.home) {
+            tracing::warn!("{error}");
+        }
         let mut provider = Provider::new(config.clone(), dir.clone());
         let executors_found = provider.find();
         let settings = manager::Config {

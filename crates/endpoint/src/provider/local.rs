@@ -147,10 +147,10 @@ impl Local {
         watched.map(|()| keys.public)
     }
 
+    /// The executor says itself which process it is, for the next manager.
     fn watch(&mut self, executor: ExecutorId, pid: i32) -> Result<(), Error> {
         let death = PidFd::watch(pid)?;
         let identity = Identity::of(pid).ok_or_else(|| io::Error::other("it ended at once"))?;
-        self.dir.save_executor_process(executor, &identity)?;
         self.running.insert(executor, Running { identity, death });
         Ok(())
     }
