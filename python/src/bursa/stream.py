@@ -16,12 +16,14 @@ reading was interrupted: what was lost with it comes again.
 from __future__ import annotations
 
 import random
+import struct
 import threading
 import time
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, NamedTuple, Tuple
+from itertools import chain
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 import msgpack
 
@@ -38,6 +40,9 @@ QUEUE_TASKS, QUEUE_BYTES = 32_768, 64 << 20
 
 LARGE = 1 << 14
 
+PART = 1 << 16
+"""Arguments of so many bytes are sent as they are, not copied into their message."""
+
 AHEAD_SUBMITS, AHEAD_BYTES = 16, 16 << 20
 """No further message is sent while so many, or so many bytes of them, are unanswered."""
 
@@ -49,6 +54,9 @@ GIVE_UP = 60.0
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts, doubling, with jitter."""
+
+_BIN32 = struct.Struct(">BI")
+"""The head of bytes in msgpack."""
 
 
 class Route:
@@ -64,9 +72,40 @@ _Entry = Tuple[bytes, bytes, Route]
 """(task, arguments, route)"""
 
 
+_Calls = Dict[Route, Tuple[List[bytes], List[bytes]]]
+"""Tasks and arguments by route."""
+
+
+def _packed(number: int, group: bytes, calls: _Calls) -> list[bytes]:
+    """A submit message in parts, of which large arguments are some: they are sent without a copy."""
+    parts: list[bytes] = []
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_map_header(4)
+    for each in ("type", "submit", "id", number, "group", group, "calls"):
+        packer.pack(each)
+    packer.pack_array_header(len(calls))
+    for route, (ids, args) in calls.items():
+        fields = {**route.fields, "tasks": b"".join(ids)}
+        packer.pack_map_header(len(fields) + 1)
+        for each in (*chain.from_iterable(fields.items()), "args"):
+            packer.pack(each)
+        if max(map(len, args)) < PART:
+            packer.pack(args)
+            continue
+        packer.pack_array_header(len(args))
+        for each in args:
+            if len(each) < PART:
+                packer.pack(each)
+            else:
+                parts += (packer.bytes() + _BIN32.pack(0xC6, len(each)), each)
+                packer.reset()
+    return [*parts, packer.bytes()]
+
+
 class _Submit(NamedTuple):
     number: int
-    message: bytes
+    message: list[bytes]
+    size: int
     entries: list[_Entry]
 
     def has_any(self, tasks: set[bytes]) -> bool:
@@ -263,7 +302,7 @@ class Stream:
 
     def _may_send_ahead(self) -> bool:
         sent = self._unanswered.copy().values()
-        return len(sent) < AHEAD_SUBMITS and sum(len(submit.message) for submit in sent) < AHEAD_BYTES
+        return len(sent) < AHEAD_SUBMITS and sum(submit.size for submit in sent) < AHEAD_BYTES
 
     def _send_next(self) -> None:
         socket = self._socket
@@ -275,13 +314,13 @@ class Stream:
             if self._may_submit():
                 submit = self._next_submit()
                 self._unanswered[submit.number] = submit
-                socket.send(submit.message, reading=reading)
+                socket.send(*submit.message, reading=reading)
         except OSError:
             self._socket = None  # the reader notices, connects again and sends it again
             socket.shut()
 
     def _next_submit(self) -> _Submit:
-        calls: dict[Route, tuple[list[bytes], list[bytes]]] = {}
+        calls: _Calls = {}
         entries: list[_Entry] = []
         size, queue = 0, self._queue
         while queue and len(entries) < BATCH_TASKS:
@@ -297,18 +336,8 @@ class Stream:
             call[1].append(args)
         self._count_large(entries, -1)
         self._number += 1
-        message = msgpack.packb(
-            {
-                "type": "submit",
-                "id": self._number,
-                "group": self._group,
-                "calls": [
-                    {**route.fields, "tasks": b"".join(ids), "args": args}
-                    for route, (ids, args) in calls.items()
-                ],
-            }
-        )
-        return _Submit(self._number, message, entries)
+        message = _packed(self._number, self._group, calls)
+        return _Submit(self._number, message, sum(map(len, message)), entries)
 
     # Reading, in a thread that waits for a result
 
@@ -560,7 +589,7 @@ class Stream:
                 subscribe = {"type": "subscribe", "groups": [self._group], "cursor": self._cursor}
                 socket.send(msgpack.packb(subscribe), reading=True)
             for submit in self._unanswered.copy().values():
-                socket.send(submit.message, reading=True)
+                socket.send(*submit.message, reading=True)
             self._socket = socket
         if self._closing.is_set():  # `close` saw the old connection only
             socket.shut()

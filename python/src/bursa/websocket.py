@@ -40,6 +40,7 @@ RESULT = 40
 """Bytes that wake who waits for nothing but a result: an `accepted` has fewer, results have more."""
 
 _CHUNK = 256 << 10
+_KEPT = 4 << 20
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
 
@@ -55,6 +56,9 @@ class WebSocket:
         self._sock = socket.create_connection((host, port), CONNECT_TIMEOUT)
         self._in = bytearray()
         self._room = memoryview(bytearray(_CHUNK))  # received into, over and over
+        self._large = memoryview(
+            b""
+        )  # likewise for large frames, up to _KEPT: new pages cost more than a copy
         self._fills = 0
         self.owed: list[bytes] = []  # pongs to send
         self.torn = False  # what was read may be lost, so that this connection is of no use any more
@@ -104,21 +108,26 @@ class WebSocket:
         except (ValueError, KeyError, TypeError):
             return Unavailable(f"The service answered the stream's handshake with {status}; check the url.")
 
-    def send(self, data: bytes, *, reading: bool = False) -> None:
+    def send(self, *parts: bytes, reading: bool = False) -> None:
         """One binary message. `reading`: the caller is the reading thread."""
-        if len(data) < _CHUNK:
-            return self._write(_frame(_BINARY, data), reading)
-        self._write(_head(_BINARY, len(data)), reading)
-        self._write(data, reading)
+        head, first = _head(_BINARY, sum(map(len, parts))), parts[0]
+        if len(first) < _CHUNK:
+            self._write(head + first, reading)
+        else:
+            self._write(head, reading)
+            self._write(first, reading)
+        for part in parts[1:]:
+            self._write(part, reading)
 
     def send_owed(self, *, reading: bool = False) -> None:
         """Answers the pings that came."""
         while self.owed:
             self._write(_frame(_PONG, self.owed.pop()), reading)
 
-    def receive(self) -> bytes | bytearray | None:
-        """The next message; None when a ping came instead, whose pong is now owed."""
-        parts: list[bytes | bytearray] = []
+    def receive(self) -> bytes | memoryview | None:
+        """The next message, to be read before the one after it; None when a ping came instead, whose pong is
+        now owed."""
+        parts: list[bytes] = []
         while True:
             opcode, final, data = self._receive_frame()
             if opcode == _PING:
@@ -130,7 +139,7 @@ class WebSocket:
             elif opcode != _PONG:
                 if final and not parts:
                     return data
-                parts.append(data)
+                parts.append(bytes(data))
                 if final:
                     return b"".join(parts)
 
@@ -152,7 +161,7 @@ class WebSocket:
             return 0, 0
         return start, size if start == 2 else int.from_bytes(self._in[2:start], "big")
 
-    def _receive_frame(self) -> tuple[int, bool, bytes | bytearray]:
+    def _receive_frame(self) -> tuple[int, bool, bytes | memoryview]:
         while not (measured := self._measure())[0]:
             self._fill()
         start, size = measured
@@ -165,15 +174,19 @@ class WebSocket:
         del self._in[: start + size]
         return first & 0x0F, bool(first & 0x80), data
 
-    def _receive_large(self, start: int, size: int) -> bytearray:
+    def _receive_large(self, start: int, size: int) -> memoryview:
         """The content of a large frame, received where it stays."""
-        data = bytearray(size)
+        room = self._large
+        if size > len(room):
+            room = memoryview(bytearray(size))
+            if size <= _KEPT:
+                self._large = room
+        data = room[:size]
         held = min(len(self._in) - start, size)
         data[:held] = self._in[start : start + held]
         del self._in[: start + held]
-        view = memoryview(data)
         while held < size:
-            held += self._received(view[held:])
+            held += self._received(data[held:])
         return data
 
     def _have(self, count: int) -> None:
