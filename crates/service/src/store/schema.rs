@@ -24,6 +24,9 @@ const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.
 pub(super) const WAL_BYTES: u64 = 8 << 20;
 
+/// How much of the database the writer keeps in memory.
+const CACHE: &str = "PRAGMA cache_size=-65536";
+
 /// Opens the database for writing and brings it to the newest schema.
 pub(super) fn open_write(paths: &Paths) -> Result<Connection, Error> {
     open_and_migrate(paths).map_err(|error| error.at(&paths.database))
@@ -113,9 +116,9 @@ fn tune(conn: &Connection) -> Result<(), Error> {
     }
     // There is one writer; who else locks the database for longer than this makes the store fail, not the service hang.
     conn.execute_batch(
-        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=0; PRAGMA busy_timeout=200; PRAGMA cache_size=-65536;
-         PRAGMA temp_store=MEMORY;",
+        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=0; PRAGMA busy_timeout=200; PRAGMA temp_store=MEMORY;",
     )?;
+    conn.execute_batch(CACHE)?;
     conn.query_row("PRAGMA wal_autocheckpoint=0", [], |_| Ok(()))?;
     conn.query_row("PRAGMA journal_size_limit=-1", [], |_| Ok(()))?;
     keep_statements(conn)?;
@@ -197,13 +200,12 @@ fn extend_wal(conn: &Connection, paths: &Paths) -> Result<(), Error> {
     if std::fs::metadata(paths.wal()).is_ok_and(|meta| meta.len() >= WAL_BYTES) {
         return checkpoint(conn);
     }
-    conn.execute_batch("BEGIN; CREATE TABLE wal_fill (x BLOB)")?;
+    // What fills it is of no use in the cache, whose memory a process does not give back.
+    conn.execute_batch("PRAGMA cache_size=-256; BEGIN; CREATE TABLE wal_fill (x BLOB)")?;
     conn.execute("INSERT INTO wal_fill VALUES (zeroblob(?1))", [WAL_BYTES.cast_signed()])?;
     conn.execute_batch("COMMIT; DROP TABLE wal_fill")?;
     checkpoint(conn)?;
-    // The pages of the fill are of no use in the cache.
-    conn.execute_batch("PRAGMA shrink_memory")?;
-    Ok(())
+    Ok(conn.execute_batch(CACHE)?)
 }
 
 /// Brings the WAL into the database and begins it anew.
