@@ -3,6 +3,7 @@
 //! A round: take one event, drain what else waits (up to `limits::ROUND_EVENTS`), write once, then act.
 
 use crate::Pings;
+use crate::alarm::Alarm;
 use crate::bell::Bells;
 use crate::clock::Clock;
 use crate::command::{Command, ReplyTo};
@@ -60,6 +61,7 @@ impl Driver {
     /// Runs until `shutdown`, then writes what waits and closes.
     pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>, mut pings: Pings) {
         tokio::pin!(shutdown);
+        let mut alarm = Alarm::new();
         loop {
             let open = self.writer.waiting() < limits::BACKLOG_ROWS;
             let due = self.hub.next_deadline().map(|at| self.clock.instant(at));
@@ -71,7 +73,7 @@ impl Driver {
                 received = self.forwarder.recv(), if open => self.received(self.clock.now(), received),
                 Some(command) = self.commands.recv(), if open => self.command(self.clock.now(), command),
                 event = self.loads.next() => self.hub.handle(self.clock.now(), event, &mut self.out),
-                () = sleep_until(due) => {}
+                () = alarm.wait(due) => {}
             }
             let now = self.clock.now();
             self.drain(now, open);

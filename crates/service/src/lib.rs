@@ -4,6 +4,7 @@
 //! tasks of the HTTP server. The store has one thread for large transactions and one for checkpoints. What runs user
 //! code, starts processes or asks a scheduler is not here and cannot be reached from here.
 
+mod alarm;
 mod auth;
 mod backup;
 mod bell;

@@ -141,7 +141,7 @@ impl<'a> Pusher<'a> {
         let mut bell = handle.bells.listen(self.user.user);
         self.feed.cursor = self.newest()?;
         self.say(&ServerMessage::Welcome { cursor: self.feed.cursor }).await?;
-        let mut ping_at = Instant::now() + PING;
+        let mut ping = std::pin::pin!(tokio::time::sleep(PING));
         loop {
             // What was submitted is subscribed before its results are read.
             while let Ok(note) = notes.try_recv() {
@@ -159,9 +159,9 @@ impl<'a> Pusher<'a> {
                     over?;
                     return self.close().await;
                 }
-                () = tokio::time::sleep_until(ping_at) => {
+                () = &mut ping => {
                     self.send(Message::Ping(bytes::Bytes::new())).await?;
-                    ping_at = Instant::now() + PING;
+                    ping.as_mut().reset(Instant::now() + PING);
                 }
                 note = notes.recv() => match note {
                     Some(note) => self.note(note).await?,
