@@ -136,6 +136,16 @@ def test_blocks_come_with_calls_and_go_without(service: Stack, cluster: Cluster)
         assert cluster.calls(submit) == 2
 
 
+def test_a_call_that_no_block_has_the_time_for_is_refused(service: Stack, cluster: Cluster) -> None:
+    cluster.start()
+    with bursa.Client(service.url, service.token) as client:
+        future = client.submit(pow, (2, 10), endpoint_id=cluster.endpoint_id, timeout=7_200)
+        with pytest.raises(bursa.TaskFailed, match="at most 3597 s of a walltime of 3600 s") as caught:
+            future.result(60)
+        assert caught.value.code == "unsatisfiable"
+        assert client.submit(pow, (2, 10), endpoint_id=cluster.endpoint_id, timeout=3_000).result(60) == 1024
+
+
 def test_what_a_block_waits_for_is_told(service: Stack, cluster: Cluster) -> None:
     (cluster.state / "hold").write_text("no cores")
     cluster.start()
