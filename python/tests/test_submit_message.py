@@ -20,5 +20,4 @@ def test_large_arguments_are_parts_of_the_message(sizes: list[int]) -> None:
     ]
     expected = msgpack.packb({"type": "submit", "id": 7, "group": b"n" * 16, "calls": calls})
     assert b"".join(parts) == expected
-
     assert all(any(part is arg for part in parts) for arg in args if len(arg) >= PART)
