@@ -230,6 +230,13 @@ def test_a_pod_that_fails_says_what_it_said_last(service: Stack, pods: Cluster) 
         future.cancel()
 
 
+def test_a_check_does_not_take_this_host_for_a_pod(pods: Cluster) -> None:
+    checks = json.loads(pods.command("endpoint", "check", pods.name, "--json"))["checks"]
+    found = {check["what"]: check["found"] for check in checks}
+    assert "image" in found["python"] and "kubectl" in found["scheduler"]
+    assert not {"sandbox", "podman", "containers"} & set(found)
+
+
 def test_keys_of_pods_are_in_their_secret_alone(service: Stack, pods: Cluster) -> None:
     settings = pods.file.read_text()
     pods.file.write_text(settings.replace("idle_ms = 300", "idle_ms = 60000\nnodes_per_block = 2"))

@@ -33,6 +33,9 @@ pub fn item(what: &str, found: Result<String, String>) -> Item {
 }
 
 fn python(config: &Config) -> Result<String, String> {
+    if !config.blocks.reach_home() {
+        return Ok("that of its pods' image, which is not looked at from here".into());
+    }
     let (python, version) = interpreter::check(config).map_err(|error| error.to_string())?;
     Ok(format!("{} is Python {version}", python.display()))
 }

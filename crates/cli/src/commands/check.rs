@@ -26,13 +26,18 @@ pub(super) fn run(
     let runs =
         directory.as_ref().is_some_and(|directory| directory.owner().is_ok_and(|owner| owner.is_some()));
     let mut told = Told { as_json, items: Vec::new() };
-    let is_isolated = told.all(sandbox::check(&config)) || config.sandbox.runtime == Runtime::None;
-    told.all(runtime::check(&config));
+    let mut is_isolated = true;
+    // What isolates functions, and what starts containers, is that of a pod and not of this host.
+    if config.blocks.reach_home() {
+        is_isolated = told.all(sandbox::check(&config)) || config.sandbox.runtime == Runtime::None;
+        told.all(runtime::check(&config));
+    }
     let mut is_well = told.all(check::check(&config, runs));
     let (items, reached) = service::check(settings, directory.as_ref());
     is_well &= told.all(items);
     if with_job {
         let found = match reached {
+            _ if !config.blocks.reach_home() => Ok("not tried: the first call of anybody tries a pod".into()),
             Some(reached) => job::there(&config, &reached),
             None if runs => Err("not tried: the endpoint runs, and its service cannot be asked".into()),
             None => job::here(settings, &config),
