@@ -47,6 +47,7 @@ def test_a_running_and_a_succeeded_task(stack: Stack, client: bursa.Client, tmp_
     said = future.explain()
     assert said["state"] == said["reason"] == "success"
     assert "succeeded at" in said["message"] and said["last_lines"] == "it has begun"
+    assert "was there already" in said["message"] or "the start of its worker" in said["message"]
     printed = run_cli(stack.home, "task", "explain", future.task_id)
     assert printed.returncode == 0
     assert printed.stdout.splitlines()[:2] == [said["message"], f"next: {said['next']}"]

@@ -68,6 +68,7 @@ fn it_says_why_a_task_waits_and_how_it_ended() {
     manager.hear(|item| matches!(item, Item::Ack { .. }));
     let said = explain(&service, 9);
     assert!(said["message"].as_str().unwrap().contains("at endpoint lab, after running for"), "{said}");
+    assert!(said["message"].as_str().unwrap().contains("A worker that was there already ran it."), "{said}");
     let timings = said["timings"].as_object().unwrap();
     let seconds = |name: &str| timings[name].as_f64().unwrap();
     let parts = timings.keys().filter(|name| !["total", "worker_start"].contains(&name.as_str()));

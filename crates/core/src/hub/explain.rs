@@ -48,6 +48,8 @@ pub enum Reason {
     Worker {
         /// What the further blocks that were asked for wait for.
         waits: Option<String>,
+        /// Workers in its container that are ready, and how many of these are idle; `None`: it needs no container.
+        warm: Option<(u32, u32)>,
     },
     /// A worker runs it.
     Running {
@@ -138,7 +140,14 @@ impl Hub {
             }
             (_, Some(why)) => Reason::EndpointDegraded { why: why.clone() },
             (Place::Held, _) if capacity.slots_total == 0 => Reason::Node { waits: waits() },
-            (Place::Held, _) => Reason::Worker { waits: waits() },
+            (Place::Held, _) => Reason::Worker {
+                waits: waits(),
+                warm: task.container.as_ref().map(|container| {
+                    let mut here =
+                        capacity.warm.iter().filter(|one| one.container == Some(container.container));
+                    here.next().map_or((0, 0), |one| (one.warm, one.free))
+                }),
+            },
             (Place::Loading, _) => Reason::Loading,
             _ if !endpoint.completed => Reason::EndpointSettling,
             _ => Reason::Turn { ahead: self.ahead(endpoint, slot) },

@@ -3,9 +3,9 @@
 use crate::rig::*;
 use bursa_core::hub::{Explanation, Reason};
 use bursa_core::id::Hash;
-use bursa_core::task::{Begun, Outcome, TaskState};
+use bursa_core::task::{Begun, Outcome, TaskSpec, TaskState};
 use bursa_core::time::Wall;
-use bursa_core::wire::{Capacity, Item};
+use bursa_core::wire::{Capacity, Item, Warm};
 
 fn explain(rig: &Rig, n: u32) -> Explanation {
     rig.hub.explain(&task(n), rig.now()).unwrap()
@@ -32,7 +32,7 @@ fn each_step_of_a_task_has_its_reason() {
     assert_eq!(reason(&rig, 1), Reason::Node { waits: None });
     assert_eq!(reason(&rig, 2), Reason::Turn { ahead: Some(0) });
     rig.say(&mut peer, vec![Item::Capacity(capacity(1))]);
-    assert_eq!(reason(&rig, 1), Reason::Worker { waits: None });
+    assert_eq!(reason(&rig, 1), Reason::Worker { waits: None, warm: None });
     let first = rig.hub.current(&task(1)).unwrap().0;
     rig.say(&mut peer, vec![started(1, first)]);
     let since = Some(Wall(WALL + rig.mono));
@@ -49,6 +49,22 @@ fn each_step_of_a_task_has_its_reason() {
     assert_eq!((after.reason, after.losses, after.retries, after.starts), (Reason::Ending, 1, 1, 1));
     rig.settle();
     assert!(rig.hub.explain(&task(1), rig.now()).is_none());
+}
+
+#[test]
+fn a_task_in_a_container_knows_of_the_workers_there() {
+    let mut rig = Rig::new();
+    let container = crate::words::image();
+    let of = Some(container.container);
+    rig.submit(vec![TaskSpec { container: Some(container), ..spec(1) }]);
+    rig.settle();
+    let mut words = hello(1, 1, 1);
+    words.capacity = capacity(1);
+    let mut peer = rig.connect(words);
+    assert_eq!(reason(&rig, 1), Reason::Worker { waits: None, warm: Some((0, 0)) });
+    let warm = vec![Warm { container: None, warm: 9, free: 9 }, Warm { container: of, warm: 3, free: 1 }];
+    rig.say(&mut peer, vec![Item::Capacity(Capacity { warm, ..capacity(1) })]);
+    assert_eq!(reason(&rig, 1), Reason::Worker { waits: None, warm: Some((3, 1)) });
 }
 
 #[test]

@@ -15,6 +15,7 @@ use axum::response::Response;
 use bursa_core::hub::{Explanation, Reason};
 use bursa_core::id::TaskId;
 use bursa_core::task::{Failure, FailureCode, TaskState};
+use bursa_core::timings::Timings;
 use std::time::Duration;
 
 /// Last lines of output shown, and bytes of them.
@@ -155,15 +156,9 @@ fn sentences(name: &str, live: &Explanation) -> (String, String) {
                 "it starts with the first node; see `bursa endpoint status {name}` and the endpoint's log"
             ),
         ),
-        Reason::Worker { waits } => (
-            format!(
-                "The task is at {at} and waits for one of its {} workers, of which {} are idle{}.",
-                live.status.slots_total,
-                live.status.slots_free,
-                because(waits.as_ref())
-            ),
-            busy(name),
-        ),
+        Reason::Worker { waits, warm } => {
+            (format!("{}{}.", worker(&at, *warm, live), because(waits.as_ref())), busy(name))
+        }
         Reason::Running { since } => (
             format!(
                 "The task runs at {at}{}.",
@@ -175,6 +170,27 @@ fn sentences(name: &str, live: &Explanation) -> (String, String) {
             ("An execution of the task was lost or failed; it is about to be queued again.".into(), soon)
         }
         Reason::Ending => ("The task has ended, and its record is being written.".into(), soon),
+    }
+}
+
+/// For which worker it waits, and why it has none.
+fn worker(at: &str, warm: Option<(u32, u32)>, live: &Explanation) -> String {
+    let (slots, free) = (live.status.slots_total, live.status.slots_free);
+    match warm {
+        None => {
+            format!("The task is at {at} and waits for one of its {slots} workers, of which {free} are idle")
+        }
+        Some((0, _)) if free > 0 => {
+            format!("The task is at {at} and waits for the start of a worker in its container")
+        }
+        Some((0, _)) => format!(
+            "The task is at {at}, where all {slots} workers are busy with calls in other containers; it gets the place of \
+             one of them"
+        ),
+        Some((ready, idle)) => format!(
+            "The task is at {at} and waits for one of the {ready} workers in its container, of which {idle} are idle; \
+             idle workers of other containers make room where these would be later than a start"
+        ),
     }
 }
 
@@ -233,7 +249,7 @@ fn of_ended(row: TaskRow, name: String) -> Explained {
         _ => (
             match memo {
                 Some(Memoized::Hit) => hit(&name, &at),
-                _ => success(&name, &at, seconds, starts),
+                _ => success(&name, &at, seconds, starts) + &came_to(&timings),
             },
             format!("read its result with `bursa.Client().result(\"{}\")`", row.task),
         ),
@@ -254,6 +270,20 @@ fn success(name: &str, at: &str, seconds: Option<f64>, starts: u32) -> String {
     let ran = seconds.map_or(String::new(), |seconds| format!(", after running for {seconds:.3} s"));
     let times = if starts > 1 { format!(", in its execution number {starts}") } else { String::new() };
     format!("The task succeeded at {at} at endpoint {name}{ran}{times}.")
+}
+
+/// Whether it found a worker of its user and container, as far as that is known.
+fn came_to(timings: &Timings) -> String {
+    match timings.start {
+        _ if timings.executor == 0 => String::new(),
+        0 => " A worker that was there already ran it.".into(),
+        ns => {
+            let seconds = Duration::from_nanos(ns).as_secs_f64();
+            format!(
+                " It waited {seconds:.3} s for the start of its worker: none of its user and container was idle."
+            )
+        }
+    }
 }
 
 fn hit(name: &str, at: &str) -> String {
