@@ -6,10 +6,12 @@ pub mod blocks;
 mod containers;
 pub mod kubernetes;
 mod sandbox;
+mod share;
 
 pub(crate) use containers::{COMMAND, PLACEHOLDERS};
 pub use containers::{Choice, Containers, Gpus, KEYS as CONTAINER_KEYS, Program};
 pub use sandbox::{KEYS as SANDBOX_KEYS, Network, Runtime, Sandbox};
+pub use share::Affinity;
 
 use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
@@ -161,6 +163,8 @@ pub const KEYS: &[Key] = &[
     THRESHOLD,
     ADOPT,
     ROUTING,
+    share::ACCELERATORS,
+    share::AFFINITY,
     IDLE,
     MIN_WARM,
     PREFETCH,
@@ -208,6 +212,10 @@ pub struct Config {
     pub adopt_ms: u64,
     /// How calls find their executor.
     pub routing: Routing,
+    /// Accelerators of a node, by the names that its libraries know; none: workers see what the endpoint sees.
+    pub accelerators: Vec<String>,
+    /// The processors of each worker.
+    pub cpu_affinity: Affinity,
     /// An idle worker ends after this.
     pub idle_ms: u64,
     /// Workers that are started before the first call, and stay.
@@ -242,13 +250,15 @@ impl Config {
     pub fn from_values(values: &Values, home: &Path, name: &str) -> Result<Self, ConfigError> {
         let executors = values.whole(&EXECUTORS, 1..=most(limits::EXECUTORS))?;
         let blocks = Blocks::from_values(values, executors)?;
+        let one_per_core = values.get(&WORKERS).0 == "0";
+        let (accelerators, workers) = share::accelerators(values, workers(values)?, one_per_core, executors)?;
         Ok(Self {
             home: absolute(home.to_owned()),
             name: name.to_owned(),
-            workers: workers(values)?,
+            workers,
             executors,
             python: python(values.get(&PYTHON).0, &blocks),
-            one_per_core: values.get(&WORKERS).0 == "0",
+            one_per_core,
             listen: listen(values, &blocks)?,
             kubernetes: Kubernetes::from_values(values, !blocks.reach_home())?,
             blocks,
@@ -258,6 +268,8 @@ impl Config {
             threshold_ms: threshold(values, &THRESHOLD, &HEARTBEAT)?,
             adopt_ms: values.whole(&ADOPT, 0..=u64::MAX)?,
             routing: values.parse(&ROUTING)?,
+            accelerators,
+            cpu_affinity: values.parse(&share::AFFINITY)?,
             idle_ms: values.whole(&IDLE, 1..=u64::MAX)?,
             min_warm: values.whole(&MIN_WARM, 0..=most(limits::WORKERS))?,
             prefetch: values.whole(&PREFETCH, 0..=most(limits::PREFETCH_TASKS))?,
@@ -296,6 +308,9 @@ impl Config {
             (THRESHOLD.env, self.threshold_ms.to_string()),
             (ADOPT.env, self.adopt_ms.to_string()),
             (ROUTING.env, self.routing.to_string()),
+            // A single name is no number.
+            (share::ACCELERATORS.env, self.accelerators.iter().map(|name| format!("{name},")).collect()),
+            (share::AFFINITY.env, self.cpu_affinity.to_string()),
             (IDLE.env, self.idle_ms.to_string()),
             (MIN_WARM.env, self.min_warm.to_string()),
             (PREFETCH.env, self.prefetch.to_string()),
@@ -432,6 +447,27 @@ mod tests {
     }
 
     #[test]
+    fn each_worker_has_an_accelerator_of_its_own() {
+        let with = |text: &str, workers: &str, executors: &str| {
+            let mut values = Values::default();
+            values.offer(&share::ACCELERATORS, text, Source::Env);
+            values.offer(&WORKERS, workers, Source::Env);
+            values.offer(&EXECUTORS, executors, Source::Env);
+            Config::from_values(&values, Path::new("/h"), "lab")
+                .map(|config| (config.accelerators, config.workers))
+        };
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(with("2", "2", "1").unwrap(), (names(&["0", "1"]), 2));
+        assert_eq!(with("3,", "1", "1").unwrap(), (names(&["3"]), 1));
+        assert_eq!(with("GPU-a,GPU-b", "1", "1").unwrap(), (names(&["GPU-a", "GPU-b"]), 1));
+        assert_eq!(with("1", "0", "1").unwrap().1, 1, "as many workers as have one");
+        assert_eq!(with("0", "7", "3").unwrap(), (Vec::new(), 7));
+        let text = with("2", "4", "1").unwrap_err().to_string();
+        assert!(text.contains("endpoint.workers = 2 or less"), "{text}");
+        assert!(with("4", "2", "2").unwrap_err().to_string().contains("endpoint.executors = 1"));
+    }
+
+    #[test]
     fn a_bad_value_names_its_key() {
         for (key, value) in [
             (&WORKERS, "9999999"),
@@ -443,6 +479,8 @@ mod tests {
             (&PREFETCH, "-1"),
             (&HEARTBEAT, "soon"),
             (&ROUTING, "warm"),
+            (&share::AFFINITY, "socket"),
+            (&share::ACCELERATORS, "99999"),
         ] {
             let mut values = Values::default();
             values.offer(key, value, Source::Env);

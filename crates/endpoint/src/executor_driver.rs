@@ -9,7 +9,7 @@ use crate::proc::Identity;
 use crate::runtime::Runtimes;
 use crate::sandbox::Enclosure;
 use crate::uplink::{News, Uplink};
-use crate::worker::{Pool, PoolSetup};
+use crate::worker::{Pool, PoolSetup, Shares};
 use bursa_core::executor::{self, Action, Event, Executor};
 use bursa_core::id::ExecutorId;
 use bursa_core::limits;
@@ -95,7 +95,8 @@ impl Driver {
         let enclosure = enclosure.ok();
         let (python, work) = (config.python.clone(), dir.work_dir(executor));
         let runtimes = Runtimes::look(config, executor);
-        let setup = PoolSetup { python, package, work, enclosure, runtimes };
+        let shares = Shares::of(config);
+        let setup = PoolSetup { python, package, work, enclosure, runtimes, shares };
         let clock = Clock::new();
         let settings = executor::Config {
             executor,

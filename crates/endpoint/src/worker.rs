@@ -10,10 +10,12 @@ pub mod output;
 mod poll;
 mod pool;
 mod process;
+mod share;
 mod zygote;
 
 use crate::sandbox::Enclosure;
 pub use pool::{Pool, PoolSetup};
+pub use share::Shares;
 use std::ffi::OsString;
 use std::path::Path;
 

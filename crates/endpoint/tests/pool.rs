@@ -16,7 +16,7 @@ use bursa_core::id::{ContainerId, ExecutorId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::limits;
 use bursa_core::wire::Attempt;
 use bursa_endpoint::config::CONTAINER_KEYS;
-use bursa_endpoint::worker::{Pool, PoolSetup};
+use bursa_endpoint::worker::{Pool, PoolSetup, Shares};
 use bursa_endpoint::{Config, Runtimes};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -81,7 +81,8 @@ impl Bench {
         let config = Config::from_values(&values, dir.path(), "lab").unwrap();
         let runtimes = Runtimes::look(&config, ExecutorId::from_bytes([1; 16]));
         let work = dir.path().join("work");
-        let pool = Pool::new(PoolSetup { python, package, work, enclosure: None, runtimes }).unwrap();
+        let shares = Shares::of(&config);
+        let pool = Pool::new(PoolSetup { python, package, work, enclosure: None, runtimes, shares }).unwrap();
         Self { _turn: turn, dir, pool, children, events: VecDeque::new() }
     }
 

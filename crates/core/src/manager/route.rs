@@ -142,9 +142,9 @@ pub struct Gift {
 /// Distributes what waits; `wants` come in the order of who has waited longest. Takes the attempts from both lists.
 #[must_use]
 pub fn plan(routing: Routing, seats: &mut [Seat], wants: &mut [Want], rng: &mut Rng) -> Vec<Gift> {
-    let low = seats.iter().map(Seat::is_low).collect();
-    let mut plan = Plan { hard: routing == Routing::Hard, seats, wants, low, gifts: Vec::new() };
+    let mut plan = Plan { hard: routing == Routing::Hard, seats, wants, low: Vec::new(), gifts: Vec::new() };
     if routing == Routing::Random {
+        plan.look();
         plan.scatter(rng);
         return plan.gifts;
     }
@@ -154,8 +154,11 @@ pub fn plan(routing: Routing, seats: &mut [Seat], wants: &mut [Want], rng: &mut 
     plan.each(Place::Warm);
     plan.divide(Place::Unused);
     plan.divide(Place::Evicting);
-    for want in 0..plan.wants.len() {
-        plan.queue(want);
+    if plan.wants.iter().any(|want| want.waiting > 0) {
+        plan.look();
+        for want in 0..plan.wants.len() {
+            plan.queue(want);
+        }
     }
     plan.gifts
 }
@@ -170,6 +173,11 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// Which queues may be filled: filling slots before has changed none.
+    fn look(&mut self) {
+        self.low = self.seats.iter().map(Seat::is_low).collect();
+    }
+
     /// How many attempts of `want` find such a place at `seat`.
     fn offer(&self, want: usize, seat: usize, place: Place) -> usize {
         let (share, at) = (&self.wants[want].at[seat], &self.seats[seat]);
@@ -206,16 +214,22 @@ impl Plan<'_> {
         if place == Place::Evicting {
             left = left.min(self.wants[want].due);
         }
+        if left == 0 {
+            return 0;
+        }
         let offers = (0..self.seats.len()).map(|seat| (seat, self.offer(want, seat, place)));
-        let mut order: Vec<(usize, usize)> = offers.filter(|(_, offer)| *offer > 0).collect();
+        let offers = offers.filter(|(_, offer)| *offer > 0);
         let home = |seat: usize| self.wants[want].at[seat].kept() > 0;
         if left == 1 {
             // One attempt is the usual case when idle: no need to sort.
-            let best = order.into_iter().max_by_key(|&(seat, offer)| (home(seat), offer, usize::MAX - seat));
-            order = best.into_iter().collect();
-        } else {
-            order.sort_by_key(|&(seat, offer)| (!home(seat), usize::MAX - offer, seat));
+            let best = offers.max_by_key(|&(seat, offer)| (home(seat), offer, usize::MAX - seat));
+            if let Some((seat, _)) = best {
+                self.give(want, seat, place, 1);
+            }
+            return usize::from(best.is_some());
         }
+        let mut order: Vec<(usize, usize)> = offers.collect();
+        order.sort_by_key(|&(seat, offer)| (!home(seat), usize::MAX - offer, seat));
         let before = left;
         for (seat, offer) in order {
             let count = offer.min(left);

@@ -9,6 +9,7 @@ use super::frames;
 use super::oom::Oom;
 use super::poll::Poller;
 use super::process::{House, Place, Process};
+use super::share::Shares;
 use crate::proc::{self, PidFd};
 use crate::runtime::{Runtimes, TASK};
 use crate::sandbox::Enclosure;
@@ -49,6 +50,8 @@ pub struct PoolSetup {
     pub enclosure: Option<Enclosure>,
     /// What starts containers.
     pub runtimes: Runtimes,
+    /// What each worker has for itself.
+    pub shares: Shares,
 }
 
 /// All workers of one executor.
@@ -120,6 +123,7 @@ impl Pool {
             None => Place::Inside(""),
             Some(_) => Place::Inside(TASK),
         };
+        self.setup.shares.take(id, |other| self.workers.contains_key(&other));
         let nest = container.map_or(HOST, |container| self.nest_for(user, container));
         match Process::new(id, nest, place, &self.poller) {
             Ok(process) => {

@@ -5,6 +5,7 @@
 
 use super::output::Ring;
 use super::poll::{Poller, Token};
+use super::share::Share;
 use crate::proc::{self, PidFd};
 use crate::runtime::{CONTROL_FD, Control, Launch};
 use nix::errno::Errno;
@@ -156,9 +157,15 @@ impl Zygote {
     }
 
     /// Asks for a worker. False: not now, its socket is full or closed.
-    pub(super) fn spawn(&self, worker: u32, cwd: &str, descriptors: [BorrowedFd<'_>; 3]) -> io::Result<bool> {
+    pub(super) fn spawn(
+        &self,
+        worker: u32,
+        cwd: &str,
+        share: &Share,
+        descriptors: [BorrowedFd<'_>; 3],
+    ) -> io::Result<bool> {
         let Channel::Open(control) = &self.channel else { return Ok(false) };
-        let order = serde_json::to_vec(&serde_json::json!({"spawn": worker, "cwd": cwd}))?;
+        let order = serde_json::to_vec(&serde_json::json!({"spawn": worker, "cwd": cwd, "share": share}))?;
         let raw = descriptors.map(|fd| fd.as_raw_fd());
         let rights = [ControlMessage::ScmRights(&raw)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;

@@ -12,7 +12,7 @@ import socket
 import sys
 import traceback
 import types
-from typing import List, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 
 from .confine import Confinement, keep_house, prctl
 from .loop import Worker
@@ -44,12 +44,13 @@ def leave_descendants() -> None:
 
 class Birth(NamedTuple):
     """What the zygote hands to a fork. `descriptors`: the worker's socket, the pipe for fd 1 and 2, the
-    memfd."""
+    memfd. `share`: what it has for itself of its node, `env` and `cpus`."""
 
     number: int
     control: socket.socket
     descriptors: List[int]
     cwd: str
+    share: Dict[str, Any]
     parent: int
 
 
@@ -60,6 +61,9 @@ def become_worker(birth: Birth, confinement: Confinement | None) -> None:
         os.dup2(birth.descriptors[1], 2)  # what fails from here on is the worker's own
         _reset_signals()
         os.setpgid(0, 0)
+        os.environ.update(birth.share.get("env", {}))
+        if birth.share.get("cpus"):
+            os.sched_setaffinity(0, birth.share["cpus"])
         if confinement is None:
             die_with_parent(birth.parent)
         else:

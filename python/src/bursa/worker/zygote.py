@@ -67,13 +67,13 @@ class Zygote:
         try:
             order = json.loads(packet)
             if len(descriptors) == DESCRIPTORS:
-                self._spawn(order["spawn"], order["cwd"], descriptors)
+                self._spawn(order["spawn"], order["cwd"], order.get("share", {}), descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
 
-    def _spawn(self, number: int, cwd: str, descriptors: List[int]) -> None:
+    def _spawn(self, number: int, cwd: str, share: Dict[str, Any], descriptors: List[int]) -> None:
         parent = os.getpid()
         if self._confinement:
             self._confinement.open()
@@ -81,7 +81,7 @@ class Zygote:
         if pid == 0:
             os.close(self._wake_read)
             os.close(self._wake_write)
-            become_worker(Birth(number, self._control, descriptors, cwd, parent), self._confinement)
+            become_worker(Birth(number, self._control, descriptors, cwd, share, parent), self._confinement)
         if self._confinement:
             self._confinement.close()
         self._workers[pid] = number

@@ -94,7 +94,7 @@ impl Pool {
                 continue;
             };
             let Some(descriptors) = process.descriptors() else { return };
-            match zygote.spawn(id, &process.cwd(), descriptors) {
+            match zygote.spawn(id, &process.cwd(), &self.setup.shares.get(id), descriptors) {
                 Ok(true) => {
                     process.handed_over();
                     home.pending.pop_front();
