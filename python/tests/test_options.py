@@ -9,6 +9,7 @@ from fake_service import TOKEN, FakeService, error
 
 import bursa
 from bursa.options import checked
+from bursa.resources import from_specification
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,41 @@ def test_what_a_right_option_equals_is_still_refused(service: FakeService, right
         assert client.submit(pow, [2, 9], retries=right).result(10) == 512
         with pytest.raises(bursa.Invalid, match=f"^retries is {re.escape(repr(wrong))}; give "):
             client.submit(pow, [2, 9], retries=wrong)
+
+
+def test_resources_are_sent_as_they_were_given(service: FakeService) -> None:
+    seen, accept = [], service.on_submit
+    service.on_submit = lambda stream, message: seen.extend(message["calls"]) or accept(stream, message)
+    with bursa.Client(service.url, TOKEN) as client:
+        for asked in ({"cores": 2, "memory": "4 gb"}, {"nodes": 2, "ranks_per_node": 4}, {}, None):
+            assert client.submit(pow, [2, 9], resources=asked).result(10) == 512
+    assert [call.get("resources") for call in seen] == [
+        {"cores": 2, "memory": "4 gb"},
+        {"nodes": 2, "ranks_per_node": 4},
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (None, None),
+        ({"num_nodes": 2, "ranks_per_node": 4}, {"nodes": 2, "ranks_per_node": 4}),
+        ({"num_nodes": 2, "num_ranks": 8}, {"nodes": 2, "ranks_per_node": 4}),
+        ({"num_ranks": 8, "ranks_per_node": 4}, {"nodes": 2, "ranks_per_node": 4}),
+        ({"num_nodes": 2}, {"nodes": 2}),
+        ({"num_nodes": 2, "num_ranks": 8, "ranks_per_node": 4}, {"nodes": 2, "ranks_per_node": 4}),
+        ({"num_nodes": 2, "num_ranks": 7}, "num_ranks 7, and 2 nodes"),
+        ({"nodes": 2}, "has 'nodes'; use some of num_nodes"),
+    ],
+)
+def test_globus_compute_s_words(given: dict | None, asked: object) -> None:
+    if isinstance(asked, str):
+        with pytest.raises(bursa.Invalid, match=asked):
+            from_specification(given)
+    else:
+        assert from_specification(given) == asked
 
 
 def test_an_endpoint_of_no_kind_is_refused(service: FakeService) -> None:

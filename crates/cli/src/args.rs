@@ -267,6 +267,21 @@ pub(crate) struct Run {
     /// Container to run in, or `raw` for the endpoint's own environment
     #[arg(long, value_name = "ID")]
     pub(crate) container: Option<String>,
+    /// Cores that it needs of a node
+    #[arg(long, value_name = "N")]
+    pub(crate) cores: Option<u32>,
+    /// Memory that it needs of a node, such as 4GB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// GPUs that it needs of a node
+    #[arg(long, value_name = "N")]
+    pub(crate) gpus: Option<u32>,
+    /// Whole nodes that it needs
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<u32>,
+    /// Processes that it starts on each of its nodes
+    #[arg(long, value_name = "N")]
+    pub(crate) ranks_per_node: Option<u32>,
     /// Take the result of an equal call if there is one, and keep this one's for later calls
     #[arg(long)]
     pub(crate) memoize: bool,

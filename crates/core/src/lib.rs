@@ -15,6 +15,7 @@ pub mod limits;
 pub mod manager;
 mod map;
 mod patience;
+pub mod resources;
 pub mod rng;
 mod shelf;
 pub mod sim;

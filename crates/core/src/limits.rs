@@ -78,6 +78,11 @@ pub const MEMO_ENTRY_BYTES: u64 = 256;
 pub const MEMO_USED_MS: i64 = 3_600_000;
 /// Bytes of memoized results that one submit takes into rows; beyond them its tasks run.
 pub const MEMO_HIT_BYTES: usize = BATCH_BYTES;
+/// Cores, accelerators, nodes or ranks that one call may ask for: more than any allocation has.
+pub const RESOURCE_COUNT: u32 = 1 << 20;
+/// Memory of a node that one call may ask for, in MB: a pebibyte.
+pub const RESOURCE_MEMORY_MB: u64 = 1 << 30;
+
 /// Memoized results that one write removes when a user clears his: a few milliseconds.
 pub const MEMO_CLEAR_ROWS: usize = 1_024;
 
@@ -171,6 +176,9 @@ pub const WORKER_FRAME_BYTES: usize = RESULT_BYTES + MIB;
 pub const WORKER_SOCKET_BYTES: usize = MIB;
 /// Bytes that may wait for one worker's socket: all that one endpoint may hold. More is a bug or a stuck worker.
 pub const WORKER_QUEUE_BYTES: usize = CREDIT_BYTES + BODY_CACHE_BYTES;
+/// Calls with resources of their own that a manager looks at in one round, the oldest first: so many may be placed before
+/// an older one whose place is not free yet.
+pub const FIT_AHEAD: usize = 64;
 /// Workers of one executor.
 pub const WORKERS: usize = 1_024;
 /// Containers whose warm workers one peer may list.

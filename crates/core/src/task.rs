@@ -2,6 +2,7 @@
 
 use crate::container::Container;
 use crate::id::{EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use crate::resources::Resources;
 use crate::time::Wall;
 use crate::timings::Timings;
 use bytes::Bytes;
@@ -26,6 +27,8 @@ pub struct TaskSpec {
     pub endpoint: EndpointId,
     /// The container to call it in; `None` is the endpoint's own environment.
     pub container: Option<Arc<Container>>,
+    /// What it needs of the node; `None`: one slot.
+    pub resources: Option<Arc<Resources>>,
     /// The serialized arguments: opaque here.
     pub args: Args,
     /// Lost executions that had started and are run again.

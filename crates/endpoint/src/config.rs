@@ -17,6 +17,7 @@ use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
 use bursa_core::manager::route::Routing;
+use bursa_core::resources::memory_mb;
 use kubernetes::Kubernetes;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,20 @@ macro_rules! key {
 }
 
 key!(WORKERS, "workers", "BURSA_WORKERS", "0", "calls that run at once in each executor; 0: one per core");
+key!(
+    CORES,
+    "cores",
+    "BURSA_ENDPOINT_CORES",
+    "0",
+    "cores that calls of one executor may ask for together; 0: those that it may use of its node"
+);
+key!(
+    MEMORY,
+    "memory",
+    "BURSA_ENDPOINT_MEMORY",
+    "",
+    "memory that calls of one executor may ask for together, such as 64GB; empty: what it may use of its node"
+);
 key!(EXECUTORS, "executors", "BURSA_EXECUTORS", "1", "executors that are kept running on this node");
 key!(
     PYTHON,
@@ -154,6 +169,8 @@ key!(
 /// Every key of the section `endpoint`.
 pub const KEYS: &[Key] = &[
     WORKERS,
+    CORES,
+    MEMORY,
     EXECUTORS,
     PYTHON,
     LISTEN,
@@ -188,6 +205,10 @@ pub struct Config {
     pub name: String,
     /// Calls that run at once in each executor.
     pub workers: u32,
+    /// Cores that calls of one executor may ask for together; 0: what there are.
+    pub cores: u32,
+    /// The same of memory, in MB.
+    pub memory_mb: u64,
     /// Executors that are kept running.
     pub executors: u32,
     /// The workers' Python; `None`: none was configured, and none is on `PATH` or it is one of another host.
@@ -256,6 +277,8 @@ impl Config {
             home: absolute(home.to_owned()),
             name: name.to_owned(),
             workers,
+            cores: values.whole(&CORES, 0..=limits::RESOURCE_COUNT)?,
+            memory_mb: memory(values)?,
             executors,
             python: python(values.get(&PYTHON).0, &blocks),
             one_per_core,
@@ -299,6 +322,8 @@ impl Config {
         let python = self.python.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
         let mut env = vec![
             (WORKERS.env, if self.one_per_core { 0 } else { self.workers }.to_string()),
+            (CORES.env, self.cores.to_string()),
+            (MEMORY.env, if self.memory_mb > 0 { format!("{}MB", self.memory_mb) } else { String::new() }),
             (EXECUTORS.env, self.executors.to_string()),
             (PYTHON.env, python),
             (LISTEN.env, self.listen.clone().unwrap_or_default()),
@@ -330,12 +355,24 @@ impl Config {
 fn workers(values: &Values) -> Result<u32, ConfigError> {
     let most = most(limits::WORKERS);
     match values.whole(&WORKERS, 0..=most)? {
-        0 => {
-            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            Ok(u32::try_from(cores).unwrap_or(most).min(most))
-        }
+        0 => match values.whole(&CORES, 0..=limits::RESOURCE_COUNT)? {
+            0 => {
+                let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                Ok(u32::try_from(cores).unwrap_or(most).min(most))
+            }
+            cores => Ok(cores.min(most)),
+        },
         count => Ok(count),
     }
+}
+
+fn memory(values: &Values) -> Result<u64, ConfigError> {
+    let text = values.get(&MEMORY).0;
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let mb = memory_mb(text).filter(|mb| *mb <= limits::RESOURCE_MEMORY_MB);
+    mb.ok_or_else(|| values.wrong(&MEMORY, "expected an amount such as 512MB or 64GB".into()))
 }
 
 fn listen(values: &Values, blocks: &Blocks) -> Result<Option<String>, ConfigError> {
@@ -472,6 +509,8 @@ mod tests {
         for (key, value) in [
             (&WORKERS, "9999999"),
             (&EXECUTORS, "0"),
+            (&CORES, "many"),
+            (&MEMORY, "64"),
             (&PUBLIC_LISTEN, "login1"),
             (&THRESHOLD, "3000"),
             (&IDLE, "0"),

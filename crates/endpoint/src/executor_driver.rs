@@ -103,6 +103,7 @@ impl Driver {
             host: clock::host(),
             software: clock::SOFTWARE.into(),
             workers: config.workers,
+            has: crate::has::of_this_node(config),
             idle_ms: config.idle_ms,
             min_warm: config.min_warm,
             prefetch: config.prefetch,
@@ -198,7 +199,7 @@ impl Driver {
                     self.inbox.push(Event::LinkDown { why });
                 }
             }
-            Action::Spawn { worker, user, container } => self.pool.spawn(worker, user, container),
+            Action::Spawn { worker, user, container, .. } => self.pool.spawn(worker, user, container),
             Action::Load { worker, hash, body } => self.pool.load(worker, hash, body),
             Action::Run { worker, task, attempt, hash, args, flush } => {
                 self.pool.run(worker, (task, attempt), hash, args, flush);

@@ -11,6 +11,7 @@ pub mod control;
 pub mod error;
 pub mod executor_driver;
 pub mod exit;
+pub mod has;
 pub mod home;
 pub mod host;
 pub mod interpreter;

@@ -183,7 +183,7 @@ impl<F: FnMut()> Driver<F> {
         } else {
             config.workers
         };
-        let scale = config.blocks.scale(slots.max(1));
+        let scale = config.blocks.scale(slots.max(1), crate::has::to_come(&config));
         // Once, and not by many executors at once. If it cannot be, they say so.
         if let Err(error) = package::unpack(&config.home) {
             tracing::warn!("{error}");

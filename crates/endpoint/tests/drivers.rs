@@ -238,6 +238,7 @@ impl World {
             user: UserId::from_bytes([5; 16]),
             hash: Hash::of(&self.body),
             container: None,
+            resources: None,
             args: python(&format!("s.dumps_call(({seconds},), {{}})")).into(),
             ttl_ms: 600_000,
             timeout_ms: None,

@@ -59,6 +59,7 @@ mod tests {
             hash: Hash::of(b""),
             endpoint: EndpointId::from_bytes([1; 16]),
             container: None,
+            resources: None,
             args: Args::Stored(bytes),
             retries: 0,
             retry_on_error: 0,

@@ -21,6 +21,7 @@ from .options import checked
 from .outcome import CANCELLED, ENDED, of_task, value_of
 from .progress import Bar
 from .registry import Registry, body_of, name_of
+from .resources import Resources, frozen
 from .rest import Rest, segment
 from .serialize import LIMIT, LOADERS, dumps_call
 from .stream import Route, Stream
@@ -136,6 +137,7 @@ class Client:
         deadline: float | None = None,
         memoize: bool = False,
         container: Container | None = None,
+        resources: Resources | None = None,
     ) -> TaskFuture:
         """Like `run`, with options: `timeout` bounds one execution, `deadline` the whole task (seconds).
 
@@ -143,8 +145,11 @@ class Client:
         `future.memo` says which it was. docs/memoization.md says when that is right.
         `container`: run it there; by default where the function says, or in the endpoint's own environment,
         which is `bursa.RAW`.
+        `resources`: what it needs of a node, such as `{"cores": 2, "memory": "4GB", "gpus": 1}`; by default
+        one slot. docs/functions.md says more.
         """
-        options = (retries, retry_on_error, timeout, deadline, memoize or None, container)
+        asked = frozen(resources)
+        options = (retries, retry_on_error, timeout, deadline, memoize or None, container, asked)
         payload = _arguments(tuple(args), kwargs or {}, memoize)
         return self._send(self._route(function, endpoint_id, options), payload)
 
@@ -162,6 +167,7 @@ class Client:
         deadline: float | None = None,
         memoize: bool = False,
         container: Container | None = None,
+        resources: Resources | None = None,
         return_exceptions: bool = False,
         progress: bool | None = None,
     ) -> Results:
@@ -170,11 +176,12 @@ class Client:
         Each task has a chunk of items: `chunk` of them, or by default what makes some milliseconds of work.
         `timeout` bounds the run of one item; `retries`, `retry_on_error` and `deadline` are of chunks.
         `memoize`: items are memoized one by one, or with a fixed `chunk` chunk by chunk (see `submit`).
+        `container`, `resources`: as of `submit`, for each chunk.
         `return_exceptions`: give the exceptions of items as values. `progress`: a bar; by default on a
         terminal and in a notebook. docs/map.md says what happens when items fail.
         """
         given = (iterable, *iterables)
-        options = (retries, retry_on_error, deadline, memoize or None, container)
+        options = (retries, retry_on_error, deadline, memoize or None, container, frozen(resources))
         calls = Calls(self, function, endpoint_id, options)
         bar = Bar(given, progress)
         size = fixed_size(1 if memoize and chunk == "auto" else chunk)
@@ -182,10 +189,14 @@ class Client:
         return Results(calls, Inputs(given), plan, return_exceptions=return_exceptions, bar=bar)
 
     def batch(
-        self, endpoint_id: str | None = None, memoize: bool = False, container: Container | None = None
+        self,
+        endpoint_id: str | None = None,
+        memoize: bool = False,
+        container: Container | None = None,
+        resources: Resources | None = None,
     ) -> Batch:
-        """Collects calls and submits them together; `memoize` and `container` as of `submit`."""
-        return Batch(self, endpoint_id, memoize, container)
+        """Collects calls and submits them together; `memoize`, `container`, `resources` as of `submit`."""
+        return Batch(self, endpoint_id, memoize, container, resources)
 
     def _send(self, route: Route, args: bytes) -> TaskFuture:
         if len(args) > LIMIT:
@@ -442,9 +453,10 @@ class Batch:
         endpoint_id: str | None = None,
         memoize: bool = False,
         container: Container | None = None,
+        resources: Resources | None = None,
     ) -> None:
         self._client, self._endpoint_id, self._memoize = client, endpoint_id, memoize
-        self._options = (None, None, None, None, memoize or None, container)
+        self._options = (None, None, None, None, memoize or None, container, frozen(resources))
         self._calls: list[tuple[Route, bytes]] = []
 
     def __len__(self) -> int:

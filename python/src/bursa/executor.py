@@ -13,6 +13,7 @@ from .containers import Container
 from .future import TaskFuture
 from .map import Calls, Results
 from .options import is_whole
+from .resources import Resources, from_specification, frozen
 
 
 class Executor(concurrent.futures.Executor):
@@ -24,14 +25,18 @@ class Executor(concurrent.futures.Executor):
         client: Client | None = None,
         memoize: bool = False,
         container: Container | None = None,
+        resources: Resources | None = None,
+        resource_specification: dict[str, int] | None = None,
     ) -> None:
         """Without `client` it makes its own, and closes it at shutdown.
 
-        `memoize` and `container` as of `Client.submit`.
+        `memoize`, `container` and `resources` as of `Client.submit`; `resource_specification` is Globus
+        Compute's word for the nodes and ranks among them, and may be set between calls.
         """
         self._own = client is None
         self._client = client if client is not None else Client()
         self._endpoint_id, self._memoize, self._container = endpoint_id, memoize, container
+        self.resources, self.resource_specification = resources, resource_specification
         self._futures: list[TaskFuture] = []
         self._prune_at = 1024
         self._lock = threading.Lock()
@@ -41,7 +46,7 @@ class Executor(concurrent.futures.Executor):
         """Raises RuntimeError after `shutdown`."""
         if self._down:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        where = {"endpoint_id": self._endpoint_id, "container": self._container}
+        where = {"endpoint_id": self._endpoint_id, "container": self._container, "resources": self._asked()}
         future = self._client.submit(fn, args, kwargs, memoize=self._memoize, **where)
         self._note(future)
         return future
@@ -64,10 +69,13 @@ class Executor(concurrent.futures.Executor):
         if chunksize == 1:
             futures = [self.submit(fn, *args) for args in zip(*iterables)]
             return self._results(futures, None if timeout is None else time.monotonic() + timeout)
-        options = (None, None, None, self._memoize or None, self._container)
+        options = (None, None, None, self._memoize or None, self._container, frozen(self._asked()))
         calls = Calls(self._client, fn, self._endpoint_id, options, note=self._note)
         plan = Plan(int(chunksize), None)
         return _read(Results(calls, Inputs(iterables), plan, is_eager=True, timeout=timeout))
+
+    def _asked(self) -> Resources | None:
+        return self.resources or from_specification(self.resource_specification)
 
     def _results(self, futures: list[TaskFuture], until: float | None) -> Iterator[Any]:
         futures.reverse()

@@ -36,17 +36,18 @@ class Calls:
         client: Client,
         function: Any,
         endpoint_id: str | None,
-        options: tuple[Any, ...] = (None, None, None, None),
+        options: tuple[Any, ...] = (None,) * 6,
         note: Callable[[TaskFuture], None] | None = None,
     ) -> None:
-        """`options`: retries, retry_on_error, deadline, memoize, container. `note` is shown every task."""
+        """`options`: retries, retry_on_error, deadline, memoize, container, resources.
+        `note` is shown every task."""
         self.client, self._function, self._endpoint_id = client, function, endpoint_id
         self._options, self._note = options, note
 
     def send(self, payload: bytes, timeout: float | None) -> TaskFuture:
         """Submit one task."""
-        retries, retry_on_error, deadline, memoize, container = self._options
-        options = (retries, retry_on_error, timeout, deadline, memoize, container)
+        retries, retry_on_error, *others = self._options
+        options = (retries, retry_on_error, timeout, *others)
         future = self.client._send(self.client._route(self._function, self._endpoint_id, options), payload)
         if self._note is not None:
             self._note(future)

@@ -8,8 +8,9 @@ from typing import Any
 
 from .containers import checked_place
 from .errors import Invalid
+from .resources import checked_resources
 
-NAMES = ("retries", "retry_on_error", "timeout", "deadline", "memoize", "container")
+NAMES = ("retries", "retry_on_error", "timeout", "deadline", "memoize", "container", "resources")
 MOST_RETRIES = 1_000
 
 
@@ -48,4 +49,5 @@ CHECKS = {
     "deadline": _seconds,
     "memoize": _flag,
     "container": lambda name, value: checked_place(value),
+    "resources": lambda name, value: checked_resources(value),
 }

@@ -10,6 +10,7 @@ from .config import Settings, settings
 from .containers import Container
 from .future import TaskFuture
 from .map import Results
+from .resources import Resources
 from .serialize import identity
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,11 +38,12 @@ class Function(Generic[F]):
         client: Client | None,
         memoize: bool = False,
         container: Container | None = None,
+        resources: Resources | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self._function, self._name = function, name
         self._endpoint_id, self._client, self._memoize = endpoint_id, client, memoize
-        self._container = container
+        self._container, self._resources = container, resources
         self._id: str | None = None
 
     def __reduce__(self) -> Any:
@@ -68,6 +70,7 @@ class Function(Generic[F]):
             "endpoint_id": self._endpoint_id,
             "memoize": self._memoize,
             "container": self._container,
+            "resources": self._resources,
         }
 
     def _ready(self) -> Client:
@@ -93,6 +96,7 @@ def function(
     client: Client | None = None,
     memoize: bool = False,
     container: Container | None = None,
+    resources: Resources | None = None,
 ) -> Callable[[F], Function[F]]: ...
 
 
@@ -104,12 +108,13 @@ def function(
     client: Client | None = None,
     memoize: bool = False,
     container: Container | None = None,
+    resources: Resources | None = None,
 ) -> Any:
     """`@function` or `@function(name=…, endpoint_id=…)`. Without `client`: one with the usual settings.
 
-    `memoize`: calls on the endpoint may have the results of equal ones; `container`: where they run (see
-    `Client.submit`).
+    `memoize`: calls on the endpoint may have the results of equal ones; `container`: where they run;
+    `resources`: what each needs of a node (see `Client.submit`).
     """
     if wrapped is None:
-        return lambda later: Function(later, name, endpoint_id, client, memoize, container)
-    return Function(wrapped, name, endpoint_id, client, memoize, container)
+        return lambda later: Function(later, name, endpoint_id, client, memoize, container, resources)
+    return Function(wrapped, name, endpoint_id, client, memoize, container, resources)

@@ -1,4 +1,5 @@
-"""`python -m bursa.run [--json] [--endpoint ID] [--container ID] [--memoize] FILE.py[::function] [ARGS…]`
+"""`python -m bursa.run [--json] [--endpoint ID] [--container ID] [--memoize]
+[--cores N] [--memory 4GB] [--gpus N] [--nodes N] [--ranks-per-node N] FILE.py[::function] [ARGS…]`
 
 Calls one function of a file on an endpoint. Exit code 0; 1 when the task failed; 2 for a wrong call;
 3, 4, 5 as `bursa --help` says.
@@ -25,12 +26,14 @@ from .errors import (
     Unauthorized,
     Unavailable,
 )
+from .resources import COUNTS
 
 LOOK = 0.5
 """Seconds that the service holds its answer about a live task, while somebody watches it."""
 
 USAGE = (
-    "usage: bursa run [--json] [--endpoint ID] [--container ID] [--memoize] FILE.py[::function] [ARGS...] "
+    "usage: bursa run [--json] [--endpoint ID] [--container ID] [--memoize] [--cores N] "
+    "[--memory 4GB] [--gpus N] [--nodes N] [--ranks-per-node N] FILE.py[::function] [ARGS...] "
     "[--name value...]"
 )
 
@@ -68,6 +71,9 @@ def _options(argv: list[str]) -> tuple[bool, dict[str, Any], str, list[str]]:
             options["endpoint_id"] = words.pop(0)
         elif option == "--container" and words:
             options["container"] = words.pop(0)
+        elif option[2:].replace("-", "_") in ("memory", *COUNTS) and words:
+            name, value = option[2:].replace("-", "_"), words.pop(0)
+            options.setdefault("resources", {})[name] = int(value) if value.isdecimal() else value
         else:
             raise Usage(f"the option {option} is unknown or lacks its value here.\n{USAGE}")
     if not words:

@@ -22,6 +22,16 @@ pub(super) fn run(settings: &Settings, json: bool, command: &Run) -> anyhow::Res
     if let Some(container) = &command.container {
         python_command.args(["--container", container]);
     }
+    let count = |count: &Option<u32>| count.map(|count| count.to_string());
+    for (option, value) in [
+        ("--cores", count(&command.cores)),
+        ("--memory", command.memory.clone()),
+        ("--gpus", count(&command.gpus)),
+        ("--nodes", count(&command.nodes)),
+        ("--ranks-per-node", count(&command.ranks_per_node)),
+    ] {
+        python_command.args(value.into_iter().flat_map(|value| [option.to_owned(), value]));
+    }
     if command.memoize {
         python_command.arg("--memoize");
     }

@@ -9,6 +9,7 @@ use bursa_core::id::{
 };
 use bursa_core::manager::route::Routing;
 use bursa_core::manager::{self, Manager};
+use bursa_core::resources::Resources;
 use bursa_core::task::{Args, TaskSpec};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Message, codec};
@@ -272,6 +273,7 @@ impl Chain {
             host: "node".into(),
             software: "costs".into(),
             workers: self.workers,
+            has: Resources { cores: self.workers, nodes: 1, ..Resources::NONE },
             idle_ms: DAY_MS,
             min_warm: 0,
             prefetch: 512,
@@ -353,6 +355,7 @@ fn spec(n: u64, now: u64) -> TaskSpec {
         hash: Hash::of(BODY),
         endpoint: ENDPOINT,
         container: None,
+        resources: None,
         args: Args::Here(Bytes::from_static(&[7; 30])),
         retries: 2,
         retry_on_error: 0,

@@ -2,6 +2,7 @@
 
 use bursa_core::executor::{Action, Config, Event, Executor, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{ExecutorId, TaskId, WorkerId};
+use bursa_core::resources::Resources;
 use bursa_core::time::{Mono, Now};
 use bursa_core::wire::{Attempt, Message};
 use bytes::Bytes;
@@ -47,6 +48,7 @@ impl Node {
             host: "node".into(),
             software: "routing".into(),
             workers,
+            has: Resources { cores: workers, ..Resources::NONE },
             idle_ms: DAY_MS,
             min_warm: 0,
             prefetch: 512,

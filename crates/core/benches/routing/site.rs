@@ -216,6 +216,7 @@ impl Site {
             user: UserId::from_bytes([3; 16]),
             hash: Hash::of(BODY),
             container: self.containers.get(usize::try_from(call.container).unwrap_or(0)).cloned(),
+            resources: None,
             args: Blob::empty(),
             ttl_ms: 30 * DAY_MS,
             timeout_ms: None,

@@ -46,7 +46,7 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn lane(&self) -> LaneKey {
-        LaneKey { user: self.assign.user, container: self.assign.container_id() }
+        LaneKey::of(&self.assign)
     }
 
     /// The arguments: shared, not copied.

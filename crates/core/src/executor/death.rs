@@ -30,7 +30,7 @@ impl Executor {
             return;
         };
         let (key, asked) = (worker.lane, worker.since);
-        self.pool.workers.remove(&id);
+        self.pool.remove(id);
         self.lanes.leave(key, id);
         let lane = self.lanes.lane(key);
         lane.starting = lane.starting.saturating_sub(1);
@@ -75,7 +75,7 @@ impl Executor {
     }
 
     fn bury(&mut self, id: WorkerId, exit: WorkerExit, begun: u64, output: Bytes) {
-        let Some(worker) = self.pool.workers.remove(&id) else { return };
+        let Some(worker) = self.pool.remove(id) else { return };
         self.lanes.leave(worker.lane, id);
         self.lanes.tidy(worker.lane);
         let begun = worker.begun(begun);

@@ -7,6 +7,7 @@ use super::pool::{Call, Phase, Worker};
 use super::{Executor, Key, verdict};
 use crate::id::WorkerId;
 use crate::limits;
+use crate::resources::{Resources, Share};
 use crate::task::{Begun, Outcome};
 use crate::time::Mono;
 
@@ -84,31 +85,65 @@ impl Executor {
             return;
         }
         let Some(lane) = self.lanes.get(key) else { return };
-        let mut unserved = lane.waiting.len().saturating_sub(lane.starting);
-        let mut slots = (self.config.workers as usize).saturating_sub(self.pool.workers.len());
-        if !lane.workers.is_empty() {
-            // A slot that was made free for another lane is not taken by one that has workers.
-            slots = slots.saturating_sub(self.lanes.bare());
-        }
-        for _ in 0..unserved.min(slots) {
+        let (unserved, alone) = (lane.waiting.len().saturating_sub(lane.starting), lane.workers.is_empty());
+        let share = self.share(&key.asks);
+        // What others need that have no worker is kept for them: by a lane that has some, for all, by one that has none, for
+        // those that wait longer. Else smaller calls would pass a large one for ever.
+        let kept = if alone { self.starved(key) } else { self.bare() };
+        let free = self.pool.free().less(&kept);
+        let made = unserved.min(free.times(&share));
+        for _ in 0..made {
             self.make_worker(now, key, out);
         }
-        unserved = unserved.saturating_sub(slots);
-        if unserved == 0 || self.lanes.len() < 2 {
-            return;
+        if unserved > made && self.lanes.len() > 1 {
+            let wanted = (unserved - made).min(self.due(now, key));
+            let most = if alone { wanted } else { self.pool.room_at_most(key).times(&share) };
+            self.make_room(now, key, &share, wanted.min(most), out);
         }
-        for _ in 0..unserved.min(self.due(now, key)).saturating_sub(self.pool.leaving()) {
-            let Some(stranger) = self.pool.idle_stranger(key) else { break };
+    }
+
+    /// Retires idle workers of others until `wanted` workers of this lane fit, or as many as will.
+    pub(super) fn make_room(
+        &mut self,
+        now: Mono,
+        key: LaneKey,
+        share: &Share,
+        wanted: usize,
+        out: &mut Vec<Action>,
+    ) {
+        loop {
+            let coming = self.pool.free().and(&self.pool.leaving());
+            if coming.times(share) >= wanted {
+                return;
+            }
+            let short = share.scaled(coming.times(share) + 1).less(&coming);
+            let Some(stranger) = self.pool.idle_stranger(key, &short) else { return };
             self.retire(now, stranger, out);
         }
     }
 
+    /// What one worker of this size takes.
+    pub(super) fn share(&self, asks: &Resources) -> Share {
+        // What does not fit at all was refused when it came.
+        self.pool.share(asks).unwrap_or(Share::SLOT)
+    }
+
+    /// What all lanes without any worker need.
+    fn bare(&self) -> Share {
+        self.lanes.bare(|asks| self.share(asks))
+    }
+
+    /// What lanes without any worker need that waited longer than this one.
+    pub(super) fn starved(&self, key: LaneKey) -> Share {
+        self.lanes.starved(key, |asks| self.share(asks))
+    }
+
     pub(super) fn make_worker(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
-        let worker = self.pool.add(key, now, self.clock);
+        let worker = self.pool.add(key, self.share(&key.asks), now, self.clock);
         let lane = self.lanes.lane(key);
         lane.workers.push(worker);
         lane.starting += 1;
-        out.push(Action::Spawn { worker, user: key.user, container: lane.container.clone() });
+        out.push(Action::Spawn { worker, user: key.user, container: lane.container.clone(), asks: key.asks });
     }
 
     /// Puts one more call behind those of a busy worker, but leaves what the starting workers will take.
@@ -122,11 +157,8 @@ impl Executor {
     pub(super) fn refill(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) {
         let Some(worker) = self.pool.get_mut(id) else { return };
         let (lane, empty, phase) = (worker.lane, worker.pipe.is_empty(), worker.phase);
-        if phase == Phase::Ready && self.pool.workers.len() >= self.config.workers as usize {
-            let starved = self.lanes.starved(lane);
-            if starved > 0 && starved > self.pool.leaving() {
-                self.close(id);
-            }
+        if phase == Phase::Ready && self.lanes.len() > 1 && self.must_make_room(id, lane) {
+            self.close(id);
         }
         match self.pool.get(id).map(|worker| worker.phase) {
             Some(Phase::Closing) if empty => self.retire(now, id, out),
@@ -140,6 +172,16 @@ impl Executor {
             Some(Phase::Ready) => while self.prefetch(now, id, out) {},
             _ => {}
         }
+    }
+
+    /// Whether a lane without any worker waited longer than this worker's, and needs what it takes.
+    fn must_make_room(&self, id: WorkerId, lane: LaneKey) -> bool {
+        let starved = self.starved(lane);
+        if starved == Share::default() {
+            return false;
+        }
+        let short = starved.less(&self.pool.free()).less(&self.pool.leaving());
+        self.pool.get(id).is_some_and(|worker| worker.share.helps(&short))
     }
 
     /// The worker takes no more calls.

@@ -2,6 +2,7 @@
 
 use crate::container::Container;
 use crate::id::{Hash, TaskId, UserId, WorkerId};
+use crate::resources::Resources;
 use crate::wire::{Attempt, Message};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -175,6 +176,8 @@ pub enum Action {
         user: UserId,
         /// In which container.
         container: Option<Arc<Container>>,
+        /// With how much of the node to itself.
+        asks: Resources,
     },
     /// Give a worker a body.
     Load {

@@ -1,21 +1,29 @@
-//! Lanes: what waits for a worker, by user and container. Workers are never shared between lanes.
+//! Lanes: what waits for a worker, by user, container and resources. Workers are never shared between lanes.
 
 use super::attempt::Key;
 use crate::container::Container;
 use crate::id::{ContainerId, UserId, WorkerId};
+use crate::resources::{Resources, Share};
+use crate::wire::Assign;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Whose work, in which container.
+/// Whose work, in which container, by workers of which size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LaneKey {
     pub(super) user: UserId,
     pub(super) container: Option<ContainerId>,
+    pub(super) asks: Resources,
 }
 
 impl LaneKey {
     /// Of workers that no user has had a call in yet: the id of nobody.
-    pub(super) const SPARE: Self = Self { user: UserId::from_bytes([0; 16]), container: None };
+    pub(super) const SPARE: Self =
+        Self { user: UserId::from_bytes([0; 16]), container: None, asks: Resources::NONE };
+
+    pub(super) fn of(assign: &Assign) -> Self {
+        Self { user: assign.user, container: assign.container_id(), asks: assign.asks() }
+    }
 }
 
 /// One lane.
@@ -104,21 +112,34 @@ impl Lanes {
         self.0.values().map(|lane| lane.waiting.len()).sum()
     }
 
-    /// How many have work and no worker.
-    pub(super) fn bare(&self) -> usize {
+    /// What those need that have work and no worker, one worker each.
+    pub(super) fn bare(&self, share: impl Fn(&Resources) -> Share) -> Share {
         if self.0.len() < 2 {
-            return 0;
+            return Share::default();
         }
-        self.0.values().filter(|lane| lane.workers.is_empty() && !lane.waiting.is_empty()).count()
+        let bare = self.0.iter().filter(|(_, lane)| lane.workers.is_empty() && !lane.waiting.is_empty());
+        bare.fold(Share::default(), |need, (key, _)| need.and(&share(&key.asks)))
     }
 
-    /// How many other lanes have no worker and waited longer than `lane`'s first: it must not take every slot for ever.
-    pub(super) fn starved(&self, lane: LaneKey) -> usize {
+    /// What other lanes need that have no worker and waited longer than `lane`'s first, one worker each: it must not take
+    /// every slot for ever.
+    pub(super) fn starved(&self, lane: LaneKey, share: impl Fn(&Resources) -> Share) -> Share {
+        let mut need = Share::default();
         if self.0.len() < 2 {
-            return 0;
+            return need;
         }
         let own = self.0.get(&lane).and_then(Lane::first).unwrap_or(u64::MAX);
-        let older = |other: &Lane| other.workers.is_empty() && other.first().is_some_and(|first| first < own);
-        self.0.iter().filter(|(key, other)| **key != lane && older(other)).count()
+        for (key, other) in &self.0 {
+            let older = other.workers.is_empty() && other.first().is_some_and(|first| first < own);
+            if older && *key != lane {
+                need = need.and(&share(&key.asks));
+            }
+        }
+        need
+    }
+
+    /// Slots that all that waits would take.
+    pub(super) fn wanted_slots(&self, share: impl Fn(&Resources) -> Share) -> usize {
+        self.0.iter().map(|(key, lane)| lane.waiting.len() * share(&key.asks).slots as usize).sum()
     }
 }

@@ -28,6 +28,7 @@ pub use event::{Action, Event, Signal, Verdict, WorkerDone, WorkerExit};
 
 use crate::id::{ExecutorId, WorkerId};
 use crate::limits;
+use crate::resources::Resources;
 use crate::rng::Rng;
 use crate::task::Outcome;
 use crate::time::{Fine, Mono, Now};
@@ -53,6 +54,8 @@ pub struct Config {
     pub software: String,
     /// Workers it may run at once.
     pub workers: u32,
+    /// What this node has, and how many nodes this executor commands.
+    pub has: Resources,
     /// An idle worker ends after this.
     pub idle_ms: u64,
     /// Workers that are made before the first call, and stay when idle.
@@ -107,7 +110,7 @@ impl Executor {
             attempts: Attempts::default(),
             lanes: Lanes::default(),
             todo: BTreeSet::new(),
-            pool: Pool::default(),
+            pool: Pool::new(&config.has, config.workers),
             spawning: Spawning::default(),
             patience: None,
             bodies: Bodies::default(),

@@ -118,7 +118,7 @@ impl Executor {
 
     fn assign(&mut self, now: Mono, assign: Box<Assign>) {
         let key = Key { task: assign.task, attempt: assign.attempt };
-        let lane = LaneKey { user: assign.user, container: assign.container_id() };
+        let lane = LaneKey::of(&assign);
         let (hash, container) = (assign.hash, assign.container.clone());
         let no_room = self.drain.is_some() || self.attempts.open() >= 2 * self.credit();
         if no_room && self.attempts.get(key).is_none() {
@@ -128,6 +128,10 @@ impl Executor {
             self.ignored += 1;
             return;
         };
+        if self.pool.share(&lane.asks).is_none() {
+            let failure = verdict::too_large_for(&lane.asks, &self.config.has, &self.config.host);
+            return self.finish(verdict::ended(key, Outcome::Error, Begun::No, Some(failure)));
+        }
         if self.bodies.pin(hash, key) {
             self.lanes.lane_in(lane, container.as_ref()).waiting.insert(arrival, key);
             self.todo.insert(lane);

@@ -7,6 +7,7 @@ use super::depth::{Expectation, QUICK_NS};
 use super::lane::LaneKey;
 use crate::id::{Hash, WorkerId};
 use crate::limits;
+use crate::resources::{Resources, Share};
 use crate::time::{Fine, Mono};
 use crate::timings::Timings;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -62,6 +63,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) lane: LaneKey,
+    /// What of the executor it takes, as long as it is there.
+    pub(super) share: Share,
     pub(super) phase: Phase,
     pub(super) pipe: VecDeque<Call>,
     /// Time of the calls behind the head.
@@ -86,9 +89,10 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(lane: LaneKey, now: Mono, asked: Fine) -> Self {
+    pub(super) fn new(lane: LaneKey, share: Share, now: Mono, asked: Fine) -> Self {
         Self {
             lane,
+            share,
             phase: Phase::Starting,
             pipe: VecDeque::new(),
             load_ns: 0,
@@ -238,19 +242,46 @@ impl Worker {
 }
 
 /// All workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     made: u32,
+    has: Resources,
+    slots: u32,
+    /// What its workers take.
+    taken: Share,
 }
 
 impl Pool {
+    /// An empty one that has `has`, in so many slots.
+    pub(super) fn new(has: &Resources, slots: u32) -> Self {
+        Self { workers: BTreeMap::new(), made: 0, has: *has, slots, taken: Share::default() }
+    }
+
+    /// What a worker of this size takes; `None`: more than there is.
+    pub(super) fn share(&self, asks: &Resources) -> Option<Share> {
+        Share::of(asks, &self.has, self.slots)
+    }
+
+    /// What no worker takes.
+    pub(super) fn free(&self) -> Share {
+        Share::all(&self.has, self.slots).less(&self.taken)
+    }
+
     /// A number for a worker to be made.
-    pub(super) fn add(&mut self, lane: LaneKey, now: Mono, asked: Fine) -> WorkerId {
+    pub(super) fn add(&mut self, lane: LaneKey, share: Share, now: Mono, asked: Fine) -> WorkerId {
         self.made = self.made.wrapping_add(1);
         let id = WorkerId(self.made);
-        self.workers.insert(id, Worker::new(lane, now, asked));
+        self.taken = self.taken.and(&share);
+        self.workers.insert(id, Worker::new(lane, share, now, asked));
         id
+    }
+
+    /// It is gone, or never came.
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.workers.remove(&id)?;
+        self.taken = self.taken.less(&worker.share);
+        Some(worker)
     }
 
     pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
@@ -267,20 +298,32 @@ impl Pool {
         self.workers.iter().filter(mine).map(|(id, _)| *id).collect()
     }
 
-    /// Workers that have work or no future.
-    pub(super) fn busy(&self) -> usize {
-        self.workers.values().filter(|worker| !worker.is_idle()).count()
+    /// Slots of workers that have work or no future.
+    pub(super) fn busy_slots(&self) -> usize {
+        let busy = self.workers.values().filter(|worker| !worker.is_idle());
+        busy.map(|worker| worker.share.slots as usize).sum()
     }
 
-    /// Workers whose slot is about to be free.
-    pub(super) fn leaving(&self) -> usize {
-        let leaves = |worker: &&Worker| matches!(worker.phase, Phase::Closing | Phase::Leaving);
-        self.workers.values().filter(leaves).count()
+    /// What is about to be free: of workers that take no more calls.
+    pub(super) fn leaving(&self) -> Share {
+        self.sum(|worker| matches!(worker.phase, Phase::Closing | Phase::Leaving))
     }
 
-    /// The worker of another lane that has been idle longest.
-    pub(super) fn idle_stranger(&self, lane: LaneKey) -> Option<WorkerId> {
-        let strangers = self.workers.iter().filter(|(_, worker)| worker.is_idle() && worker.lane != lane);
+    /// What could be free soon: what is, what is about to be, and what idle workers of other lanes take.
+    pub(super) fn room_at_most(&self, lane: LaneKey) -> Share {
+        let idle = self.sum(|worker| worker.is_idle() && worker.lane != lane);
+        self.free().and(&self.leaving()).and(&idle)
+    }
+
+    fn sum(&self, pick: impl Fn(&Worker) -> bool) -> Share {
+        let some = self.workers.values().filter(|worker| pick(worker));
+        some.fold(Share::default(), |sum, worker| sum.and(&worker.share))
+    }
+
+    /// The worker of another lane that has been idle longest, of those that take some of what is short.
+    pub(super) fn idle_stranger(&self, lane: LaneKey, short: &Share) -> Option<WorkerId> {
+        let stranger = |worker: &Worker| worker.is_idle() && worker.lane != lane && worker.share.helps(short);
+        let strangers = self.workers.iter().filter(|(_, worker)| stranger(worker));
         strangers.min_by_key(|(_, worker)| worker.since).map(|(id, _)| *id)
     }
 }

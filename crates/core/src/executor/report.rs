@@ -1,6 +1,6 @@
 //! What the manager is told, always made from the machine's state, never from a list of unsent messages (F7).
 
-use super::pool::Phase;
+use super::pool::{Phase, Worker};
 use super::{Entry, Executor, Key, Place};
 use crate::id::{ContainerId, WorkerId};
 use crate::limits;
@@ -31,6 +31,7 @@ impl Executor {
                 last: page + 1 == pages,
                 complete: true,
                 capacity: capacity.clone(),
+                has: self.config.has,
                 have_functions: if page == 0 { have.clone() } else { Vec::new() },
             };
             if let Some(session) = &mut self.uplink.session {
@@ -130,7 +131,8 @@ impl Executor {
         if self.drain.is_some() {
             return Capacity::default();
         }
-        let free = self.slots().saturating_sub(self.pool.busy() + self.lanes.waiting());
+        let wanted = self.lanes.wanted_slots(|asks| self.share(asks));
+        let free = self.slots().saturating_sub(self.pool.busy_slots() + wanted);
         Capacity {
             credit_tasks: number(self.credit()),
             credit_bytes: limits::CREDIT_BYTES as u64,
@@ -158,13 +160,18 @@ impl Executor {
 
     fn warm(&self) -> Vec<Warm> {
         let mut warm: BTreeMap<Option<ContainerId>, (u32, u32)> = BTreeMap::new();
-        for worker in self.pool.workers.values().filter(|worker| worker.phase == Phase::Ready) {
+        for worker in self.pool.workers.values().filter(|worker| is_ordinary(worker)) {
             let counts = warm.entry(worker.lane.container).or_default();
             counts.0 += 1;
             counts.1 += u32::from(worker.is_idle());
         }
         warm.into_iter().map(|(container, (warm, free))| Warm { container, warm, free }).collect()
     }
+}
+
+/// Ready, for calls that ask for nothing.
+fn is_ordinary(worker: &Worker) -> bool {
+    worker.phase == Phase::Ready && worker.lane.asks.is_none()
 }
 
 /// What is known of a call in a pipe.

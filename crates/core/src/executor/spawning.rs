@@ -102,11 +102,15 @@ impl Executor {
         let first = waits.min_by_key(|lane| self.lanes.get(*lane).and_then(Lane::first));
         // A container's lane may be gone, and with it what it is started from.
         let last = self.spawning.last.as_ref().map(|(lane, _)| *lane);
-        let last = last.map(|lane| if lane.container.is_some() { LaneKey::SPARE } else { lane });
+        let spare = |lane: LaneKey| lane.container.is_some() || !lane.asks.is_none();
+        let last = last.map(|lane| if spare(lane) { LaneKey::SPARE } else { lane });
         let Some(lane) = first.or(last) else { return };
-        if self.may_start(now) && self.pool.workers.len() < self.config.workers as usize {
+        let share = self.share(&lane.asks);
+        if self.may_start(now) && self.pool.free().holds(&share) {
             self.make_worker(now, lane, out);
         } else {
+            // Idle workers of others must not keep it out for ever.
+            self.make_room(now, lane, &share, 1, out);
             self.spawning.not_before = Some(now.after(limits::PROBE_MS.0));
         }
     }

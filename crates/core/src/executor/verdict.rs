@@ -3,6 +3,7 @@
 use super::attempt::Key;
 use super::event::{Verdict, WorkerDone, WorkerExit};
 use crate::limits;
+use crate::resources::{Resources, unsatisfiable};
 use crate::task::{Begun, Failure, FailureCode, Outcome, signal_name};
 use crate::timings::Timings;
 use crate::wire::{Blob, Done};
@@ -188,6 +189,11 @@ pub(super) fn bystander(host: &str) -> Failure {
 pub(super) fn environment(why: &str, host: &str) -> Failure {
     let message = format!("No worker could be started for the task on host '{host}': {why}");
     at(FailureCode::EnvironmentFailed, host, cut(message, limits::FAILURE_BYTES / 4))
+}
+
+/// It asks for more than this executor has.
+pub(super) fn too_large_for(asks: &Resources, has: &Resources, host: &str) -> Failure {
+    at(FailureCode::Unsatisfiable, host, unsatisfiable(asks, has, &format!("host '{host}'")))
 }
 
 /// The body is gone, or is not what its hash says (F35).

@@ -4,7 +4,7 @@
 use super::Executor;
 use super::event::Action;
 use super::lane::LaneKey;
-use super::pool::Phase;
+use super::pool::{Phase, Worker};
 use crate::id::WorkerId;
 use crate::time::Mono;
 
@@ -17,6 +17,7 @@ impl Executor {
     /// Makes what is missing of the workers that are kept warm.
     pub(super) fn keep_warm(&mut self, now: Mono, out: &mut Vec<Action>) {
         let missing = self.min_warm().saturating_sub(self.pool.workers.len());
+        let missing = if missing == 0 { 0 } else { missing.min(self.spare_slots()) };
         if missing > 0 && self.may_start(now) && self.spawning.may(now) {
             for _ in 0..missing {
                 self.make_worker(now, LaneKey::SPARE, out);
@@ -24,15 +25,22 @@ impl Executor {
         }
     }
 
+    /// Slots that nobody waits for.
+    fn spare_slots(&self) -> usize {
+        self.pool.free().less(&self.starved(LaneKey::SPARE)).slots as usize
+    }
+
     /// After how long an idle worker ends; `None`: none does, there are no more than are kept warm.
     pub(super) fn idle_ms(&self) -> Option<u64> {
-        let staying = self.pool.workers.len().saturating_sub(self.pool.leaving());
+        let leaves = |worker: &&Worker| matches!(worker.phase, Phase::Closing | Phase::Leaving);
+        let leaving = self.pool.workers.values().filter(leaves).count();
+        let staying = self.pool.workers.len().saturating_sub(leaving);
         (staying > self.min_warm()).then_some(self.config.idle_ms)
     }
 
     /// Gives workers that belong to nobody to a lane with more calls than workers that will take them.
     pub(super) fn claim(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
-        if key.container.is_some() || self.lanes.get(LaneKey::SPARE).is_none() {
+        if key.container.is_some() || !key.asks.is_none() || self.lanes.get(LaneKey::SPARE).is_none() {
             return;
         }
         let spares =

@@ -77,6 +77,10 @@ impl Hub {
             self.end_with(slot, TaskState::Failed, failure::no_containers(), cx);
             return Step::Waits;
         }
+        if task.resources.is_some() && link.proto < version::RESOURCES {
+            self.end_with(slot, TaskState::Failed, failure::no_resources(), cx);
+            return Step::Waits;
+        }
         let mut size = 0;
         // F35: the body goes before the first attempt that needs it.
         if !link.knows(&task.hash) {
@@ -108,6 +112,7 @@ impl Hub {
             user: task.user,
             hash: task.hash,
             container: task.container.clone(),
+            resources: task.resources.clone(),
             args: Blob::Here(args),
             ttl_ms: task.deadline.since(cx.now.mono),
             timeout_ms: task.timeout_ms(),

@@ -7,8 +7,10 @@ use super::task::{Phase, Place, Task};
 use super::{EndpointStatus, Hub};
 use crate::id::{EndpointId, TaskId};
 use crate::limits;
+use crate::resources::Resources;
 use crate::task::{Failure, TaskState};
 use crate::time::{Now, Wall};
+use std::sync::Arc;
 
 /// What a live task waits for, or does: the most telling of what is true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub enum Reason {
 pub struct Explanation {
     /// Where it stands.
     pub state: TaskState,
+    /// What it asks for, if for anything.
+    pub resources: Option<Arc<Resources>>,
     /// What it waits for.
     pub reason: Reason,
     /// A user asked for its end, and that waits for the write under way.
@@ -102,6 +106,7 @@ impl Hub {
         let endpoint = &self.endpoints[task.endpoint as usize];
         Some(Explanation {
             state: self.state(id)?,
+            resources: task.resources.clone(),
             reason: self.reason(slot, task, endpoint),
             cancelling: self.cancels.waits_for(id),
             endpoint: endpoint.id,

@@ -218,6 +218,15 @@ pub(super) fn no_containers() -> Failure {
     )
 }
 
+/// It would run without what it asks for.
+pub(super) fn no_resources() -> Failure {
+    Failure::new(
+        FailureCode::Unsatisfiable,
+        "the endpoint's software is older than this service's and gives no resources to calls; update it there, then \
+         submit the task again",
+    )
+}
+
 pub(super) fn args_gone() -> Failure {
     Failure::new(
         FailureCode::LoadFailed,

@@ -9,6 +9,7 @@ use super::retry::Charges;
 use crate::container::Container;
 use crate::id::{Hash, TaskId, UserId};
 use crate::limits;
+use crate::resources::Resources;
 use crate::task::{Args, Failure, TaskSpec};
 use crate::time::{Fine, Mono, Now};
 use crate::timings::Timings;
@@ -53,6 +54,7 @@ pub(super) struct Task {
     pub(super) user: UserId,
     pub(super) hash: Hash,
     pub(super) container: Option<Arc<Container>>,
+    pub(super) resources: Option<Arc<Resources>>,
     pub(super) args: Args,
     /// Index of its endpoint.
     pub(super) endpoint: u32,
@@ -106,6 +108,7 @@ impl Task {
             user: spec.user,
             hash: spec.hash,
             container: spec.container.clone(),
+            resources: spec.resources.clone(),
             args,
             endpoint,
             phase: Phase::Accepting,
@@ -193,6 +196,7 @@ impl Task {
     pub(super) fn clear(&mut self) {
         self.args = Args::Stored(0);
         self.container = None;
+        self.resources = None;
         self.token = Token(0);
         self.lease = None;
         self.last_loss = None;

@@ -3,15 +3,19 @@
 //! Owns where each attempt is, what is known of it, and the order in which waiting ones are routed. Says nothing to
 //! anybody: its callers turn what it returns into messages.
 
+mod sized;
+
 use super::ends::{cancelled, ended};
-use super::long::Long;
+use super::long::{Long, need};
 use crate::id::{ContainerId, ExecutorId, TaskId};
 use crate::map::{Map, Set};
+use crate::resources::Resources;
 use crate::task::{Begun, Failure, FailureCode, Outcome};
 use crate::time::{Fine, Mono};
 use crate::wire::{Assign, Attempt, Done, Holding, Item, Stage};
 use std::collections::hash_map;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// One attempt of one task.
 pub(super) type Key = (TaskId, Attempt);
@@ -33,6 +37,23 @@ impl Place {
     }
 }
 
+/// What an attempt needs, as far as it is known: nothing is of those that an executor brought along.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kind {
+    pub(super) container: Option<ContainerId>,
+    /// `None`: one slot.
+    pub(super) asks: Option<Arc<Resources>>,
+    /// Time of a block that it may take, of those that ask for resources (F41).
+    pub(super) need_ms: Option<u64>,
+}
+
+impl Kind {
+    fn of(assign: &Assign) -> Self {
+        let need_ms = if assign.resources.is_some() { need(assign) } else { None };
+        Self { container: assign.container_id(), asks: assign.resources.clone(), need_ms }
+    }
+}
+
 /// One held attempt.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -43,8 +64,7 @@ pub(super) struct Entry {
     listed_finished: bool,
     /// The service wants it stopped, with this grace: repeated at each registration of its executor (F31).
     pub(super) cancel: Option<u64>,
-    /// As far as it is known: not of attempts that an executor brought along.
-    container: Option<ContainerId>,
+    kind: Kind,
     expires: Mono,
     timed: bool,
     /// How long it waited here, and since when it waits or is with its executor.
@@ -53,9 +73,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    const fn new(place: Place, container: Option<ContainerId>, expires: Mono, since: Fine) -> Self {
+    const fn new(place: Place, kind: Kind, expires: Mono, since: Fine) -> Self {
         let (begun, listed_finished, cancel, timed, waited) = (false, false, None, false, 0);
-        Self { place, begun, listed_finished, cancel, container, expires, timed, waited, since }
+        Self { place, begun, listed_finished, cancel, kind, expires, timed, waited, since }
     }
 }
 
@@ -65,6 +85,8 @@ struct There {
     keys: Set<Key>,
     /// How many of these are for a container.
     contained: BTreeMap<ContainerId, usize>,
+    /// What those of these ask for that ask for resources.
+    sized: BTreeMap<Key, Arc<Resources>>,
 }
 
 /// What became of an attempt that its executor does not hold and did not begin.
@@ -89,9 +111,14 @@ pub(super) struct Book {
     at: BTreeMap<ExecutorId, There>,
     /// Entries that wait here.
     waiting: usize,
+    /// Those that ask for nothing in particular.
     queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
     /// Those that do not fit into every block.
     pub(super) long: Long,
+    /// The others.
+    sized: VecDeque<Key>,
+    /// How many of those executors have.
+    sized_there: usize,
     expiries: BTreeSet<(Mono, Key)>,
     /// Declared lost, and the hub may not know it yet: its executor stays in the hints (F8).
     lost: BTreeMap<Key, ExecutorId>,
@@ -147,32 +174,39 @@ impl Book {
         let was_at = if let Place::At(executor, _) = &entry.place { Some(*executor) } else { None };
         self.waiting += usize::from(place.waits());
         self.waiting -= usize::from(entry.place.waits());
-        let container = entry.container;
+        let kind = entry.kind.clone();
         entry.place = place;
         if now_at == was_at {
             return;
         }
         if let Some(executor) = was_at {
-            self.leave(&executor, &key, container);
+            self.leave(&executor, &key, &kind);
         }
         if let Some(executor) = now_at {
-            self.join(executor, key, container);
+            self.join(executor, key, &kind);
         }
     }
 
-    fn join(&mut self, executor: ExecutorId, key: Key, container: Option<ContainerId>) {
+    fn join(&mut self, executor: ExecutorId, key: Key, kind: &Kind) {
         let there = self.at.entry(executor).or_default();
-        if there.keys.insert(key)
-            && let Some(container) = container
-        {
+        if !there.keys.insert(key) {
+            return;
+        }
+        if let Some(container) = kind.container {
             *there.contained.entry(container).or_default() += 1;
         }
+        if let Some(asks) = &kind.asks {
+            there.sized.insert(key, Arc::clone(asks));
+            self.sized_there += 1;
+        }
     }
 
-    fn leave(&mut self, executor: &ExecutorId, key: &Key, container: Option<ContainerId>) {
+    fn leave(&mut self, executor: &ExecutorId, key: &Key, kind: &Kind) {
         let Some(there) = self.at.get_mut(executor) else { return };
-        if there.keys.remove(key)
-            && let Some(container) = container
+        if !there.keys.remove(key) {
+            return;
+        }
+        if let Some(container) = kind.container
             && let Some(count) = there.contained.get_mut(&container)
         {
             *count -= 1;
@@ -180,13 +214,17 @@ impl Book {
                 there.contained.remove(&container);
             }
         }
+        if kind.asks.is_some() {
+            there.sized.remove(key);
+            self.sized_there -= 1;
+        }
     }
 
     fn insert(&mut self, key: Key, place: Place, expires: Mono) {
         if let Place::At(executor, _) = &place {
-            self.join(*executor, key, None);
+            self.join(*executor, key, &Kind::default());
         }
-        let entry = Entry::new(place, None, expires, self.clock);
+        let entry = Entry::new(place, Kind::default(), expires, self.clock);
         self.entries.insert(key, entry);
     }
 
@@ -198,7 +236,7 @@ impl Book {
         }
         self.waiting -= usize::from(entry.place.waits());
         if let Place::At(executor, _) = &entry.place {
-            self.leave(executor, key, entry.container);
+            self.leave(executor, key, &entry.kind);
         }
         Some(entry)
     }
@@ -208,13 +246,18 @@ impl Book {
         let key = (assign.task, assign.attempt);
         if let hash_map::Entry::Vacant(vacant) = self.entries.entry(key) {
             let expires = now.after(assign.ttl_ms);
-            let (container, long) = (assign.container_id(), self.long.add(key, &assign, false));
-            if !long {
-                self.queues.entry(container).or_default().push_back(key);
+            let kind = Kind::of(&assign);
+            let sized = kind.asks.is_some();
+            if sized {
+                self.sized.push_back(key);
             }
-            let entry = vacant.insert(Entry::new(Place::Waiting(assign), container, expires, self.clock));
+            let long = !sized && self.long.add(key, &assign, false);
+            if !sized && !long {
+                self.queues.entry(kind.container).or_default().push_back(key);
+            }
+            let entry = vacant.insert(Entry::new(Place::Waiting(assign), kind, expires, self.clock));
             self.waiting += 1;
-            if long {
+            if sized || long {
                 entry.timed = true;
                 self.expiries.insert((expires, key));
             }
@@ -237,7 +280,7 @@ impl Book {
 
     /// The container of an attempt, as far as it is known.
     pub(super) fn container(&self, key: &Key) -> Option<ContainerId> {
-        self.entries.get(key)?.container
+        self.entries.get(key)?.kind.container
     }
 
     /// How long each attempt for `container` has waited, in ns; the oldest comes first.
@@ -263,21 +306,22 @@ impl Book {
         None
     }
 
-    /// Gives this attempt to `executor`, if it waits.
+    /// Gives one that waits to `executor`: what to send.
     pub(super) fn hand(&mut self, now: Mono, key: Key, executor: ExecutorId) -> Option<Box<Assign>> {
         let entry = self.entries.get_mut(&key)?;
         let Place::Waiting(assign) = &mut entry.place else { return None };
         assign.ttl_ms = entry.expires.since(now);
         entry.waited += self.clock.since(entry.since);
         entry.since = self.clock;
-        let (kept, container) = (assign.clone(), entry.container);
+        let kept = assign.clone();
         if entry.timed {
             entry.timed = false;
             self.expiries.remove(&(entry.expires, key));
         }
         let place = std::mem::replace(&mut entry.place, Place::At(executor, Some(kept)));
+        let kind = entry.kind.clone();
         self.waiting -= 1;
-        self.join(executor, key, container);
+        self.join(executor, key, &kind);
         if let Place::Waiting(assign) = place { Some(assign) } else { None }
     }
 
@@ -341,13 +385,13 @@ impl Book {
         let place = Place::Done(Box::new(done.clone()), Some(from));
         entry.begun |= done.begun == Begun::Yes;
         let timed = std::mem::take(&mut entry.timed).then_some(entry.expires);
-        let (before, container) = (std::mem::replace(&mut entry.place, place), entry.container);
+        let (before, kind) = (std::mem::replace(&mut entry.place, place), entry.kind.clone());
         self.waiting -= usize::from(before.waits());
         if let Some(expires) = timed {
             self.expiries.remove(&(expires, key));
         }
         if let Place::At(executor, _) = &before {
-            self.leave(executor, &key, container);
+            self.leave(executor, &key, &kind);
         }
         !matches!(before, Place::Done(old, _) if old.outcome == done.outcome)
     }
@@ -419,7 +463,9 @@ impl Book {
         }
         match assign.take() {
             Some(assign) if keep => {
-                if !self.long.add(key, &assign, true) {
+                if assign.resources.is_some() {
+                    self.sized.push_front(key);
+                } else if !self.long.add(key, &assign, true) {
                     self.queues.entry(assign.container_id()).or_default().push_front(key);
                 }
                 let expires = entry.expires;
@@ -442,6 +488,7 @@ impl Book {
         let mut keys: Vec<Key> = self.queues.values().flatten().copied().collect();
         self.queues.clear();
         keys.extend(self.long.clear());
+        keys.extend(self.sized.drain(..));
         let mut back = Vec::new();
         for key in keys {
             if self.entries.get(&key).is_some_and(|entry| matches!(entry.place, Place::Waiting(_))) {

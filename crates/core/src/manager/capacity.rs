@@ -85,9 +85,7 @@ impl Manager {
         if groups.is_empty() && self.book.long.is_empty() {
             return;
         }
-        let able =
-            self.executors.iter().filter(|(id, exec)| exec.is_up() && !exec.leaving && self.hints.has(id));
-        let able: Vec<ExecutorId> = able.map(|(id, _)| *id).collect();
+        let able = self.able();
         // Where more nodes may come, nothing is piled up at the first.
         let peers = able.len() + usize::from(self.config.scale.calls_wait());
         let long_first = self.book.long.take_turn();
@@ -118,6 +116,13 @@ impl Manager {
         self.book.settle();
     }
 
+    /// Executors that may be given attempts.
+    pub(super) fn able(&self) -> Vec<ExecutorId> {
+        let able =
+            self.executors.iter().filter(|(id, exec)| exec.is_up() && !exec.leaving && self.hints.has(id));
+        able.map(|(id, _)| *id).collect()
+    }
+
     fn want(
         &self,
         able: &[ExecutorId],
@@ -132,7 +137,7 @@ impl Manager {
 
     pub(super) fn seat(&self, executor: &ExecutorId, peers: usize) -> Seat {
         let Some(exec) = self.executors.get(executor) else { return Seat::default() };
-        let open = self.book.open_at(executor);
+        let open = self.book.open_at(executor) + self.wide_at(executor);
         let slots = exec.capacity.slots_total as usize;
         let credit = exec.capacity.credit_tasks as usize;
         let deep = if peers > 1 { credit.min(slots.max(1) * (1 + self.pace.depth())) } else { credit };
@@ -162,7 +167,12 @@ impl Manager {
             }
             (None, contained) => {
                 let others: usize = contained.map_or(0, |all| all.values().sum());
-                self.book.open_at(executor) - others
+                let open = self.book.open_at(executor) - others;
+                if self.book.has_sized_there() {
+                    open.saturating_sub(self.book.sized_at(executor).count())
+                } else {
+                    open
+                }
             }
         }
     }

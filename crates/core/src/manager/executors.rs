@@ -6,6 +6,7 @@ use super::bodies::Known;
 use super::{Action, Manager};
 use crate::id::{ConnId, ExecutorId, Hash};
 use crate::limits;
+use crate::resources::Resources;
 use crate::task::FailureCode;
 use crate::time::Mono;
 use crate::wire::{
@@ -30,6 +31,8 @@ pub(super) struct Exec {
     /// The highest connection number seen (F4).
     connection: u64,
     pub(super) capacity: Capacity,
+    /// What it has in total.
+    pub(super) has: Resources,
     /// Bodies it has in this session (F35).
     pub(super) known: Known,
     /// The wire version spoken with it.
@@ -153,6 +156,7 @@ impl Manager {
             link: Link::Away { until: now },
             connection,
             capacity: Capacity::default(),
+            has: Resources::NONE,
             known: Known::default(),
             proto: version::OLDEST,
             leaving: false,

@@ -103,6 +103,8 @@ impl Manager {
             return Err(Some(ResetReason::Protocol)); // F29
         }
         if page.last {
+            exec.has = page.has;
+            self.seen = Some(self.seen.map_or(page.has, |seen| seen.greater(page.has)));
             self.has_capacity(executor, page.capacity);
             self.register(now, executor);
         }

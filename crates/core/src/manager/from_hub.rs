@@ -5,6 +5,7 @@
 use super::{Action, ExitReason, Manager};
 use crate::id::Hash;
 use crate::limits;
+use crate::resources::Resources;
 use crate::task::Outcome;
 use crate::time::Mono;
 use crate::wire::{Blob, Hello, Item, Message, Peer, RefusedReason, ResetReason, version};
@@ -36,6 +37,7 @@ impl Manager {
                 last: page + 1 == pages,
                 complete,
                 capacity: capacity.clone(),
+                has: Resources::NONE,
                 have_functions: if page == 0 { self.bodies.newest() } else { Vec::new() },
             };
             self.uplink.hello(now, Item::Hello(Box::new(hello)), out);

@@ -69,7 +69,7 @@ impl Long {
 }
 
 /// Time of a block that a call may take: when it is over, its end must still be reported.
-fn need(assign: &Assign) -> Option<u64> {
+pub(super) fn need(assign: &Assign) -> Option<u64> {
     Some(assign.timeout_ms?.saturating_add(limits::BLOCK_END_MS))
 }
 
@@ -120,7 +120,7 @@ impl Book {
     }
 
     /// Ends one that waits and can never run.
-    fn refuse(&mut self, key: Key, failure: Failure) -> Item {
+    pub(super) fn refuse(&mut self, key: Key, failure: Failure) -> Item {
         let done = ended(key, Outcome::Error, Begun::No, Some(failure));
         self.put(key, Place::Done(done.clone(), None));
         Item::Result(done)
@@ -167,14 +167,14 @@ impl Manager {
         open.max_by_key(order).map(|(_, id)| id)
     }
 
-    fn is_too_long(&self, now: Mono, need_ms: u64) -> bool {
+    pub(super) fn is_too_long(&self, now: Mono, need_ms: u64) -> bool {
         let beyond = self.config.scale.walltime_ms.is_some_and(|walltime_ms| need_ms > walltime_ms);
         // One of an earlier configuration may have it.
         let has = |block: &Block| block.ends.is_some() && block.has(now, need_ms);
         beyond && !self.adoption.is_open() && !self.blocks.all.values().any(has)
     }
 
-    fn too_long(&self, need_ms: u64) -> Failure {
+    pub(super) fn too_long(&self, need_ms: u64) -> Failure {
         let seconds = |ms: u64| ms / 1_000;
         let walltime_ms = self.config.scale.walltime_ms.unwrap_or(0);
         let text = format!(

@@ -11,6 +11,7 @@ mod capacity;
 mod ends;
 mod event;
 mod executors;
+mod fit;
 mod from_executor;
 mod from_hub;
 mod inquiry;
@@ -26,6 +27,7 @@ pub use event::{Action, Event, ExitReason};
 pub use scale::Scale;
 
 use crate::id::{BlockId, EndpointId, ExecutorId, ManagerId};
+use crate::resources::Resources;
 use crate::rng::Rng;
 use crate::task::FailureCode;
 use crate::time::{Mono, Now};
@@ -78,6 +80,8 @@ pub struct Manager {
     inquiry: inquiry::Inquiry,
     /// Workers of an executor, as far as is known.
     slots: u32,
+    /// The most that executors have had, once there were any.
+    seen: Option<Resources>,
     /// The first blocks were asked for.
     began: bool,
     silent: silent::Silent,
@@ -110,6 +114,7 @@ impl Manager {
             blocks: blocks::Blocks::new(now.mono, &config.found),
             inquiry: inquiry::Inquiry::default(),
             slots: config.scale.slots,
+            seen: None,
             began: false,
             silent: silent::Silent::default(),
             adoption: adopt::Adoption::new(&config.hints, now.mono.after(config.adopt_ms)),
@@ -209,6 +214,7 @@ impl Manager {
         } else if self.uplink.complete_known() && self.adoption.known() {
             self.hints.touch();
         }
+        self.fit(now);
         self.scale(now, out);
         if self.hints.wants_saving() {
             let mut all = self.expected();

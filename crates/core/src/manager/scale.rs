@@ -7,6 +7,7 @@ use super::blocks::Block;
 use super::{Action, Manager};
 use crate::id::{BlockId, ExecutorId};
 use crate::limits;
+use crate::resources::Resources;
 use crate::task::FailureCode;
 use crate::time::Mono;
 use crate::wire::{Blocks as Counts, Item};
@@ -24,6 +25,8 @@ pub struct Scale {
     pub nodes: u32,
     /// Workers of one executor, until one has said how many it has.
     pub slots: u32,
+    /// What an executor has, as far as it is known before ([`Resources::UNKNOWN`]).
+    pub has: Resources,
     /// Slots wanted for 1,000 calls that wait or run.
     pub parallelism: u32,
     /// A block that has had no call for this long ends, if more than `min` are there.
@@ -44,6 +47,7 @@ impl Scale {
             max: count,
             nodes: 1,
             slots: 1,
+            has: Resources::UNKNOWN,
             parallelism: 1_000,
             idle_ms: 60_000,
             walltime_ms: None,
@@ -106,7 +110,7 @@ impl Manager {
         let scale = &self.config.scale;
         let least = if self.began { 0 } else { scale.init };
         if scale.is_elastic() {
-            scale.blocks_for(self.book.open(), self.slots).max(least as usize)
+            scale.blocks_for(self.wanted_slots(), self.slots).max(least as usize)
         } else {
             scale.max as usize
         }

@@ -6,10 +6,12 @@
 use super::link::Net;
 use super::node::{ExecutorProc, ManagerProc};
 use super::store::is_hit;
-use super::{Endpoint, Record, Store, Us};
+use super::worker::Worker;
+use super::{Endpoint, Record, Shape, Store, Us};
 use crate::hub::{self, Hub, Op, Token};
 use crate::id::{ConnId, TaskId, UserId};
 use crate::map::{Map, Set};
+use crate::resources::Share;
 use crate::task::{Begun, Outcome, TaskState};
 use crate::wire::{Attempt, Done, Holding, Item, Message, Stage};
 use crate::{executor, limits, manager};
@@ -325,6 +327,15 @@ impl Check {
     }
 
     // ---- managers and executors
+
+    /// What the workers of an executor have together is never more than it has.
+    pub(super) fn bound_workers(&mut self, proc: &ExecutorProc, slots: u32) {
+        let share = |worker: &Worker| Share::of(&worker.asks, &Shape::HAS, slots).unwrap_or_default();
+        let taken = proc.workers.values().fold(Share::default(), |sum, worker| sum.and(&share(worker)));
+        let cores: u32 = proc.workers.values().map(|worker| worker.asks.cores).sum();
+        let within = Share::all(&Shape::HAS, slots).holds(&taken) && cores <= Shape::HAS.cores;
+        self.expect("resources", within, || format!("workers take {taken:?} and {cores} cores together"));
+    }
 
     pub(super) fn manager_says(&mut self, proc: &ManagerProc, out: &[manager::Action]) {
         for action in out {

@@ -113,6 +113,7 @@ impl World {
             function: FunctionId::from_bytes([1; 16]),
             hash,
             endpoint: self.endpoints[endpoint].id,
+            resources: call.asks.filter(|asks| !asks.is_none()).map(Arc::new),
             container: (self.rng.below(5) == 0).then(image),
             args: Args::Here(Call::bytes(&task, call.args_len)),
             retries: call.retries,

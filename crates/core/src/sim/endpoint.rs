@@ -2,7 +2,7 @@
 
 use super::link::Way;
 use super::node::{Desk, ExecutorProc, ManagerProc};
-use super::{Due, Note, Pid, Us, World};
+use super::{Due, Note, Pid, Shape, Us, World};
 use crate::executor::{self, Executor};
 use crate::id::{BlockId, ConnId, ExecutorId, ManagerId};
 use crate::manager::route::Routing;
@@ -236,6 +236,7 @@ impl World {
             host: format!("node{}", pid.0),
             software: "sim".into(),
             workers: self.shape.workers,
+            has: Shape::HAS,
             idle_ms,
             min_warm: u32::try_from(idle_ms % 3).unwrap_or(0),
             prefetch: 512,

@@ -1,9 +1,10 @@
 //! What the store wrote must be true of what happened: no charge and no end without a cause (I4, I5).
 
-use super::World;
 use super::shape::{Act, Call, FAR_MS};
 use super::store::{Record, is_hit};
+use super::{Shape, World};
 use crate::limits;
+use crate::resources::Share;
 use crate::task::{Ending, FailureCode, TaskState};
 
 impl World {
@@ -47,7 +48,9 @@ impl World {
             FailureCode::Timeout => call.timeout_ms.is_some() || call.deadline_ms < FAR_MS,
             FailureCode::Unsatisfiable => {
                 let most_ms = self.shape.scheduler.map_or(u64::MAX, |scheduler| scheduler.walltime_ms);
+                let too_large = |asks| Share::of(&asks, &Shape::HAS, self.shape.workers).is_none();
                 call.timeout_ms.is_some_and(|ms| ms + limits::BLOCK_END_MS > most_ms)
+                    || call.asks.is_some_and(too_large)
             }
             FailureCode::EndpointDeleted => {
                 self.endpoints.iter().any(|e| e.id == record.spec.endpoint && e.deleted)

@@ -3,6 +3,7 @@
 use super::faults::{Fault, Planned};
 use super::scheduler::Scheduler;
 use crate::id::TaskId;
+use crate::resources::Resources;
 use crate::rng::Rng;
 use bytes::Bytes;
 
@@ -53,6 +54,12 @@ pub struct Plan {
     pub shape: Shape,
     /// Its faults, in any order.
     pub faults: Vec<Planned>,
+}
+
+impl Shape {
+    /// What each executor has: slots of more than one core, mostly.
+    pub(super) const HAS: Resources =
+        Resources { cores: 4, memory_mb: 1_000, gpus: 1, nodes: 1, ranks_per_node: 0 };
 }
 
 impl Plan {
@@ -111,6 +118,7 @@ pub(super) struct Call {
     pub(super) retry_on_error: u32,
     pub(super) timeout_ms: Option<u64>,
     pub(super) deadline_ms: u64,
+    pub(super) asks: Option<Resources>,
 }
 
 /// Far enough that only a task that is stuck meets it: 30 days.
@@ -130,6 +138,7 @@ impl Call {
             retry_on_error: 0,
             timeout_ms: None,
             deadline_ms: FAR_MS,
+            asks: None,
         };
         match calls {
             Calls::Short => return call,
@@ -157,6 +166,12 @@ impl Call {
         }
         if rng.below(4) == 0 {
             call.stubborn_us = rng.below(10_000_000);
+        }
+        if rng.below(4) == 0 {
+            // At times more than any executor of a random world has.
+            let (cores, gpus) = (narrow(rng.below(6)), narrow(rng.below(2)));
+            let memory_mb = rng.below(3) * 500;
+            call.asks = Some(Resources { cores, memory_mb, gpus, ..Resources::NONE });
         }
         call
     }

@@ -7,6 +7,7 @@ use super::Us;
 use super::shape::{Act, Call, Calls};
 use crate::executor::{Event, Verdict, WorkerDone};
 use crate::id::{Hash, TaskId, WorkerId};
+use crate::resources::Resources;
 use crate::wire::Attempt;
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
@@ -26,6 +27,8 @@ pub(super) struct Queued {
 /// One worker.
 #[derive(Debug, Default)]
 pub(super) struct Worker {
+    /// What it was made with.
+    pub(super) asks: Resources,
     pub(super) ready: bool,
     pipe: VecDeque<Queued>,
     bodies: BTreeSet<Hash>,
@@ -57,6 +60,10 @@ pub(super) enum Did {
 }
 
 impl Worker {
+    pub(super) fn of(asks: Resources) -> Self {
+        Self { asks, ..Self::default() }
+    }
+
     /// Calls that die with it: the begun one and those whose results were not sent (started), and the rest.
     pub(super) fn contents(&self) -> (Vec<TaskId>, Vec<TaskId>) {
         let begun = self

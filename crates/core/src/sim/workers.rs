@@ -18,8 +18,9 @@ impl World {
         }
         let Some(proc) = self.executors.get_mut(&pid) else { return };
         match action {
-            Action::Spawn { worker, .. } => {
-                proc.workers.insert(worker, Worker::default());
+            Action::Spawn { worker, asks, .. } => {
+                proc.workers.insert(worker, Worker::of(asks));
+                self.check.bound_workers(proc, self.shape.workers);
                 self.workers += 1;
                 self.workers_most = self.workers_most.max(self.workers);
                 let delay = 1_000 + self.soon(200_000);

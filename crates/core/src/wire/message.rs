@@ -5,6 +5,7 @@ use super::blob::Blob;
 use crate::container::Container;
 use crate::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
 use crate::limits;
+use crate::resources::Resources;
 use crate::task::{Begun, Failure, Outcome};
 use crate::timings::Timings;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,9 @@ pub struct Hello {
     pub complete: bool,
     /// What the connector can take.
     pub capacity: Capacity,
+    /// What an executor has in total.
+    #[serde(default, skip_serializing_if = "Resources::is_none")]
+    pub has: Resources,
     /// Function bodies it has, at most `HELLO_HASHES`.
     pub have_functions: Vec<Hash>,
 }
@@ -219,6 +223,8 @@ pub struct Assign {
     pub hash: Hash,
     /// Where to run it.
     pub container: Option<Arc<Container>>,
+    /// What it needs of the node; `None`: one slot.
+    pub resources: Option<Arc<Resources>>,
     /// The serialized arguments.
     pub args: Blob,
     /// Time left until its deadline.
@@ -232,6 +238,12 @@ impl Assign {
     #[must_use]
     pub fn container_id(&self) -> Option<ContainerId> {
         self.container.as_ref().map(|container| container.container)
+    }
+
+    /// What it needs of the node.
+    #[must_use]
+    pub fn asks(&self) -> Resources {
+        self.resources.as_deref().copied().unwrap_or_default()
     }
 }
 

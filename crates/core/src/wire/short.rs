@@ -9,6 +9,7 @@ use super::msgpack::{List, Problem, Reader, put_bin, put_list, put_nil, put_str,
 use crate::container::{Container, ContainerKind};
 use crate::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use crate::limits;
+use crate::resources::Resources;
 use crate::shelf::Shelf;
 use crate::task::{Begun, Outcome};
 use crate::timings::Timings;
@@ -66,6 +67,7 @@ fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
     let container = assign.container.as_ref();
     let unknown = container.filter(|new| !before.containers.contains_key(&new.container));
     let fields = match (container, assign.timeout_ms) {
+        _ if assign.resources.is_some() => 12,
         _ if unknown.is_some() => 11,
         (_, Some(_)) => 9,
         (Some(_), None) => 8,
@@ -91,7 +93,35 @@ fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
         put_uint(out, new.kind as u64);
         put_str(out, &new.location);
         before.containers.insert(new.container, Arc::clone(new));
+    } else if fields > 11 {
+        put_nil(out);
+        put_nil(out);
     }
+    if let Some(asked) = &assign.resources {
+        write_resources(out, asked);
+    }
+}
+
+fn write_resources(out: &mut Vec<u8>, asked: &Resources) {
+    put_list(out, 5);
+    put_uint(out, u64::from(asked.cores));
+    put_uint(out, asked.memory_mb);
+    put_uint(out, u64::from(asked.gpus));
+    put_uint(out, u64::from(asked.nodes));
+    put_uint(out, u64::from(asked.ranks_per_node));
+}
+
+fn read_resources(reader: &mut Reader<'_>) -> Result<Arc<Resources>, Problem> {
+    let mut list = reader.list()?;
+    let asked = Resources {
+        cores: list.must()?.small()?,
+        memory_mb: list.must()?.uint()?,
+        gpus: list.must()?.small()?,
+        nodes: list.must()?.small()?,
+        ranks_per_node: list.must()?.small()?,
+    };
+    list.skip()?;
+    Ok(Arc::new(asked))
 }
 
 fn write_result(out: &mut Vec<u8>, done: &Done) -> Result<(), rmp_serde::encode::Error> {
@@ -148,7 +178,8 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
             let hash = list.may()?.map(Reader::id).transpose()?.map(Hash);
             let container = list.may()?.map(Reader::id).transpose()?.map(ContainerId::from_bytes);
             let timeout_ms = list.may()?.map(Reader::uint).transpose()?;
-            let container = container.map(|id| read_container(&mut list, id, before)).transpose()?;
+            let container = read_container(&mut list, container, before)?;
+            let resources = list.may()?.map(read_resources).transpose()?;
             let last = before.last;
             let (Some(user), Some(hash)) =
                 (user.or(last.map(|(user, _)| user)), hash.or(last.map(|(_, hash)| hash)))
@@ -156,7 +187,17 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
                 return Err("an assignment without user or function".to_owned());
             };
             before.last = Some((user, hash));
-            Item::Assign(Box::new(Assign { task, attempt, user, hash, container, args, ttl_ms, timeout_ms }))
+            Item::Assign(Box::new(Assign {
+                task,
+                attempt,
+                user,
+                hash,
+                container,
+                resources,
+                args,
+                ttl_ms,
+                timeout_ms,
+            }))
         }
         RESULT => Item::Result(Box::new(Done {
             task,
@@ -182,21 +223,22 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
 /// The container of an `Assign`: its kind and location are said once in a message.
 fn read_container(
     list: &mut List<'_, '_>,
-    container: ContainerId,
+    container: Option<ContainerId>,
     before: &mut Before,
-) -> Result<Arc<Container>, Problem> {
-    let Some(kind) = list.may()? else {
-        let known = before.containers.get(&container);
-        return known.cloned().ok_or_else(|| "an assignment in a container that nobody described".to_owned());
+) -> Result<Option<Arc<Container>>, Problem> {
+    let kind = list.may()?.map(|kind| numbered(&ContainerKind::ALL, kind)).transpose()?;
+    let location = list.may()?.map(Reader::str).transpose()?;
+    let Some(container) = container else { return Ok(None) };
+    let (Some(kind), Some(location)) = (kind, location) else {
+        let known = before.containers.get(&container).cloned().map(Some);
+        return known.ok_or_else(|| "an assignment in a container that nobody described".to_owned());
     };
-    let kind = numbered(&ContainerKind::ALL, kind)?;
-    let location = list.must()?.str()?;
     if location.len() > limits::LOCATION_BYTES {
         return Err(format!("the location of a container has {} bytes", location.len()));
     }
     let named = Arc::new(Container { container, kind, location: location.to_owned() });
     before.containers.insert(container, Arc::clone(&named));
-    Ok(named)
+    Ok(Some(named))
 }
 
 fn numbered<T: Copy>(all: &[T], reader: &mut Reader<'_>) -> Result<T, Problem> {

@@ -14,6 +14,7 @@ mod link;
 mod patience;
 mod pool;
 mod recall;
+mod resources;
 mod rig;
 mod spawning;
 mod stop;

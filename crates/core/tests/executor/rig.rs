@@ -4,6 +4,7 @@ use crate::words::image;
 use bursa_core::executor::{Action, Config, Event, Executor, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{ExecutorId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::limits;
+use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, FailureCode, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Assign, Attempt, Blob, Capacity, Done, Hello, Item, Message, Session};
@@ -33,6 +34,7 @@ pub(crate) fn config(workers: u32) -> Config {
         host: "node1".into(),
         software: "bursa 0.1.0".into(),
         workers,
+        has: Resources { cores: workers, memory_mb: 8_000, gpus: 1, nodes: 1, ranks_per_node: 0 },
         idle_ms: 60_000,
         min_warm: 0,
         prefetch: 512,
@@ -63,6 +65,7 @@ pub(crate) fn assign(n: u64) -> Assign {
         user: user(1),
         hash: hash(),
         container: None,
+        resources: None,
         args: Blob::Here(Bytes::from_static(b"p\0\0args")),
         ttl_ms: 3_600_000,
         timeout_ms: None,
@@ -105,11 +108,16 @@ pub(crate) fn load(worker: u32) -> Action {
 }
 
 pub(crate) fn spawn(worker: u32, of: u8) -> Action {
-    Action::Spawn { worker: WorkerId(worker), user: user(of), container: None }
+    Action::Spawn { worker: WorkerId(worker), user: user(of), container: None, asks: Resources::NONE }
 }
 
 pub(crate) fn spawn_in_container(worker: u32, of: u8) -> Action {
-    Action::Spawn { worker: WorkerId(worker), user: user(of), container: Some(image()) }
+    Action::Spawn {
+        worker: WorkerId(worker),
+        user: user(of),
+        container: Some(image()),
+        asks: Resources::NONE,
+    }
 }
 
 pub(crate) fn signalled(signal: i32) -> WorkerExit {

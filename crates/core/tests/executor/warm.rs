@@ -3,12 +3,13 @@
 use crate::rig::{Rig, config, load, run, spawn, user};
 use bursa_core::executor::{Action, Config};
 use bursa_core::id::{UserId, WorkerId};
+use bursa_core::resources::Resources;
 use bursa_core::wire::Warm;
 
 const NOBODY: UserId = UserId::from_bytes([0; 16]);
 
 fn spare(worker: u32) -> Action {
-    Action::Spawn { worker: WorkerId(worker), user: NOBODY, container: None }
+    Action::Spawn { worker: WorkerId(worker), user: NOBODY, container: None, asks: Resources::NONE }
 }
 
 /// Connected; what was asked for until then.

@@ -3,6 +3,7 @@
 use super::tape::Tape;
 use bursa_core::container::{Container, ContainerKind};
 use bursa_core::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
+use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
@@ -50,6 +51,7 @@ impl Names {
             last: !tape.one_in(8),
             complete: tape.below(2) == 0,
             capacity: Self::capacity(tape),
+            has: Self::asks(tape),
             have_functions: (0..tape.below(3)).map(|_| self.hash(tape)).collect(),
         }
     }
@@ -115,6 +117,16 @@ impl Names {
         Message { envelope, items: (0..tape.below(4)).map(|_| self.item(tape)).collect() }
     }
 
+    fn asks(tape: &mut Tape<'_>) -> Resources {
+        Resources {
+            cores: tape.pick(&[0, 1, 2, 3, u32::MAX]),
+            memory_mb: tape.pick(&[0, 0, 1_000, u64::MAX]),
+            gpus: tape.pick(&[0, 0, 1, u32::MAX]),
+            nodes: tape.pick(&[0, 0, 1, u32::MAX]),
+            ranks_per_node: tape.below(3),
+        }
+    }
+
     pub(crate) fn assign(&self, tape: &mut Tape<'_>, task: TaskId, attempt: Attempt) -> Assign {
         Assign {
             task,
@@ -122,6 +134,7 @@ impl Names {
             user: UserId::from_bytes([3 + u8::from(tape.one_in(4)); 16]),
             hash: self.hash(tape),
             container: tape.one_in(4).then(image),
+            resources: tape.one_in(4).then(|| Arc::new(Self::asks(tape))),
             args: Self::blob(tape),
             ttl_ms: tape.pick(&[100_000, 100_000, 0, 50, u64::MAX]),
             timeout_ms: tape.pick(&[None, None, Some(0), Some(50), Some(u64::MAX)]),

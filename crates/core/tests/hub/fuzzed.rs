@@ -6,11 +6,13 @@ use crate::words::{Names, image};
 use bursa_core::hub::{Action, Answer, Event, Token};
 use bursa_core::id::{Hash, ManagerId};
 use bursa_core::limits;
+use bursa_core::resources::Resources;
 use bursa_core::task::{Args, TaskSpec, TaskState};
 use bursa_core::time::{Mono, Wall};
 use bursa_core::wire::{Attempt, Item, Peer, Session};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn names() -> Names {
     let peer = |of, generation, manager| Peer::Manager {
@@ -32,6 +34,9 @@ fn some_spec(tape: &mut Tape<'_>) -> TaskSpec {
         endpoint: endpoint(tape.pick(&[1, 1, 1, 2, 3])),
         hash: names().hash(tape),
         container: tape.one_in(4).then(image),
+        resources: tape
+            .one_in(4)
+            .then(|| Arc::new(Resources { cores: 1 + tape.below(9), ..Resources::NONE })),
         args: Args::Here(Bytes::from(vec![1; tape.pick(&[9, 0, 5_000, 300_000])])),
         retries: tape.pick(&[1, 0, 3]),
         retry_on_error: tape.pick(&[0, 0, 2]),

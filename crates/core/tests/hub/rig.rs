@@ -6,6 +6,7 @@ use bursa_core::hub::{
 };
 use bursa_core::id::{ConnId, EndpointId, FunctionId, GroupId, Hash, ManagerId, TaskId, UserId};
 use bursa_core::limits;
+use bursa_core::resources::Resources;
 use bursa_core::task::{Args, Begun, Ending, Failure, Outcome, TaskSpec, TaskState};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::timings::Timings;
@@ -42,6 +43,7 @@ pub(crate) fn spec(n: u32) -> TaskSpec {
         hash: Hash::of(BODY),
         endpoint: endpoint(1),
         container: None,
+        resources: None,
         args: Args::Here(Bytes::from_static(b"arguments")),
         retries: 1,
         retry_on_error: 0,
@@ -445,6 +447,7 @@ pub(crate) fn hello(generation: u64, manager: u8, connection: u64) -> Hello {
         last: true,
         complete: true,
         capacity: capacity(10),
+        has: Resources::NONE,
         have_functions: Vec::new(),
     }
 }

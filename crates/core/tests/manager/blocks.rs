@@ -15,6 +15,7 @@ fn scale() -> Scale {
         min: 0,
         nodes: 2,
         slots: 2,
+        has: HAS,
         idle_ms: 10_000,
         walltime_ms: Some(600_000),
         scheduler: true,

@@ -1,6 +1,6 @@
 //! The manager under any events in any order: it never panics, and what it says is in order and within its limits.
 
-use crate::rig::{BODY, config, executor_hello, task, x};
+use crate::rig::{BODY, HAS, config, executor_hello, task, x};
 use crate::tape::Tape;
 use crate::words::Names;
 use bursa_core::id::{BlockId, ConnId, Hash};
@@ -46,6 +46,7 @@ impl Rig {
             idle_ms: tape.pick(&[0, 1_000, u64::MAX]),
             walltime_ms: tape.pick(&[None, Some(0), Some(60_000)]),
             scheduler: tape.one_in(2),
+            has: tape.pick(&[HAS, bursa_core::resources::Resources::UNKNOWN]),
             ..Scale::fixed(max)
         };
         let config = Config { scale, found, hints, ..config() };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are not seen as tests")]
 
 mod blocks;
+mod fit;
 mod fuzzed;
 mod link;
 mod long;

@@ -4,6 +4,7 @@ use bursa_core::id::{ConnId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, Us
 use bursa_core::limits;
 use bursa_core::manager::route::Routing;
 use bursa_core::manager::{Action, Config, Event, Manager, Scale};
+use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::timings::Timings;
@@ -11,6 +12,10 @@ use bursa_core::wire::{
     Assign, Attempt, Blob, Capacity, Done, Hello, Holding, Item, Message, Peer, Session, Stage, version,
 };
 use std::collections::BTreeMap;
+
+/// What each executor has, in two slots.
+pub(crate) const HAS: Resources =
+    Resources { cores: 4, memory_mb: 8_000, gpus: 1, nodes: 1, ranks_per_node: 0 };
 
 pub(crate) const BODY: &[u8] = b"the body";
 
@@ -50,6 +55,7 @@ pub(crate) fn assign(n: u32, attempt: u64) -> Item {
         user: UserId::from_bytes([3; 16]),
         hash: Hash::of(BODY),
         container: None,
+        resources: None,
         args: Blob::empty(),
         ttl_ms: 100_000,
         timeout_ms: None,
@@ -361,6 +367,7 @@ pub(crate) fn executor_hello(
         last: true,
         complete: true,
         capacity,
+        has: HAS,
         have_functions: vec![Hash::of(BODY)],
     }))
 }

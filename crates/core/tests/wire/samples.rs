@@ -2,6 +2,7 @@
 
 use bursa_core::container::{Container, ContainerKind};
 use bursa_core::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
+use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
@@ -56,6 +57,7 @@ fn hello(peer: Peer) -> Item {
         last: true,
         complete: false,
         capacity: capacity(),
+        has: Resources { cores: 64, memory_mb: 262_144, gpus: 4, nodes: 1, ranks_per_node: 0 },
         have_functions: vec![Hash([5; 32])],
     }))
 }
@@ -109,10 +111,16 @@ pub(crate) fn assign() -> Assign {
         user: UserId::from_bytes([6; 16]),
         hash: Hash([5; 32]),
         container: Some(image()),
+        resources: None,
         args: blob(b"p\0\0args"),
         ttl_ms: 1_209_600_000,
         timeout_ms: Some(60_000),
     }
+}
+
+fn sized() -> Assign {
+    let asks = Resources { cores: 2, memory_mb: 4_096, gpus: 1, nodes: 0, ranks_per_node: 0 };
+    Assign { container: None, resources: Some(Arc::new(asks)), timeout_ms: None, ..assign() }
 }
 
 /// By the name of their golden file.
@@ -154,7 +162,7 @@ pub(crate) fn all() -> Vec<(&'static str, Message)> {
         ("capacity", vec![Item::Capacity(capacity()), Item::Capacity(Capacity::default())]),
         (
             "assign",
-            [assign(), assign(), Assign { container: None, ..assign() }]
+            [assign(), assign(), Assign { container: None, ..assign() }, sized(), sized()]
                 .map(|assign| Item::Assign(Box::new(assign)))
                 .into(),
         ),

@@ -3,6 +3,7 @@
 
 use bursa_core::id::ExecutorId;
 use bursa_core::limits;
+use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::Mono;
 use bursa_core::timings::Timings;
@@ -125,6 +126,7 @@ fn hello(executor: ExecutorId, slots: u32) -> Hello {
             degraded: None,
             blocks: None,
         },
+        has: Resources { cores: slots, ..Resources::NONE },
         have_functions: Vec::new(),
     }
 }

@@ -181,6 +181,7 @@ fn spec(n: u64) -> TaskSpec {
         hash: Hash::of(BODY),
         endpoint: ENDPOINT,
         container: None,
+        resources: None,
         args: Args::Here(Bytes::from_static(&[7; 30])),
         retries: 2,
         retry_on_error: 0,

@@ -3,6 +3,7 @@
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
 use bursa_core::manager::Scale;
+use bursa_core::resources::Resources;
 use std::time::Duration;
 
 macro_rules! key {
@@ -280,9 +281,9 @@ impl Blocks {
         self.provider != Provider::Local
     }
 
-    /// What the machine must know, with executors of `slots` workers.
+    /// What the machine must know, with executors of `slots` workers that have `has`.
     #[must_use]
-    pub fn scale(&self, slots: u32) -> Scale {
+    pub fn scale(&self, slots: u32, has: Resources) -> Scale {
         let walltime_ms = u64::try_from(self.walltime.as_millis()).unwrap_or(u64::MAX);
         Scale {
             init: self.init,
@@ -290,6 +291,7 @@ impl Blocks {
             max: self.max,
             nodes: self.nodes,
             slots,
+            has,
             parallelism: self.parallelism,
             idle_ms: self.idle_ms,
             walltime_ms: self.is_remote().then_some(walltime_ms),

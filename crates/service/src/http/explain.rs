@@ -156,6 +156,14 @@ fn sentences(name: &str, live: &Explanation) -> (String, String) {
                 "it starts with the first node; see `bursa endpoint status {name}` and the endpoint's log"
             ),
         ),
+        Reason::Worker { waits, .. } if live.resources.is_some() => (
+            format!(
+                "The task is at {at} and waits until an executor has {} free for it{}.",
+                live.resources.as_deref().copied().unwrap_or_default(),
+                because(waits.as_ref())
+            ),
+            busy(name),
+        ),
         Reason::Worker { waits, warm } => {
             (format!("{}{}.", worker(&at, *warm, live), because(waits.as_ref())), busy(name))
         }

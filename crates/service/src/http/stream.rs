@@ -178,6 +178,7 @@ fn specs(
             deadline: call.deadline,
             memoize: call.memoize.unwrap_or_default(),
             container: call.container,
+            resources: call.resources.unwrap_or_default().0,
         };
         let target = batch.target(call.function, call.endpoint, options)?;
         let (ids, rest) = call.tasks.as_chunks::<16>();

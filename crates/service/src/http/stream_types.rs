@@ -1,7 +1,7 @@
 //! Messages of the stream (docs/protocol.md §3): msgpack maps with a `type`; ids are 16 raw bytes.
 
 use super::error::ErrorDetail;
-use super::value::Place;
+use super::value::{Asks, Place};
 use bursa_core::id::{EndpointId, FunctionId, GroupId};
 use bursa_core::task::Failure;
 use serde::ser::SerializeMap as _;
@@ -38,6 +38,7 @@ pub(super) struct Call<'a> {
     pub(super) deadline: Option<f64>,
     pub(super) memoize: Option<bool>,
     pub(super) container: Option<Place>,
+    pub(super) resources: Option<Asks>,
 }
 
 /// What the service says.

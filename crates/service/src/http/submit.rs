@@ -11,6 +11,7 @@ use bursa_core::container::Container;
 use bursa_core::hub::{Counter, Reply, Whose};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId};
 use bursa_core::limits;
+use bursa_core::resources::Resources;
 use bursa_core::task::{Args, TaskSpec};
 use bursa_core::time::Wall;
 use bytes::Bytes;
@@ -27,6 +28,7 @@ pub(super) struct Options {
     pub(super) deadline: Option<f64>,
     pub(super) memoize: bool,
     pub(super) container: Option<Place>,
+    pub(super) resources: Resources,
 }
 
 /// A submit being put together.
@@ -47,6 +49,7 @@ pub(super) struct Target {
     endpoint: EndpointId,
     hash: Hash,
     container: Option<Arc<Container>>,
+    resources: Option<Arc<Resources>>,
     retries: u32,
     retry_on_error: u32,
     timeout_ms: Option<u64>,
@@ -92,6 +95,7 @@ impl<'a> Batch<'a> {
             endpoint,
             hash: found.hash,
             container: self.place(function, found.container, options.container)?,
+            resources: (!options.resources.is_none()).then(|| Arc::new(options.resources)),
             retries: retries("retries", options.retries, limits::DEFAULT_RETRIES)?,
             retry_on_error: retries("retry_on_error", options.retry_on_error, 0)?,
             timeout_ms: milliseconds("timeout", options.timeout, limits::DEADLINE_MS)?,
@@ -149,6 +153,7 @@ impl<'a> Batch<'a> {
             hash: target.hash,
             endpoint: target.endpoint,
             container: target.container.clone(),
+            resources: target.resources.clone(),
             args: Args::Here(args),
             retries: target.retries,
             retry_on_error: target.retry_on_error,

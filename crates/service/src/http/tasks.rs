@@ -7,7 +7,7 @@ use super::extract::{Params, PathId, User};
 use super::submit::{Batch, Options, admit, check_group, reply_error};
 use super::timings::TaskTimings;
 use super::types::{GetTasks, NewTasks, Submitted, Task, Tasks};
-use super::value::{Data, Text, Time};
+use super::value::{Asks, Data, Text, Time};
 use crate::clock;
 use crate::store::{Content, EndRow, Memoized, TaskRow};
 use axum::extract::State;
@@ -48,6 +48,7 @@ pub(crate) async fn submit(
             deadline: task.deadline,
             memoize: task.memoize.unwrap_or_default(),
             container: task.container,
+            resources: task.resources.unwrap_or_default().0,
         };
         let key = (task.function_id, task.endpoint_id, options);
         let target = match last.take() {
@@ -210,6 +211,7 @@ pub(super) fn shown(row: &TaskRow, state: TaskState) -> Task {
         function_id: Text(row.function),
         endpoint_id: Text(row.endpoint),
         container: row.container.map(Text),
+        resources: row.resources.map(Asks),
         state,
         submitted_at: Time(row.submitted),
         ended_at: row.ended.map(Time),

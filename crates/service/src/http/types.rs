@@ -1,7 +1,7 @@
 //! The bodies of the REST API: what the OpenAPI document shows.
 
 use super::timings::TaskTimings;
-use super::value::{Data, Place, Text, Time};
+use super::value::{AskedResources, Asks, Data, Place, Text, Time};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::wire::{Blocks, Warm};
@@ -285,6 +285,9 @@ pub(crate) struct NewTask {
     /// The container to call it in, or `raw` for the endpoint's own environment; default: what the function says.
     #[schema(value_type = Option<String>)]
     pub(crate) container: Option<Place>,
+    /// What it needs of a node; default: one slot.
+    #[schema(value_type = Option<AskedResources>)]
+    pub(crate) resources: Option<Asks>,
 }
 
 /// Accepted: on disk.
@@ -348,6 +351,10 @@ pub(crate) struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub(crate) container: Option<Text<ContainerId>>,
+    /// What it needs of a node; absent: one slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AskedResources>)]
+    pub(crate) resources: Option<Asks>,
     /// `received`, `waiting-for-ep`, `waiting-for-nodes`, `waiting-for-launch`, `running`, `success`, `failed` or
     /// `cancelled`.
     #[schema(value_type = String)]

@@ -4,11 +4,13 @@ use crate::clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bursa_core::id::ContainerId;
+use bursa_core::resources::{Resources, memory_mb};
 use bursa_core::time::Wall;
 use bytes::Bytes;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{self, Display};
+use utoipa::ToSchema;
 
 /// Written as its text in JSON and in msgpack.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +82,58 @@ pub(crate) enum Place {
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PlaceVisitor)
+    }
+}
+
+/// What a call asks for, or was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Asks(pub(crate) Resources);
+
+/// The same as it is written.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskedResources {
+    /// Cores of one node.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    cores: u32,
+    /// Memory of one node, such as `512MB` or `4GB`, in units of 1,024.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<String>,
+    /// GPUs of one node.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    gpus: u32,
+    /// Whole nodes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    nodes: u32,
+    /// Processes on each of these nodes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    ranks_per_node: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl<'de> Deserialize<'de> for Asks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let AskedResources { cores, memory, gpus, nodes, ranks_per_node } =
+            AskedResources::deserialize(deserializer)?;
+        let mb = |text: &str| {
+            memory_mb(text)
+                .ok_or_else(|| D::Error::custom(format!("memory '{text}' is no amount such as 512MB or 4GB")))
+        };
+        let memory_mb = memory.as_deref().map_or(Ok(0), mb)?;
+        let asked = Resources { cores, memory_mb, gpus, nodes, ranks_per_node };
+        asked.checked().map(Self).map_err(|(name, why)| D::Error::custom(format!("{name}: {why}")))
+    }
+}
+
+impl Serialize for Asks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Resources { cores, memory_mb, gpus, nodes, ranks_per_node } = self.0;
+        let memory = (memory_mb > 0).then(|| format!("{memory_mb}MB"));
+        AskedResources { cores, memory, gpus, nodes, ranks_per_node }.serialize(serializer)
     }
 }
 

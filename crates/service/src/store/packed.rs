@@ -7,13 +7,18 @@ use super::memo;
 use super::rows::Memoized;
 use super::slots::{code_of, state_of};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, TaskId};
+use bursa_core::resources::Resources;
 use bursa_core::task::{TaskSpec, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 
-/// What a task asks for, beside its arguments: 88 bytes, and 16 more with a container.
+/// Bytes of a container and of resources: what is left says which of them are there.
+const CONTAINER: usize = 16;
+const RESOURCES: usize = 24;
+
+/// What a task asks for, beside its arguments: 88 bytes, 16 more with a container, 24 more with resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) group: GroupId,
@@ -28,6 +33,7 @@ pub(super) struct Asked {
     /// Bytes of its arguments.
     pub(super) size: u64,
     pub(super) container: Option<ContainerId>,
+    pub(super) resources: Option<Resources>,
 }
 
 impl Asked {
@@ -43,6 +49,7 @@ impl Asked {
             submitted: spec.submitted,
             size: spec.args.len() as u64,
             container: spec.container.as_ref().map(|named| named.container),
+            resources: spec.resources.as_deref().copied(),
         }
     }
 
@@ -63,6 +70,12 @@ impl Asked {
         packed.put(&self.submitted.0.to_be_bytes());
         packed.put(&self.size.to_be_bytes());
         packed.put(self.container.as_ref().map_or(&[], |id| id.as_bytes().as_slice()));
+        if let Some(Resources { cores, memory_mb, gpus, nodes, ranks_per_node }) = self.resources {
+            packed.put(&memory_mb.to_be_bytes());
+            for count in [cores, gpus, nodes, ranks_per_node] {
+                packed.put(&count.to_be_bytes());
+            }
+        }
         packed
     }
 
@@ -77,7 +90,21 @@ impl Asked {
             deadline: Wall(u64::from_be_bytes(take(bytes)?)),
             submitted: Wall(u64::from_be_bytes(take(bytes)?)),
             size: u64::from_be_bytes(take(bytes)?),
-            container: take(bytes).map(ContainerId::from_bytes),
+            container: take_if(bytes, |left| left == CONTAINER || left == CONTAINER + RESOURCES)
+                .map(ContainerId::from_bytes),
+            resources: (bytes.len() == RESOURCES).then(|| Self::resources(bytes)).flatten(),
+        })
+    }
+
+    fn resources(bytes: &mut &[u8]) -> Option<Resources> {
+        let memory_mb = u64::from_be_bytes(take(bytes)?);
+        let mut count = || Some(u32::from_be_bytes(take(bytes)?));
+        Some(Resources {
+            memory_mb,
+            cores: count()?,
+            gpus: count()?,
+            nodes: count()?,
+            ranks_per_node: count()?,
         })
     }
 
@@ -138,6 +165,10 @@ impl Record {
     }
 }
 
+fn take_if<const N: usize>(bytes: &mut &[u8], is_there: fn(usize) -> bool) -> Option<[u8; N]> {
+    if is_there(bytes.len()) { take(bytes) } else { None }
+}
+
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
@@ -176,5 +207,34 @@ impl Packed {
 impl AsRef<[u8]> for Packed {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_at_the_end_is_told_by_its_length() {
+        let some = Resources { cores: 2, memory_mb: 4_096, gpus: 1, nodes: 3, ranks_per_node: 4 };
+        for container in [None, Some(ContainerId::from_bytes([9; 16]))] {
+            for resources in [None, Some(some)] {
+                let asked = Asked {
+                    group: GroupId::from_bytes([1; 16]),
+                    function: FunctionId::from_bytes([2; 16]),
+                    endpoint: EndpointId::from_bytes([3; 16]),
+                    retries: 1,
+                    retry_on_error: 2,
+                    timeout_ms: None,
+                    deadline: Wall(3),
+                    submitted: Wall(4),
+                    size: 5,
+                    container,
+                    resources,
+                };
+                let packed = asked.pack();
+                assert_eq!(Asked::unpack(&mut packed.as_ref()), Some(asked));
+            }
+        }
     }
 }

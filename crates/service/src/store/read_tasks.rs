@@ -201,6 +201,7 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<(TaskRow, Option<Slot>)> {
         function: asked.function,
         endpoint: asked.endpoint,
         container: asked.container,
+        resources: asked.resources,
         submitted: asked.submitted,
         state: slot.map(|slot| slot.state),
         ended: None,

@@ -132,6 +132,7 @@ fn recovered(
         hash,
         endpoint: asked.endpoint,
         container,
+        resources: asked.resources.map(Arc::new),
         args,
         retries: asked.retries,
         retry_on_error: asked.retry_on_error,

@@ -3,6 +3,7 @@
 use bursa_core::container::Container;
 use bursa_core::hub::{Answer, Op, RequestId, Token};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::resources::Resources;
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
@@ -193,6 +194,7 @@ pub(crate) struct TaskRow {
     pub(crate) function: FunctionId,
     pub(crate) endpoint: EndpointId,
     pub(crate) container: Option<ContainerId>,
+    pub(crate) resources: Option<Resources>,
     pub(crate) submitted: Wall,
     /// `None` while live.
     pub(crate) state: Option<TaskState>,

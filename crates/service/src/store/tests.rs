@@ -16,6 +16,7 @@ mod containers;
 mod costs;
 mod ends;
 mod memo;
+mod resources;
 
 struct World {
     _dir: tempfile::TempDir,
@@ -73,6 +74,7 @@ fn spec(n: u64, args: &'static [u8]) -> TaskSpec {
         hash: Hash::of(b"body"),
         endpoint: EndpointId::from_bytes([4; 16]),
         container: None,
+        resources: None,
         args: Args::Here(Bytes::from_static(args)),
         retries: 2,
         retry_on_error: 0,

@@ -2,6 +2,7 @@
 
 use super::Service;
 use bursa_core::id::{EndpointId, ManagerId};
+use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::time::Mono;
 use bursa_core::timings::Timings;
@@ -157,6 +158,7 @@ fn hello(endpoint: &Endpoint, generation: u64) -> Item {
         last: true,
         complete: true,
         capacity,
+        has: Resources::NONE,
         have_functions: vec![],
     }))
 }
