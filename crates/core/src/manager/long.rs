@@ -218,10 +218,12 @@ impl Manager {
 
     /// Lets a block without calls go that has too little time for those that wait, where no further one may be asked for.
     pub(super) fn make_way_for_long(&mut self, now: Mono) {
-        if self.stop.is_some()
-            || self.serving() < self.config.scale.max as usize
-            || self.missing_for_long(now) == 0
-        {
+        // Nearly always there are none: nothing more is looked at then.
+        if self.book.long.is_empty() || self.stop.is_some() {
+            return;
+        }
+        let full = self.serving() >= self.config.scale.max as usize;
+        if !full || self.missing_for_long(now) == 0 {
             return;
         }
         let awaited = self.awaited_by_long(now);
