@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos compat bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ e2e: setup build ## The real binary: real ZeroMQ, real workers, power cuts
 
 slurm: setup build ## Blocks on a real Slurm of four nodes, made for it
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/slurm
+
+compat: setup build ## The real packages of funcX and Globus Compute, several versions of each
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/compat
 
 chaos: setup build ## A load while everything is killed, paused and cut, for MINUTES=2
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)

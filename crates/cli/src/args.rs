@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Show, make and revoke API tokens
     #[command(subcommand)]
     Token(Token),
+    /// Show what other clients need in their environment
+    #[command(subcommand)]
+    Env(Env),
     /// Show the configuration
     #[command(subcommand)]
     Config(Config),
@@ -422,6 +425,12 @@ pub(crate) enum Token {
         /// Its id
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Env {
+    /// Print the variables with which programs for Globus Compute come to this service; they hold its token
+    GlobusCompute,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,22 @@ const MIB: usize = 1024 * KIB;
 pub const BATCH_TASKS: usize = 10_000;
 /// Bytes in one submit: as large as the largest single payload, so that one such task always fits.
 pub const BATCH_BYTES: usize = 64 * MIB;
+/// Task ids in one listing of a whole group, where its client knows no pages.
+pub const GROUP_LISTING: usize = 100_000;
+/// AMQP connections at once, of clients that read results.
+pub const AMQP_CONNECTIONS: usize = 1_024;
+/// Channels of one AMQP connection.
+pub const AMQP_CHANNELS: u16 = 64;
+/// Groups that one AMQP connection follows: each costs a read when a result of its user comes.
+pub const AMQP_CONSUMERS: usize = 256;
+/// Results sent by AMQP and not acknowledged, by consumer: clients acknowledge twice a second.
+pub const AMQP_UNACKED: usize = 4 * BATCH_TASKS;
+/// Passwords for AMQP that are valid at once: the oldest makes room.
+pub const AMQP_PASSWORDS: usize = 10_000;
+/// Groups of which it is remembered how far their results were taken; beyond, their results come again.
+pub const AMQP_CURSORS: usize = 100_000;
+/// Consumers of one group that broke off and are not gone on with yet.
+pub const AMQP_BROKEN: usize = 16;
 /// One HTTP request body or WebSocket message: a full batch in base64 with its JSON around it.
 pub const REQUEST_BYTES: usize = 96 * MIB;
 /// Arguments of one task, serialized.

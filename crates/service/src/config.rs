@@ -43,6 +43,13 @@ key!(
     "the port beside `zmq` for large payloads (0: any free one; unset while the port of `zmq` is 0: the same; none: they take `zmq`, which is slower)"
 );
 key!(
+    AMQP,
+    "amqp",
+    "BURSA_AMQP",
+    "127.0.0.1:5672",
+    "where Globus Compute's clients read results, as address:port (port 0: any free one; unset while the REST API's port is 0, or while another process has the port: the same)"
+);
+key!(
     HEARTBEAT,
     "heartbeat_ms",
     "BURSA_SERVICE_HEARTBEAT_MS",
@@ -107,6 +114,7 @@ pub const KEYS: &[Key] = &[
     ZMQ,
     PUBLIC_ZMQ,
     BULK,
+    AMQP,
     HEARTBEAT,
     THRESHOLD,
     RETENTION,
@@ -130,6 +138,10 @@ pub struct Config {
     pub public_zmq: Option<String>,
     /// The port for large payloads, if any.
     pub bulk: Option<u16>,
+    /// Where Globus Compute's clients read results.
+    pub amqp: SocketAddr,
+    /// Whether any other free port does as well.
+    pub amqp_anywhere: bool,
     /// Say something at least this often.
     pub heartbeat_ms: u64,
     /// Silence beyond this ends a session.
@@ -168,6 +180,16 @@ impl Config {
             (_, Source::Default) if zmq.ends_with(":0") => Some(0),
             _ => Some(port(values, &BULK)?),
         };
+        let mut amqp: SocketAddr = values.parse(&AMQP)?;
+        if !amqp.ip().is_loopback() {
+            let why = "AMQP is not encrypted here: it must be a loopback address, such as 127.0.0.1:5672; bring it \
+                       elsewhere through a tunnel";
+            return Err(values.wrong(&AMQP, why.into()));
+        }
+        let amqp_anywhere = values.get(&AMQP).1 == Source::Default;
+        if amqp_anywhere && http.port() == 0 {
+            amqp.set_port(0);
+        }
         let heartbeat_ms = values.whole(&HEARTBEAT, 1..=u64::MAX)?;
         let threshold_ms = values.whole(&THRESHOLD, 1..=u64::MAX)?;
         if threshold_ms / 2 < heartbeat_ms {
@@ -187,6 +209,8 @@ impl Config {
             zmq,
             public_zmq,
             bulk,
+            amqp,
+            amqp_anywhere,
             heartbeat_ms,
             threshold_ms,
             retention_ms,
@@ -258,6 +282,7 @@ mod tests {
             (&ZMQ, "here"),
             (&PUBLIC_ZMQ, ":1"),
             (&BULK, "127.0.0.1:55002"),
+            (&AMQP, "0.0.0.0:5672"),
             (&THRESHOLD, "19999"),
             (&RETENTION, "-1"),
         ] {

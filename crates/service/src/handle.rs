@@ -1,19 +1,23 @@
 //! The cheap, clonable handle through which http reaches everything else: driver, readers, tokens, bells, counters.
 
+use crate::amqp::{Credentials, Cursors};
 use crate::auth::Tokens;
 use crate::bell::Bells;
 use crate::command::{Command, ReplyTo};
 use crate::intake::{Admitted, Intake};
 use crate::metrics::{Gauges, Metrics};
-use crate::store::{Change, Changed, Error, Reader};
+use crate::store::{Change, Changed, Content, Error, Reader};
 use bursa_core::container::Container;
 use bursa_core::hub::{EndpointStatus, Explanation, Reply};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::{TaskSpec, TaskState};
+use bytes::Bytes;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
 
 /// Everything http needs.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Handle {
     pub(crate) about: About,
     pub(crate) callable: Callable,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) credentials: Credentials,
+    pub(crate) cursors: Cursors,
 }
 
 /// What endpoints are told about this service.
@@ -36,6 +42,10 @@ pub(crate) struct Handle {
 pub(crate) struct About {
     pub(crate) service_key: String,
     pub(crate) zmq: String,
+    /// Where the REST API listens.
+    pub(crate) http: SocketAddr,
+    /// Where results are read by AMQP, as host:port.
+    pub(crate) amqp: String,
 }
 
 /// Functions, containers and the owners of endpoints, so that a submit reads no row for each of its tasks.
@@ -125,6 +135,20 @@ impl Handle {
 
     pub(crate) async fn gauges(&self) -> Result<Gauges, Stopping> {
         self.ask(Command::Gauges).await
+    }
+
+    /// The payload's bytes; `None`: its file is gone. Files are read on a thread.
+    pub(crate) async fn payload(&self, payload: Content) -> Result<Result<Option<Bytes>, Error>, JoinError> {
+        match payload {
+            Content::Here(bytes) => Ok(Ok(Some(bytes))),
+            Content::File(hash) => {
+                if let Some(bytes) = self.slow_reader.at_hand(&hash) {
+                    return Ok(Ok(Some(bytes)));
+                }
+                let reader = Arc::clone(&self.slow_reader);
+                tokio::task::spawn_blocking(move || reader.find_file(&hash)).await
+            }
+        }
     }
 
     /// A function; `None`: there is none.

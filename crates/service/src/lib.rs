@@ -5,6 +5,7 @@
 //! code, starts processes or asks a scheduler is not here and cannot be reached from here.
 
 mod alarm;
+mod amqp;
 mod auth;
 mod backup;
 mod bell;
@@ -12,6 +13,7 @@ mod bootstrap;
 mod clock;
 mod command;
 pub mod config;
+mod dialect;
 mod driver;
 mod forwarder;
 mod handle;
@@ -74,6 +76,16 @@ pub enum Error {
         "cannot listen on {address} for HTTP: {why}; stop the other process or choose another port with --http"
     )]
     Http {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// AMQP cannot listen.
+    #[error(
+        "cannot listen on {address} for AMQP: {why}; stop the other process, or choose another port with service.amqp"
+    )]
+    Amqp {
         /// Where.
         address: std::net::SocketAddr,
         /// Why.

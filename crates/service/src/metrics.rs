@@ -76,6 +76,12 @@ impl Metrics {
         }
     }
 
+    /// How often the hub counted this.
+    pub(crate) fn counted(&self, counter: Counter) -> u64 {
+        let place = HUB.iter().position(|(known, ..)| *known == counter);
+        place.map_or(0, |place| self.hub[place].load(Relaxed))
+    }
+
     /// A transaction is on disk.
     pub(crate) fn committed(&self, rows: usize, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

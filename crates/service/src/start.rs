@@ -1,5 +1,6 @@
 //! Starting and stopping in order: home, store, epoch, ports, `client.toml`, ready; then the driver until the end.
 
+use crate::amqp::{Credentials, Cursors};
 use crate::auth::Tokens;
 use crate::bell::Bells;
 use crate::clock::Clock;
@@ -10,7 +11,7 @@ use crate::home::Home;
 use crate::load::Loads;
 use crate::metrics::Metrics;
 use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
-use crate::{Config, Error, Pings, Ready, bootstrap, http};
+use crate::{Config, Error, Pings, Ready, amqp, bootstrap, http};
 use bursa_core::hub::{self, Hub};
 use bursa_core::limits;
 use bursa_fabric::{Acceptor, Context, KeyPair, Timing};
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// Commands waiting for the driver: it takes up to a round of them at once.
@@ -55,16 +56,32 @@ pub async fn run(
     let listener = TcpListener::bind(config.http).await;
     let listener = listener.map_err(|why| Error::Http { address: config.http, why })?;
     let address = listener.local_addr().map_err(|why| Error::Http { address: config.http, why })?;
+    let amqp = listen_amqp(&config).await.map_err(|why| Error::Amqp { address: config.amqp, why })?;
     let forwarder = listen(&config, &keys, &recovery)?;
 
     let url = format!("http://{address}");
     bootstrap::prepare_client(&home, &mut store, &url)?;
     let zmq = config.public_zmq.clone().unwrap_or_else(|| forwarder.local_addr().to_owned());
-    let about = About { service_key: keys.public.to_string(), zmq: zmq.clone() };
+    let amqp_address =
+        amqp.local_addr().map_err(|why| Error::Amqp { address: config.amqp, why })?.to_string();
+    let about =
+        About { service_key: keys.public.to_string(), zmq: zmq.clone(), http: address, amqp: amqp_address };
     let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics))?;
 
     ready(Ready { url, zmq, service_key: keys.public.to_string() });
-    serve(listener, handle, driver, shutdown, pings).await
+    serve(listener, amqp, handle, driver, shutdown, pings).await
+}
+
+/// The port for AMQP: another where nobody asked for this one and another process has it.
+async fn listen_amqp(config: &Config) -> std::io::Result<TcpListener> {
+    let mut address = config.amqp;
+    match TcpListener::bind(address).await {
+        Err(error) if config.amqp_anywhere && error.kind() == std::io::ErrorKind::AddrInUse => {
+            address.set_port(0);
+            TcpListener::bind(address).await
+        }
+        bound => bound,
+    }
 }
 
 /// The service's own key pair, made at the first start.
@@ -139,6 +156,8 @@ fn assemble(
         about,
         callable: Callable::default(),
         intake: Arc::default(),
+        credentials: Credentials::default(),
+        cursors: Cursors::default(),
     };
     Ok((handle, driver))
 }
@@ -146,6 +165,7 @@ fn assemble(
 /// Serves until `shutdown`; then takes no more, lets answers leave, and closes the store.
 async fn serve(
     listener: TcpListener,
+    amqp: TcpListener,
     handle: Handle,
     driver: Driver,
     shutdown: impl Future<Output = ()>,
@@ -153,8 +173,11 @@ async fn serve(
 ) -> Result<(), Error> {
     let (stop, stopped) = oneshot::channel::<()>();
     let mut tasks = JoinSet::new();
-    tasks.spawn(http::serve(listener, Arc::new(handle), async {
+    let (handle, (say_stop, stopping)) = (Arc::new(handle), watch::channel(false));
+    tasks.spawn(amqp::serve(amqp, Arc::clone(&handle), stopping));
+    tasks.spawn(http::serve(listener, handle, async move {
         let _ = stopped.await;
+        let _ = say_stop.send(true);
     }));
     let mut failure = None;
     {

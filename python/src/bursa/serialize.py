@@ -3,6 +3,7 @@
     p 0 0          pickle protocol 5 of plain data (builtins, dates, decimals, numpy): any Python reads it
     c major minor  cloudpickle, code by value: only the same Python minor reads it
     m 0 0          arguments of many calls: a payload follows, see `dumps_items`
+    g              text of a funcX or Globus Compute client, see `globus`
 
 The header is read before anything is unpickled. Client and worker share this module, so it imports only the
 standard library, the vendored cloudpickle and `errors`.
@@ -27,6 +28,8 @@ from .shell import ShellResult
 PLAIN = b"p\0\0"
 CODE = b"c" + bytes(sys.version_info[:2])
 ITEMS = b"m\0\0"
+GLOBUS = b"g\0\0"
+"""Begins what funcX and Globus Compute clients send (`globus`); functions have major and minor for zeros."""
 PROTOCOL = 5
 LIMIT = 64 << 20
 """The largest payload, in bytes; the service refuses more."""
@@ -48,6 +51,10 @@ _LEAVES = (
 )
 _LEAF_SET = frozenset(_LEAVES)
 NONE = PLAIN + pickle.dumps(None, PROTOCOL)
+
+
+class Written(bytes):
+    """A value's payload, made already."""
 
 
 class _NotPlain(Exception):

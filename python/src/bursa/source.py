@@ -15,7 +15,7 @@ from typing import Any, Callable
 from ._vendor.cloudpickle import cloudpickle
 from .errors import SerializationError
 from .local_code import is_local
-from .serialize import CODE, PLAIN, dumps, dumps_code, loads
+from .serialize import CODE, GLOBUS, PLAIN, dumps, dumps_code, loads
 
 HEAD = b"s\0\0"
 """Begins a body with source: `u32` length (little-endian) of a payload for `_rebuild`, that, the pickle."""
@@ -50,6 +50,10 @@ def loads_function(body: bytes) -> Callable[..., Any]:
 
     Raises DeserializeMismatch, before anything of it runs, when there is neither.
     """
+    if body.startswith(GLOBUS[:1]):
+        from .globus import loads_function as loads_globus  # few need it, and it is large
+
+        return loads_globus(body)
     if not body.startswith(HEAD):
         return loads(body)
     at = len(HEAD) + 4

@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod container;
 mod endpoint;
+mod env;
 mod function;
 mod memo;
 mod process;
@@ -39,6 +40,7 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Container(command) => container::run(&settings, json, &command),
         Command::Memo(command) => memo::run(&settings, json, &command),
         Command::Token(command) => token::run(&settings, json, &command),
+        Command::Env(command) => env::run(&settings, json, &command),
         Command::Config(command) => config::run(&settings, json, &command),
         Command::Version => {
             print_version(json);

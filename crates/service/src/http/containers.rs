@@ -27,6 +27,12 @@ pub(crate) async fn register(
     format: Format,
     Input(new): Input<NewContainer>,
 ) -> Result<Response, ApiError> {
+    let id = add(&app, &user, new).await?;
+    Ok(format.answer(StatusCode::CREATED, &ContainerMade { container_id: Text(id) }))
+}
+
+/// Checks and stores a container.
+pub(super) async fn add(app: &App, user: &User, new: NewContainer) -> Result<ContainerId, ApiError> {
     let (name, description) = (new.name.unwrap_or_default(), new.description.unwrap_or_default());
     check_text("name", &name, limits::NAME_BYTES)?;
     check_text("description", &description, limits::TEXT_BYTES)?;
@@ -35,8 +41,8 @@ pub(crate) async fn register(
     let id = ContainerId::from_bytes(clock::new_id()?);
     let container = Container { container: id, kind, location: new.location };
     let (user_no, now) = (user.no, clock::wall());
-    changed(&app, Change::AddContainer { container, user_no, name, description, now }).await?;
-    Ok(format.answer(StatusCode::CREATED, &ContainerMade { container_id: Text(id) }))
+    changed(app, Change::AddContainer { container, user_no, name, description, now }).await?;
+    Ok(id)
 }
 
 fn kind_named(word: &str) -> Result<ContainerKind, ApiError> {
@@ -105,8 +111,12 @@ pub(crate) async fn get(
     PathId(id): PathId<ContainerId>,
     format: Format,
 ) -> Result<Response, ApiError> {
-    let row = app.handle.reader.container(&id)?.filter(|row| policy::may_see(&user, row.user_no));
-    Ok(format.ok(&shown(row.ok_or_else(|| ApiError::not_found("container", id))?)))
+    Ok(format.ok(&shown(find(&app, &user, &id)?)))
+}
+
+pub(super) fn find(app: &App, user: &User, id: &ContainerId) -> Result<ContainerRow, ApiError> {
+    let row = app.handle.reader.container(id)?.filter(|row| policy::may_see(user, row.user_no));
+    row.ok_or_else(|| ApiError::not_found("container", id))
 }
 
 /// Deletes a container. Tasks already accepted still run in it; later calls in it are refused.

@@ -75,7 +75,7 @@ fn taken(endpoint: EndpointId, why: &str) -> ApiError {
     ApiError::conflict(what, why, "register with a new id and a new key")
 }
 
-fn word(status: Option<&EndpointStatus>) -> &'static str {
+pub(super) fn word(status: Option<&EndpointStatus>) -> &'static str {
     if status.is_some_and(|status| status.online) { "online" } else { "offline" }
 }
 
@@ -122,7 +122,7 @@ fn find_to_change(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow
     if policy::may_change(user, row.user_no) { Ok(row) } else { Err(ApiError::not_found("endpoint", id)) }
 }
 
-async fn status_of(app: &App, id: EndpointId) -> Result<Option<EndpointStatus>, ApiError> {
+pub(super) async fn status_of(app: &App, id: EndpointId) -> Result<Option<EndpointStatus>, ApiError> {
     Ok(app.handle.endpoints(vec![id]).await?.pop().flatten())
 }
 

@@ -16,8 +16,36 @@ pub(crate) struct ApiError {
     pub(crate) what: String,
     pub(crate) why: String,
     pub(crate) next: String,
+    pub(crate) object: Object,
     /// Seconds after which the same request may succeed.
     pub(crate) retry_after: Option<u64>,
+}
+
+/// What an error is about, where other dialects than ours have a word of their own for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Object {
+    Function,
+    Endpoint,
+    Container,
+    Task,
+    Group,
+    /// An id that is none.
+    Id,
+    Other,
+}
+
+impl Object {
+    fn named(word: &str) -> Self {
+        match word {
+            "function" => Self::Function,
+            "endpoint" => Self::Endpoint,
+            "container" => Self::Container,
+            "task" => Self::Task,
+            "group" => Self::Group,
+            "id" => Self::Id,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The body of every answer that is an error.
@@ -57,7 +85,19 @@ impl ApiError {
         why: impl Into<String>,
         next: impl Into<String>,
     ) -> Self {
-        Self { status, code, what: what.into(), why: why.into(), next: next.into(), retry_after: None }
+        Self {
+            status,
+            code,
+            what: what.into(),
+            why: why.into(),
+            next: next.into(),
+            object: Object::Other,
+            retry_after: None,
+        }
+    }
+
+    fn of(self, object: Object) -> Self {
+        Self { object, ..self }
     }
 
     pub(crate) fn body<'a>(&'a self, request_id: &'a str) -> ErrorBody<'a> {
@@ -89,6 +129,7 @@ impl ApiError {
             format!("no {kind} of yours has this id{removed}"),
             format!("check the id, or list your {kind}s with GET /api/v1/{kind}s"),
         )
+        .of(Object::named(kind))
     }
 
     /// A value that its field cannot have. `status` is 400, or 422 for a missing field or a wrong type.
@@ -98,6 +139,7 @@ impl ApiError {
             field => format!("the field '{field}' is not valid"),
         };
         Self::new(status, "invalid", what, why, "correct the request; /api/v1/openapi.json describes it")
+            .of(Object::named(field))
     }
 
     pub(crate) fn bad(field: &str, why: impl Into<String>) -> Self {

@@ -14,6 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bursa_core::id::{FunctionId, Hash};
 use bursa_core::limits;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Registers a function. The same body again gets another id and is stored once.
@@ -25,6 +26,12 @@ pub(crate) async fn register(
     format: Format,
     Input(new): Input<NewFunction>,
 ) -> Result<Response, ApiError> {
+    let (function, hash) = add(&app, &user, new).await?;
+    Ok(format.answer(StatusCode::CREATED, &Registered { function_id: Text(function), hash: Text(hash) }))
+}
+
+/// Checks and stores a function, whoever's dialect it came in.
+pub(super) async fn add(app: &App, user: &User, new: NewFunction) -> Result<(FunctionId, Hash), ApiError> {
     check_text("name", &new.name, limits::NAME_BYTES)?;
     let description = new.description.unwrap_or_default();
     let python = new.python.unwrap_or_default();
@@ -41,15 +48,15 @@ pub(crate) async fn register(
         return Err(ApiError::too_large("the function's body", body.len(), limits::FUNCTION_BYTES, "bytes"));
     }
     let container = match new.container {
-        Some(Place::In(id)) => Some(submit::named(&app, &user, &id)?.container),
+        Some(Place::In(id)) => Some(submit::named(app, user, &id)?.container),
         Some(Place::Raw) | None => None,
     };
     let (function, hash) = (FunctionId::from_bytes(clock::new_id()?), Hash::of(&body));
     let (user_no, now, name) = (user.no, clock::wall(), new.name);
     let change =
         Change::AddFunction { function, user_no, name, description, python, hash, body, container, now };
-    changed(&app, change).await?;
-    Ok(format.answer(StatusCode::CREATED, &Registered { function_id: Text(function), hash: Text(hash) }))
+    changed(app, change).await?;
+    Ok((function, hash))
 }
 
 /// Refuses a text that is too long.
@@ -121,13 +128,17 @@ pub(crate) async fn body(
     State(app): State<App>,
     PathId(id): PathId<FunctionId>,
 ) -> Result<Response, ApiError> {
-    let hash = find(&app, &user, &id)?.hash;
+    let body = fetch(&app, &find(&app, &user, &id)?).await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+}
+
+pub(super) async fn fetch(app: &App, function: &FunctionRow) -> Result<Bytes, ApiError> {
+    let (id, hash) = (function.function, function.hash);
     let reader = Arc::clone(&app.handle.slow_reader);
     let body = tokio::task::spawn_blocking(move || {
         reader.body(&hash)?.map(|content| reader.load(content)).transpose()
     });
-    let body = body.await??.ok_or_else(|| ApiError::internal(format!("the body of {id} is gone")))?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+    body.await??.ok_or_else(|| ApiError::internal(format!("the body of {id} is gone")))
 }
 
 /// Deletes a function. Tasks already accepted keep its body; memoized results go with the last function of that body.

@@ -5,6 +5,7 @@
 
 mod about;
 mod body;
+mod compat;
 mod containers;
 mod endpoints;
 mod error;
@@ -36,7 +37,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use body::Format;
 use bursa_core::limits;
-use error::{ApiError, RequestId, RequestIds};
+pub(crate) use error::ApiError;
+use error::{RequestId, RequestIds};
+pub(crate) use extract::User;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use submit::reply_error;
@@ -127,6 +131,7 @@ fn router(app: App) -> Router {
     routes()
         .split_for_parts()
         .0
+        .merge(compat::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(limits::REQUEST_BYTES))
@@ -144,7 +149,10 @@ async fn around(State(app): State<App>, mut request: Request, next: Next) -> Res
     request.extensions_mut().insert(RequestId(id.clone()));
     // Every line that is logged on its way names the request; a submit adds its group.
     let span = tracing::info_span!("request", request_id = %id, group = tracing::field::Empty);
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = match foreign_host(request.uri(), &app) {
+        Some(host) => misdirected(host).into_response(),
+        None => next.run(request).instrument(span).await,
+    };
     let status = response.status();
     tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), "request");
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
@@ -164,6 +172,27 @@ async fn around(State(app): State<App>, mut request: Request, next: Next) -> Res
         response.headers_mut().insert("x-request-id", id);
     }
     response
+}
+
+/// The host of a request in absolute form, as clients send it to a proxy, if it is not this service: nothing is forwarded.
+fn foreign_host<'a>(uri: &'a Uri, app: &App) -> Option<&'a str> {
+    let host = uri.host()?.trim_matches(['[', ']']);
+    let address: Result<IpAddr, _> = host.parse();
+    let own = match address {
+        Ok(address) => address.is_loopback() || address == app.handle.about.http.ip(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    };
+    (!own).then_some(host)
+}
+
+fn misdirected(host: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "invalid",
+        format!("the request is for {host}"),
+        "this service answers for itself and is no proxy",
+        "unset http_proxy for other hosts, or set no_proxy",
+    )
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiError {

@@ -230,6 +230,22 @@ pub(super) fn admit(app: &App, tasks: &[TaskSpec]) -> Result<Admitted, ApiError>
     })
 }
 
+/// Submits to the hub: returns when all are on disk.
+pub(super) async fn accept(
+    app: &App,
+    user: &UserRow,
+    group: GroupId,
+    tasks: Vec<TaskSpec>,
+) -> Result<(), ApiError> {
+    let first = tasks.first().map(|spec| tracing::field::display(spec.task));
+    tracing::debug!(tasks = tasks.len(), first, "a submit");
+    let admitted = admit(app, &tasks)?;
+    match app.handle.submit(user.user, group, tasks, admitted).await? {
+        Reply::Accepted => Ok(()),
+        reply => Err(reply_error(reply)),
+    }
+}
+
 /// What a reply that is not the hoped-for one says to the client.
 pub(super) fn reply_error(reply: Reply) -> ApiError {
     match reply {

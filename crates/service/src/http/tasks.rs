@@ -4,7 +4,7 @@ use super::App;
 use super::body::{Format, Input};
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, PathId, User};
-use super::submit::{Batch, Options, admit, check_group, reply_error};
+use super::submit::{Batch, Options, accept, check_group};
 use super::timings::TaskTimings;
 use super::types::{GetTasks, NewTasks, Submitted, Task, Tasks};
 use super::value::{Asks, Data, Text, Time};
@@ -12,12 +12,10 @@ use crate::clock;
 use crate::store::{Content, EndRow, Memoized, TaskRow};
 use axum::extract::State;
 use axum::response::Response;
-use bursa_core::hub::Reply;
 use bursa_core::id::{GroupId, TaskId};
 use bursa_core::limits;
 use bursa_core::task::TaskState;
 use bytes::Bytes;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,16 +60,8 @@ pub(crate) async fn submit(
     }
     let tasks = batch.finish()?;
     let task_ids = tasks.iter().map(|spec| Text(spec.task)).collect();
-    tracing::debug!(
-        tasks = tasks.len(),
-        first = tasks.first().map(|spec| tracing::field::display(spec.task)),
-        "a submit"
-    );
-    let admitted = admit(&app, &tasks)?;
-    match app.handle.submit(user.user, group, tasks, admitted).await? {
-        Reply::Accepted => Ok(format.ok(&Submitted { group_id: Text(group), task_ids })),
-        reply => Err(reply_error(reply)),
-    }
+    accept(&app, &user, group, tasks).await?;
+    Ok(format.ok(&Submitted { group_id: Text(group), task_ids }))
 }
 
 /// A task. `wait` holds the answer until it has ended.
@@ -253,14 +243,5 @@ pub(super) async fn payload_bytes(app: &App, payload: Content) -> Result<Bytes, 
 
 /// The same; `None`: its file is gone.
 pub(super) async fn find_payload(app: &App, payload: Content) -> Result<Option<Bytes>, ApiError> {
-    match payload {
-        Content::Here(bytes) => Ok(Some(bytes)),
-        Content::File(hash) => {
-            if let Some(bytes) = app.handle.slow_reader.at_hand(&hash) {
-                return Ok(Some(bytes));
-            }
-            let reader = Arc::clone(&app.handle.slow_reader);
-            Ok(tokio::task::spawn_blocking(move || reader.find_file(&hash)).await??)
-        }
-    }
+    Ok(app.handle.payload(payload).await??)
 }

@@ -220,6 +220,7 @@ fn end_row(row: &Row<'_>) -> rusqlite::Result<EndRow> {
 
 fn result_row(row: &Row<'_>, record: &Record) -> rusqlite::Result<ResultRow> {
     Ok(ResultRow {
+        n: row_n(row.get(0)?),
         task: record.task,
         state: record.state,
         failure: failure(row, 2)?,

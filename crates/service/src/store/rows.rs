@@ -253,6 +253,8 @@ pub(crate) struct MemoFilter {
 /// One result as the stream pushes it.
 #[derive(Debug, Clone)]
 pub(crate) struct ResultRow {
+    /// Its number among its user's.
+    pub(crate) n: u64,
     pub(crate) task: TaskId,
     pub(crate) state: TaskState,
     pub(crate) payload: Content,

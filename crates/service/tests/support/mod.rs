@@ -57,6 +57,8 @@ pub fn config(home: &Path) -> Config {
         http: "127.0.0.1:0".parse().unwrap(),
         zmq: "127.0.0.1:0".to_owned(),
         public_zmq: None,
+        amqp: "127.0.0.1:0".parse().unwrap(),
+        amqp_anywhere: true,
         bulk: Some(0),
         heartbeat_ms: 1_000,
         threshold_ms: 3_000,

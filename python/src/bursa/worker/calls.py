@@ -12,7 +12,7 @@ from time import perf_counter_ns
 from typing import Any, Callable, Iterator, List, Tuple
 
 from ..errors import DeserializeMismatch
-from ..serialize import ITEMS, LIMIT, NONE, PLAIN, PROTOCOL, dumps_parts, loads, loads_parts
+from ..serialize import GLOBUS, ITEMS, LIMIT, NONE, PLAIN, PROTOCOL, Written, dumps_parts, loads, loads_parts
 from ..source import loads_function
 from . import frames, report
 from .frames import BUFFER
@@ -97,6 +97,11 @@ class Runner:
             elif head == ITEMS:
                 args, kwargs = (function, *loads(rest)), {}
                 function = self._run_items
+            elif head == GLOBUS:
+                from .. import globus  # few need it
+
+                args, kwargs = (function, globus.loads_call(rest)), {}
+                function = globus.run
             else:
                 args, kwargs = loads_parts(head, rest)
         except BaseException as error:  # import code of the user's modules runs here
@@ -165,6 +170,8 @@ def _result(value: Any, load: int, took: int) -> Outcome:
         if type(value) is Ran:
             outcome, (payload, *texts) = sections_of(value)
             parts = [payload]
+        elif type(value) is Written:
+            parts = [value]
         else:
             parts = dumps_parts(value, carry=False)
     except BaseException as error:

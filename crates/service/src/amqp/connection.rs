@@ -1,0 +1,474 @@
+//! One client's connection: the handshake, its channels and consumers, and what is sent when.
+//!
+//! Whatever a client says wrong closes its connection, and nothing else.
+
+use super::codec::{self, AROUND, FRAME};
+use super::consumer::Consumer;
+use super::{PREFIX, message};
+use crate::handle::Handle;
+use crate::http::User;
+use crate::policy;
+use crate::store::{Slice, SliceLimits};
+use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
+use amq_protocol::protocol::{AMQPClass, BasicProperties, basic, channel, connection};
+use amq_protocol::types::{AMQPValue, FieldTable};
+use bursa_core::id::GroupId;
+use bursa_core::limits;
+use bytes::BytesMut;
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Silence of a client, and of us, in seconds: half of it may pass without a word.
+const HEARTBEAT_S: u16 = 60;
+/// From the connection to its `open`.
+const HANDSHAKE: Duration = Duration::from_millis(limits::HTTP_HEAD_MS);
+/// Results read at once.
+const SLICE: SliceLimits = SliceLimits { rows: 512, bytes: 1 << 20, scanned: 16_384 };
+/// Time for a client to take what is sent.
+const STUCK: Duration = Duration::from_millis(limits::STREAM_SEND_MS);
+
+/// The first bytes of a client of AMQP 0-9-1.
+const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
+
+/// AMQP's numbers for what can go wrong.
+const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
+const NOT_IMPLEMENTED: u16 = 540;
+const COMMAND_INVALID: u16 = 503;
+
+#[derive(Debug, Default)]
+struct Channel {
+    delivered: u64,
+    consumers: Vec<Consumer>,
+    /// It was closed by us: until the client agrees, what it says there does not count.
+    closing: bool,
+}
+
+struct Connection<'a> {
+    handle: &'a Handle,
+    user: User,
+    channels: BTreeMap<u16, Channel>,
+    /// Largest frame that the client takes.
+    frame: usize,
+    /// There may be results that were not looked at.
+    more: bool,
+    out: Vec<u8>,
+    over: bool,
+}
+
+/// Serves one client until it leaves, breaks a rule, or the service stops.
+pub(super) async fn run(
+    mut stream: TcpStream,
+    handle: &Handle,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut bytes = BytesMut::new();
+    let greeted = tokio::time::timeout(HANDSHAKE, handshake(&mut stream, &mut bytes, handle));
+    let (user, tuned) = tokio::select! {
+        greeted = greeted => match greeted.map_err(|_| invalid("it did not log in in time"))?? {
+            Some(greeted) => greeted,
+            None => return Ok(()),
+        },
+        _ = stopping.changed() => return Ok(()),
+    };
+    let mut connection = Connection {
+        handle,
+        user,
+        channels: BTreeMap::new(),
+        frame: tuned.frame,
+        more: false,
+        out: Vec::new(),
+        over: false,
+    };
+    connection.method(0, AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})))?;
+    let ended = connection.serve(&mut stream, &mut bytes, tuned.heartbeat, stopping).await;
+    connection.leave();
+    ended
+}
+
+/// What both sides agreed on.
+struct Tuned {
+    frame: usize,
+    heartbeat: Option<Duration>,
+}
+
+/// Up to the client's `open`; `None`: it was told that it may not.
+async fn handshake(
+    stream: &mut TcpStream,
+    bytes: &mut BytesMut,
+    handle: &Handle,
+) -> io::Result<Option<(User, Tuned)>> {
+    use connection::AMQPMethod::{Open, StartOk, TuneOk};
+    while bytes.len() < GREETING.len() {
+        if stream.read_buf(bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    if bytes.split_to(GREETING.len()) != GREETING {
+        // As AMQP wants it: this is what is spoken here.
+        stream.write_all(GREETING).await?;
+        return Ok(None);
+    }
+    say(stream, connection::AMQPMethod::Start(start())).await?;
+    let AMQPFrame::Method(0, AMQPClass::Connection(StartOk(answer))) = next(stream, bytes).await? else {
+        return Err(invalid("it did not log in"));
+    };
+    let response = answer.response.as_bytes();
+    let password = response.rsplit(|byte| *byte == 0).next().and_then(|word| std::str::from_utf8(word).ok());
+    let plain = answer.mechanism.as_str() == "PLAIN";
+    let Some(user) = password.filter(|_| plain).and_then(|password| handle.credentials.user(password)) else {
+        let why = "ACCESS_REFUSED - this user and password are not valid (any more): ask for new ones by \
+                   GET /v2/get_amqp_result_connection_url";
+        say(stream, connection::AMQPMethod::Close(close(ACCESS_REFUSED, why))).await?;
+        return Ok(None);
+    };
+    let (channel_max, frame_max) = (limits::AMQP_CHANNELS, u32::try_from(FRAME).unwrap_or(u32::MAX));
+    let tune = connection::Tune { channel_max, frame_max, heartbeat: HEARTBEAT_S };
+    say(stream, connection::AMQPMethod::Tune(tune)).await?;
+    let AMQPFrame::Method(0, AMQPClass::Connection(TuneOk(tuned))) = next(stream, bytes).await? else {
+        return Err(invalid("it did not agree on the size of frames"));
+    };
+    let AMQPFrame::Method(0, AMQPClass::Connection(Open(_))) = next(stream, bytes).await? else {
+        return Err(invalid("it opened nothing"));
+    };
+    let frame = match tuned.frame_max as usize {
+        0 => FRAME,
+        frame => frame.clamp(4_096, FRAME),
+    };
+    let heartbeat = (tuned.heartbeat > 0).then(|| Duration::from_secs(tuned.heartbeat.into()));
+    Ok(Some((user, Tuned { frame, heartbeat })))
+}
+
+fn start() -> connection::Start {
+    let mut can = FieldTable::default();
+    for name in ["consumer_cancel_notify", "basic.nack", "authentication_failure_close"] {
+        can.insert(name.into(), AMQPValue::Boolean(true));
+    }
+    let mut server_properties = FieldTable::default();
+    server_properties.insert("product".into(), AMQPValue::LongString("Bursa".into()));
+    server_properties.insert("version".into(), AMQPValue::LongString(env!("CARGO_PKG_VERSION").into()));
+    server_properties.insert("capabilities".into(), AMQPValue::FieldTable(can));
+    connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties,
+        mechanisms: "PLAIN".into(),
+        locales: "en_US".into(),
+    }
+}
+
+fn close(code: u16, why: &str) -> connection::Close {
+    connection::Close { reply_code: code, reply_text: why.into(), class_id: 0, method_id: 0 }
+}
+
+async fn say(stream: &mut TcpStream, method: connection::AMQPMethod) -> io::Result<()> {
+    let mut out = Vec::new();
+    codec::put(&mut out, &AMQPFrame::Method(0, AMQPClass::Connection(method)))?;
+    stream.write_all(&out).await
+}
+
+/// The next frame but heartbeats.
+async fn next(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<AMQPFrame> {
+    loop {
+        match codec::take(bytes)? {
+            Some(AMQPFrame::Heartbeat) => {}
+            Some(frame) => return Ok(frame),
+            None if stream.read_buf(bytes).await? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => {}
+        }
+    }
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+impl Connection<'_> {
+    async fn serve(
+        &mut self,
+        stream: &mut TcpStream,
+        bytes: &mut BytesMut,
+        heartbeat: Option<Duration>,
+        mut stopping: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let mut bell = self.handle.bells.listen(self.user.user);
+        let mut revocations = self.handle.tokens.revocations();
+        let mut heard = Instant::now();
+        let mut beat_at = heard + heartbeat.unwrap_or(STUCK) / 2;
+        loop {
+            while let Some(frame) = codec::take(bytes)? {
+                self.frame(frame)?;
+            }
+            if self.more {
+                self.deliver().await?;
+            }
+            if !self.out.is_empty() {
+                let out = std::mem::take(&mut self.out);
+                tokio::time::timeout(STUCK, stream.write_all(&out))
+                    .await
+                    .map_err(|_| invalid("it takes nothing"))??;
+            }
+            if self.over {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                _ = stopping.changed() => {
+                    self.end("CONNECTION_FORCED - the service stops: connect again")?;
+                }
+                _ = revocations.changed() => {
+                    if self.handle.tokens.user(&self.user.token_hash).map_err(io::Error::other)?.is_none() {
+                        self.end("CONNECTION_FORCED - the token was revoked")?;
+                    }
+                }
+                read = stream.read_buf(bytes) => {
+                    if read? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    heard = Instant::now();
+                }
+                () = tokio::time::sleep_until(beat_at), if heartbeat.is_some() => {
+                    let period = heartbeat.unwrap_or(STUCK);
+                    if heard.elapsed() > 2 * period {
+                        return Err(invalid("it has been silent for two heartbeats"));
+                    }
+                    codec::put(&mut self.out, &AMQPFrame::Heartbeat)?;
+                    beat_at = Instant::now() + period / 2;
+                }
+                _ = bell.changed() => self.more = true,
+                () = std::future::ready(()), if self.more && self.has_room() => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    fn method(&mut self, channel: u16, method: AMQPClass) -> io::Result<()> {
+        codec::put(&mut self.out, &AMQPFrame::Method(channel, method))
+    }
+
+    /// Closes the connection: the last word.
+    fn end(&mut self, why: &str) -> io::Result<()> {
+        self.over = true;
+        self.method(0, AMQPClass::Connection(connection::AMQPMethod::Close(close(320, why))))
+    }
+
+    /// Closes one channel; its consumers are gone.
+    fn close_channel(&mut self, channel: u16, code: u16, why: String) -> io::Result<()> {
+        if let Some(closed) = self.channels.get_mut(&channel) {
+            closed.closing = true;
+            let consumers = std::mem::take(&mut closed.consumers);
+            self.leave_in_order(consumers);
+        }
+        let close = channel::Close { reply_code: code, reply_text: short(why), class_id: 0, method_id: 0 };
+        self.method(channel, AMQPClass::Channel(channel::AMQPMethod::Close(close)))
+    }
+
+    fn leave_in_order(&self, consumers: Vec<Consumer>) {
+        for consumer in consumers {
+            self.handle.cursors.leave(consumer.group, consumer.settled());
+        }
+    }
+
+    /// The connection is over: what is open broke off.
+    fn leave(&mut self) {
+        for consumer in std::mem::take(&mut self.channels).into_values().flat_map(|channel| channel.consumers)
+        {
+            self.handle.cursors.break_off(consumer.group, consumer.settled());
+        }
+    }
+
+    fn frame(&mut self, frame: AMQPFrame) -> io::Result<()> {
+        match frame {
+            AMQPFrame::Heartbeat => Ok(()),
+            AMQPFrame::Method(0, AMQPClass::Connection(method)) => self.connection(&method),
+            AMQPFrame::Method(at, AMQPClass::Channel(channel::AMQPMethod::Open(_))) if at > 0 => {
+                self.open(at)
+            }
+            AMQPFrame::Method(at, method) => match self.channels.get(&at) {
+                None => Err(invalid("it used a channel that is not open")),
+                Some(channel) if channel.closing => {
+                    if matches!(method, AMQPClass::Channel(channel::AMQPMethod::CloseOk(_))) {
+                        self.channels.remove(&at);
+                    }
+                    Ok(())
+                }
+                Some(_) => self.on_channel(at, method),
+            },
+            _ => Err(invalid("it sent what a consumer does not send")),
+        }
+    }
+
+    fn connection(&mut self, method: &connection::AMQPMethod) -> io::Result<()> {
+        self.over = true;
+        match method {
+            connection::AMQPMethod::Close(_) => {
+                for channel in std::mem::take(&mut self.channels).into_values() {
+                    self.leave_in_order(channel.consumers);
+                }
+                self.method(0, AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})))
+            }
+            connection::AMQPMethod::CloseOk(_) => Ok(()),
+            _ => Err(invalid("it began the handshake again")),
+        }
+    }
+
+    fn open(&mut self, at: u16) -> io::Result<()> {
+        if at > limits::AMQP_CHANNELS || self.channels.contains_key(&at) {
+            return Err(invalid("it opened a channel twice, or one above the number that was agreed on"));
+        }
+        self.channels.insert(at, Channel::default());
+        self.method(at, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})))
+    }
+
+    fn on_channel(&mut self, at: u16, method: AMQPClass) -> io::Result<()> {
+        use basic::AMQPMethod::{Ack, Cancel, Consume, Nack, Qos, Reject};
+        match method {
+            AMQPClass::Channel(channel::AMQPMethod::Close(_)) => {
+                let consumers =
+                    self.channels.remove(&at).map(|channel| channel.consumers).unwrap_or_default();
+                self.leave_in_order(consumers);
+                self.method(at, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})))
+            }
+            AMQPClass::Basic(Qos(_)) => {
+                self.method(at, AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})))
+            }
+            AMQPClass::Basic(Consume(consume)) => self.consume(at, &consume),
+            AMQPClass::Basic(Cancel(cancel)) => self.cancel(at, cancel),
+            AMQPClass::Basic(Ack(ack)) => self.settle(at, ack.delivery_tag, ack.multiple),
+            AMQPClass::Basic(Nack(nack)) => self.settle(at, nack.delivery_tag, nack.multiple),
+            AMQPClass::Basic(Reject(reject)) => self.settle(at, reject.delivery_tag, false),
+            _ => {
+                let why = "NOT_IMPLEMENTED - results can be consumed here, and nothing else";
+                self.close_channel(at, NOT_IMPLEMENTED, why.to_owned())
+            }
+        }
+    }
+
+    /// The group of a queue, if its results are the user's to read.
+    fn group(&self, queue: &str) -> Option<GroupId> {
+        let group = queue.strip_prefix(PREFIX)?.parse().ok()?;
+        let owner = self.handle.reader.group_owner(&group).ok().flatten()?;
+        policy::may_see(&self.user, owner).then_some(group)
+    }
+
+    fn consume(&mut self, at: u16, asked: &basic::Consume) -> io::Result<()> {
+        let queue = asked.queue.as_str();
+        let Some(group) = self.group(queue) else {
+            return self.close_channel(at, NOT_FOUND, format!("NOT_FOUND - no queue '{queue}' of this user"));
+        };
+        let tag = match asked.consumer_tag.as_str() {
+            "" => format!("bursa.{at}.{group}"),
+            tag => tag.to_owned(),
+        };
+        let open: usize = self.channels.values().map(|channel| channel.consumers.len()).sum();
+        let Some(channel) = self.channels.get_mut(&at) else { return Ok(()) };
+        if open >= limits::AMQP_CONSUMERS || channel.consumers.iter().any(|consumer| consumer.tag == tag) {
+            let why = format!("NOT_ALLOWED - the consumer '{tag}' is there already, or there are too many");
+            return self.close_channel(at, COMMAND_INVALID, why);
+        }
+        let cursor = self.handle.cursors.open(&group);
+        channel.consumers.push(Consumer::new(tag.clone(), group, asked.no_ack, cursor));
+        self.more = true;
+        if asked.nowait {
+            return Ok(());
+        }
+        let ok = basic::ConsumeOk { consumer_tag: short(tag) };
+        self.method(at, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)))
+    }
+
+    fn cancel(&mut self, at: u16, cancel: basic::Cancel) -> io::Result<()> {
+        let Some(channel) = self.channels.get_mut(&at) else { return Ok(()) };
+        let (left, stay) = std::mem::take(&mut channel.consumers)
+            .into_iter()
+            .partition(|consumer| consumer.tag == cancel.consumer_tag.as_str());
+        channel.consumers = stay;
+        self.leave_in_order(left);
+        if cancel.nowait {
+            return Ok(());
+        }
+        let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
+        self.method(at, AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)))
+    }
+
+    fn settle(&mut self, at: u16, delivery: u64, multiple: bool) -> io::Result<()> {
+        let Some(channel) = self.channels.get_mut(&at) else { return Ok(()) };
+        // 0 with `multiple` is all there are.
+        let delivery = if delivery == 0 && multiple { u64::MAX } else { delivery };
+        let full = channel.consumers.iter().any(|consumer| !consumer.has_room());
+        for consumer in &mut channel.consumers {
+            consumer.settle(delivery, multiple);
+        }
+        self.more |= full;
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.channels.values().flat_map(|channel| &channel.consumers).any(Consumer::has_room)
+    }
+
+    /// Sends what is new to each consumer that takes more.
+    async fn deliver(&mut self) -> io::Result<()> {
+        self.more = false;
+        let mut channels = std::mem::take(&mut self.channels);
+        let mut delivered = Ok(());
+        for (at, channel) in &mut channels {
+            for place in 0..channel.consumers.len() {
+                if delivered.is_ok() && channel.consumers[place].has_room() {
+                    delivered = self.deliver_to(*at, channel, place).await;
+                }
+            }
+        }
+        self.channels = channels;
+        delivered
+    }
+
+    async fn deliver_to(&mut self, at: u16, channel: &mut Channel, place: usize) -> io::Result<()> {
+        let consumer = &mut channel.consumers[place];
+        let group = consumer.group;
+        let slice = self.handle.reader.results(self.user.no, consumer.cursor, SLICE, |of, _| *of == group);
+        let Slice { rows, cursor, more } = slice.map_err(io::Error::other)?;
+        self.more |= more;
+        for row in rows {
+            let n = row.n;
+            let payload = self.handle.payload(row.payload.clone()).await.map_err(io::Error::other)?;
+            let payload = payload.map_err(io::Error::other)?;
+            let body = message::of(&row, payload.as_deref());
+            channel.delivered += 1;
+            self.send(at, &consumer.tag, channel.delivered, &body)?;
+            consumer.sent(channel.delivered, n, body.len());
+        }
+        consumer.cursor = cursor;
+        Ok(())
+    }
+
+    fn send(&mut self, at: u16, tag: &str, delivery: u64, body: &[u8]) -> io::Result<()> {
+        let deliver = basic::Deliver {
+            consumer_tag: short(tag.to_owned()),
+            delivery_tag: delivery,
+            redelivered: false,
+            exchange: "".into(),
+            routing_key: "".into(),
+        };
+        self.method(at, AMQPClass::Basic(basic::AMQPMethod::Deliver(deliver)))?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let properties = BasicProperties::default().with_timestamp(now.as_secs());
+        let header = AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties };
+        codec::put(&mut self.out, &AMQPFrame::Header(at, header))?;
+        for part in body.chunks(self.frame - AROUND) {
+            codec::put(&mut self.out, &AMQPFrame::Body(at, part.to_vec()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text of AMQP's with at most 255 bytes.
+fn short(mut text: String) -> amq_protocol::types::ShortString {
+    let end = (0..=text.len().min(255)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.truncate(end);
+    text.into()
+}

@@ -1,0 +1,136 @@
+//! Errors and failed tasks as funcX and Globus Compute clients read them.
+
+use super::super::error::{ApiError, Object};
+use crate::dialect;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bursa_core::task::Failure;
+use serde_json::json;
+
+/// Which client asks, as far as it must be known: by its User-Agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// funcX before 0.4: errors by number, exceptions as objects.
+    Funcx0,
+    /// funcX 1: errors by number, exceptions as text.
+    Funcx1,
+    /// Globus Compute: errors by name, exceptions as text.
+    Globus,
+}
+
+impl Client {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if agent.contains("globus-compute-sdk-") {
+            Self::Globus
+        } else if agent.contains("funcx-sdk-") {
+            Self::Funcx1
+        } else {
+            Self::Funcx0
+        }
+    }
+}
+
+/// The name and number that these clients know of an error.
+fn known(error: &ApiError) -> (&'static str, u32) {
+    match (error.code, error.object) {
+        ("unauthorized", _) => ("USER_UNAUTHENTICATED", 1),
+        ("not-found", Object::Function) => ("FUNCTION_NOT_FOUND", 3),
+        ("not-found", Object::Endpoint) => ("ENDPOINT_NOT_FOUND", 4),
+        ("not-found", Object::Container) => ("CONTAINER_NOT_FOUND", 5),
+        ("not-found", Object::Task) => ("TASK_NOT_FOUND", 6),
+        ("not-found", Object::Group) => ("TASK_GROUP_NOT_FOUND", 20),
+        ("conflict", _) => ("TASK_GROUP_ACCESS_FORBIDDEN", 21),
+        ("invalid", Object::Id) => ("INVALID_UUID", 22),
+        ("invalid", _) if error.status == StatusCode::UNPROCESSABLE_ENTITY => ("REQUEST_KEY_ERROR", 16),
+        ("invalid", _) => ("REQUEST_MALFORMED", 17),
+        ("too-large", _) => ("TASK_PAYLOAD_TOO_LARGE", 17),
+        ("internal", _) => ("INTERNAL_ERROR", 18),
+        _ => ("UNKNOWN_ERROR", 0),
+    }
+}
+
+/// The body of an error, in the dialect of who asks.
+pub(super) fn body(error: &ApiError, client: Client) -> serde_json::Value {
+    let (name, number) = known(error);
+    let reason = format!("{}: {}; {}", error.what, error.why, error.next);
+    let code = match client {
+        Client::Globus => json!(name),
+        Client::Funcx1 | Client::Funcx0 => json!(number),
+    };
+    json!({
+        "status": "Failed",
+        "code": code,
+        "error_args": [],
+        "reason": reason,
+        "detail": reason,
+        "http_status_code": status(error).as_u16(),
+    })
+}
+
+/// They send the same again after a 5xx: what would fail again is no 5xx.
+fn status(error: &ApiError) -> StatusCode {
+    match error.code {
+        "conflict" => StatusCode::FORBIDDEN,
+        _ if error.status == StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+        _ => error.status,
+    }
+}
+
+/// Around the routes of `/v1`, `/v2` and `/v3`.
+pub(super) async fn in_dialect(request: Request, next: Next) -> Response {
+    let client = Client::of(request.headers());
+    rendered(next.run(request).await, |error| (status(error), body(error, client)))
+}
+
+/// Around the routes that Globus Auth has: errors as RFC 6749 §5.2 wants them.
+pub(super) async fn of_oauth(request: Request, next: Next) -> Response {
+    rendered(next.run(request).await, |error| {
+        let name = match error.code {
+            "unauthorized" => "invalid_client",
+            _ => "invalid_request",
+        };
+        let description = format!("{}: {}; {}", error.what, error.why, error.next);
+        (error.status, json!({ "error": name, "error_description": description }))
+    })
+}
+
+/// The answer with its error written; headers such as Retry-After stay.
+fn rendered(
+    mut response: Response,
+    render: impl Fn(&ApiError) -> (StatusCode, serde_json::Value),
+) -> Response {
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let (status, body) = render(&error);
+    let mut answer = (status, axum::Json(body)).into_response();
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    answer
+}
+
+/// Why a task failed, for a client of funcX before 0.4, which unpickles it and calls `reraise()`: the exception itself where it is
+/// plain data, else one that says the text.
+///
+/// Written by hand: no Python is here. `exception` is the payload of the user's exception, if there is one.
+pub(super) fn wrapped(failure: Option<&Failure>, exception: &[u8]) -> String {
+    let mut pickle =
+        b"\x80\x05cfuncx.serialize.base\nRemoteExceptionWrapper\n(cbuiltins\nException\n".to_vec();
+    // The opcodes between its protocol and its end leave the object on the stack.
+    match exception.strip_prefix(b"p\0\0\x80\x05".as_slice()).and_then(|rest| rest.strip_suffix(b".")) {
+        Some(opcodes) => pickle.extend_from_slice(opcodes),
+        None => {
+            let text = dialect::failure_text(failure);
+            pickle.extend_from_slice(b"cbuiltins\nRuntimeError\n(X");
+            pickle.extend_from_slice(&u32::try_from(text.len()).unwrap_or_default().to_le_bytes());
+            pickle.extend_from_slice(text.as_bytes());
+            pickle.extend_from_slice(b"tR");
+        }
+    }
+    pickle.extend_from_slice(b"NtR.");
+    dialect::pickled(&pickle)
+}

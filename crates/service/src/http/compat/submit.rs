@@ -1,0 +1,147 @@
+//! Submits of foreign clients: by function for one endpoint (`/v3`), or as a list of triples (`/v2`).
+
+use super::super::App;
+use super::super::body::{Format, Input};
+use super::super::error::ApiError;
+use super::super::extract::{PathId, User};
+use super::super::submit::{Batch, Options, accept, check_group};
+use super::failure::{Client, body};
+use crate::clock;
+use crate::dialect::{self, Beside};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use bursa_core::id::{EndpointId, FunctionId, GroupId, TaskId};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// `POST /v3/endpoints/{id}/submit`: arguments by function.
+#[derive(Debug, Deserialize)]
+pub(super) struct Calls {
+    tasks: Map<String, Value>,
+    task_group_id: Option<GroupId>,
+    result_serializers: Option<Vec<String>>,
+}
+
+/// Answered when all tasks are on disk.
+pub(super) async fn to_endpoint(
+    user: User,
+    State(app): State<App>,
+    PathId(endpoint): PathId<EndpointId>,
+    Input(calls): Input<Calls>,
+) -> Result<Response, ApiError> {
+    let group = group(&app, &user, calls.task_group_id)?;
+    let payloads =
+        calls.tasks.iter().map(|(function, args)| payloads(function, args)).collect::<Result<Vec<_>, _>>()?;
+    let count = payloads.iter().map(Vec::len).sum();
+    let mut batch = Batch::new(&app, &user, group, count)?;
+    let mut ids = clock::new_ids(count)?.into_iter();
+    let serializers = calls.result_serializers.unwrap_or_default();
+    let beside = Beside { result_serializers: &serializers };
+    let mut made = Map::new();
+    for (name, payloads) in calls.tasks.keys().zip(payloads) {
+        let target = batch.target(parsed(name)?, endpoint, Options::default())?;
+        let mut tasks = Vec::with_capacity(payloads.len());
+        for (payload, id) in payloads.into_iter().zip(&mut ids) {
+            let task = TaskId::from_bytes(id);
+            batch.push(&target, task, dialect::args(&beside, payload)?)?;
+            tasks.push(json!(task.to_string()));
+        }
+        made.insert(name.clone(), Value::Array(tasks));
+    }
+    accept(&app, &user, group, batch.finish()?).await?;
+    Ok(Format::Json.ok(&json!({
+        "request_id": Uuid::from_bytes(clock::new_id()?).to_string(),
+        "task_group_id": group.to_string(),
+        "endpoint_id": endpoint.to_string(),
+        "tasks": made,
+    })))
+}
+
+fn payloads<'a>(function: &str, args: &'a Value) -> Result<Vec<&'a str>, ApiError> {
+    let texts = args.as_array().and_then(|args| args.iter().map(Value::as_str).collect());
+    texts.ok_or_else(|| ApiError::bad(&format!("tasks.{function}"), "it is not a list of texts"))
+}
+
+fn parsed(function: &str) -> Result<FunctionId, ApiError> {
+    function.parse().map_err(|_| ApiError::bad("id", "the key of 'tasks' is not the UUID of a function"))
+}
+
+/// The group that was asked for, if it is the user's or nobody's; or a new one.
+fn group(app: &App, user: &User, asked: Option<GroupId>) -> Result<GroupId, ApiError> {
+    let group = match asked {
+        Some(group) => group,
+        None => GroupId::from_bytes(clock::new_id()?),
+    };
+    tracing::Span::current().record("group", tracing::field::display(group));
+    check_group(app, user, &group)?;
+    // What reads its results by AMQP begins here, if the group is new.
+    app.handle.cursors.begin(group, app.handle.reader.newest(user.no)?);
+    Ok(group)
+}
+
+/// `POST /v2/submit`: `[function, endpoint, arguments]` each, or one call as an object.
+#[derive(Debug, Deserialize)]
+pub(super) struct Triples {
+    tasks: Option<Vec<(String, String, String)>>,
+    func: Option<String>,
+    endpoint: Option<String>,
+    payload: Option<String>,
+    task_group_id: Option<GroupId>,
+}
+
+/// Each call has an answer of its own: those that can be are accepted.
+pub(super) async fn many(
+    user: User,
+    State(app): State<App>,
+    headers: HeaderMap,
+    Input(asked): Input<Triples>,
+) -> Result<Response, ApiError> {
+    let client = Client::of(&headers);
+    let group = group(&app, &user, asked.task_group_id)?;
+    let triples = match (asked.tasks, asked.func, asked.endpoint, asked.payload) {
+        (Some(tasks), ..) => tasks,
+        (None, Some(function), Some(endpoint), Some(payload)) => vec![(function, endpoint, payload)],
+        _ => {
+            return Err(ApiError::invalid(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "tasks",
+                "missing field `tasks`",
+            ));
+        }
+    };
+    let mut batch = Batch::new(&app, &user, group, triples.len())?;
+    let mut results = Vec::with_capacity(triples.len());
+    for ((function, endpoint, payload), id) in triples.iter().zip(clock::new_ids(triples.len())?) {
+        let task = TaskId::from_bytes(id);
+        results.push(match add(&mut batch, function, endpoint, payload, task) {
+            Ok(()) => json!({ "status": "Success", "task_uuid": task.to_string(), "http_status_code": 200 }),
+            Err(error) => {
+                let mut refused = body(&error, client);
+                refused["task_uuid"] = json!(task.to_string());
+                refused
+            }
+        });
+    }
+    let all = results.iter().all(|result| result["status"] == "Success");
+    let tasks = batch.finish()?;
+    if !tasks.is_empty() {
+        accept(&app, &user, group, tasks).await?;
+    }
+    let status = if all { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let answer = json!({ "response": "batch", "task_group_id": group.to_string(), "results": results });
+    Ok(Format::Json.answer(status, &answer))
+}
+
+fn add(
+    batch: &mut Batch<'_>,
+    function: &str,
+    endpoint: &str,
+    payload: &str,
+    task: TaskId,
+) -> Result<(), ApiError> {
+    let endpoint = endpoint.parse().map_err(|_| ApiError::bad("id", "the endpoint's is not a UUID"))?;
+    let target = batch.target(parsed(function)?, endpoint, Options::default())?;
+    batch.push(&target, task, dialect::args(&Beside::default(), payload)?)
+}

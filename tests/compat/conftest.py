@@ -1,0 +1,104 @@
+"""The real packages of funcX and Globus Compute, each in an environment of its own, against the real binary.
+
+Their clients know one address without TLS, http://localhost:5000. They reach a service on any port by the
+variable `http_proxy`: they send it requests in absolute form, for that name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS = HERE / "programs"
+ENVIRONMENTS = HERE.parents[1] / "target" / "compat"
+PACKAGES = {
+    "sdk-4": ["globus-compute-sdk==4.19.0"],
+    "sdk-3": ["globus-compute-sdk==3.16.1"],
+    "sdk-2": ["globus-compute-sdk==2.34.0"],
+    "funcx-2": ["funcx==2.4.0", "setuptools<80"],
+    "funcx-1": ["funcx==1.0.13", "setuptools<80"],
+    "funcx-0": ["funcx==0.3.9", "setuptools<80"],
+}
+
+
+def _e2e() -> ModuleType:
+    """The helpers of the end-to-end tests, under another name than this file's."""
+    spec = importlib.util.spec_from_file_location("e2e", HERE.parent / "e2e" / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["e2e"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+e2e = _e2e()
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of the environment with these packages, made now if it is not there."""
+    home = ENVIRONMENTS / name
+    python, done = home / "bin" / "python", home / "packages"
+    wanted = "\n".join(PACKAGES[name])
+    if not done.exists() or done.read_text() != wanted:
+        venv.create(home, clear=True, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", *PACKAGES[name]]
+        subprocess.run(install, check=True, timeout=600)
+        done.write_text(wanted)
+    return python
+
+
+@dataclass
+class Clients:
+    """Programs of one version of the packages, in a home of their own."""
+
+    stack: e2e.Stack
+    python: Path
+    home: Path
+
+    def run(self, program: str, *arguments: str, timeout: float = 120, **more: str) -> list[object]:
+        """What the program said: a JSON value in each line of its standard output."""
+        command = [str(self.python), str(PROGRAMS / program), self.stack.endpoint_id, *arguments]
+        done = subprocess.run(
+            command, env=self.environment(**more), capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == 0, f"{program} ended with {done.returncode}:\n{done.stderr[-4000:]}"
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("{", "[", '"'))]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """All that a user sets."""
+        return {
+            "PATH": f"{self.python.parent}:{os.environ['PATH']}",
+            "HOME": str(self.home),
+            "http_proxy": self.stack.url,
+            "GLOBUS_SDK_ENVIRONMENT": "local",
+            "GLOBUS_SDK_SERVICE_URL_AUTH": "http://localhost:5000/",
+            "GLOBUS_COMPUTE_CLIENT_ID": "alice",
+            "GLOBUS_COMPUTE_CLIENT_SECRET": self.stack.token,
+            "FUNCX_SDK_CLIENT_ID": "alice",
+            "FUNCX_SDK_CLIENT_SECRET": self.stack.token,
+            "BURSA_URL": self.stack.url,
+            "BURSA_TOKEN": self.stack.token,
+            **more,
+        }
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[e2e.Stack]:
+    with e2e.running(tmp_path_factory.mktemp("compat") / "home") as stack:
+        yield stack
+
+
+@pytest.fixture
+def clients(stack: e2e.Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Clients:
+    """Those of the version that the test is given."""
+    return Clients(stack, python_of(request.param), tmp_path)

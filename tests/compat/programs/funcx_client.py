@@ -1,0 +1,96 @@
+"""`FuncXClient` of all ages: the argument is its major version. Only the service's address is told to it."""
+
+import json
+import os
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+endpoint, age = sys.argv[1:]
+url, token = os.environ["BURSA_URL"], os.environ["BURSA_TOKEN"]
+SERVERS = {
+    "funcx_service": "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all",
+    "auth.globus.org": "openid",
+    "search.api.globus.org": "urn:globus:auth:scope:search.api.globus.org:all",
+}
+
+
+def tokens():
+    return {
+        server: {
+            "access_token": token,
+            "refresh_token": "none",
+            "expires_at_seconds": 4_000_000_000,
+            "resource_server": server,
+            "scope": scope,
+            "token_type": "Bearer",
+        }
+        for server, scope in SERVERS.items()
+    }
+
+
+def seed():
+    """What logging in leaves behind."""
+    home = Path.home()
+    if age == "0":
+        folder = home / ".funcx" / "credentials"
+        folder.mkdir(parents=True)
+        (folder / "funcx_sdk_tokens.json").write_text(json.dumps(tokens()))
+        return
+    from globus_sdk.tokenstorage import SQLiteAdapter
+
+    folder = home / (".funcx" if age == "1" else ".globus_compute")
+    folder.mkdir()
+    SQLiteAdapter(str(folder / "storage.db"), namespace="user/production").close()
+    with sqlite3.connect(folder / "storage.db") as database:
+        for server, row in tokens().items():
+            values = "user/production", server, json.dumps(row)
+            database.execute("INSERT INTO token_storage VALUES (?, ?, ?)", values)
+
+
+seed()
+from funcx import FuncXClient  # noqa: E402
+
+client = FuncXClient(funcx_service_address=f"{url}/v2")
+
+
+def add(a, b=1):
+    return a + b
+
+
+def bad(x):
+    raise ValueError(f"no {x}")
+
+
+def result(task):
+    while True:
+        try:
+            return client.get_result(task)
+        except Exception as error:
+            if type(error).__name__ != "TaskPending":
+                return [type(error).__name__, str(error)]
+            time.sleep(0.02)
+
+
+def say(**what):
+    print(json.dumps(what))
+
+
+function, failing = client.register_function(add), client.register_function(bad)
+say(result=result(client.run(2, b=40, endpoint_id=endpoint, function_id=function)))
+say(failed=result(client.run(7, endpoint_id=endpoint, function_id=failing)))
+batch = client.create_batch()
+for n in range(3):
+    if age == "0":
+        batch.add(n, b=10, endpoint_id=endpoint, function_id=function)
+    elif age == "1":
+        batch.add(function, endpoint, args=(n,), kwargs={"b": 10})
+    else:
+        batch.add(function, args=(n,), kwargs={"b": 10})
+tasks = client.batch_run(endpoint, batch)["tasks"][function] if age == "2" else client.batch_run(batch)
+say(batch=[result(task) for task in tasks])
+say(status=client.get_endpoint_status(endpoint)["status"])
+if age != "2":
+    container = client.register_container("docker.io/none:1", "docker", name="n", description="d")
+    say(container=client.get_container(container, "docker")["location"])

@@ -1,0 +1,53 @@
+"""Programs written for funcX and Globus Compute, unchanged."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Clients
+
+SDKS = ["sdk-4", "sdk-3", "sdk-2"]
+FUNCX = ["funcx-2", "funcx-1", "funcx-0"]
+
+
+def said(lines: list[object]) -> dict[str, object]:
+    return {name: value for line in lines for name, value in line.items()}
+
+
+@pytest.mark.parametrize("clients", SDKS, indirect=True)
+def test_client(clients: Clients) -> None:
+    heard = said(clients.run("client.py"))
+    assert heard["result"] == 42
+    kind, text = heard["failed"]
+    assert kind == "TaskExecutionFailed" and text.rstrip().endswith("ValueError: no 7")
+    assert "bursa" not in text, "only the user's frames"
+    assert heard["batch"] == heard["again"] == [10, 11, 12, 13, 14]
+    assert heard["status"] == "online"
+    assert heard["endpoints"] == [clients.stack.endpoint_id]
+    assert heard["name"] == "local"
+    kind, status, code = heard["unknown"]
+    assert (status, code) == (404, "TASK_NOT_FOUND")
+
+
+@pytest.mark.parametrize("clients", SDKS, indirect=True)
+def test_executor(clients: Clients) -> None:
+    heard = said(clients.run("executor.py"))
+    assert heard["one"] == 42
+    assert heard["many"] == [2 * n for n in range(200)]
+    assert heard["text"] == "é漢é漢"
+    assert heard["large"] == 9_000_000
+    assert heard["reloaded"] == 204
+    assert heard["failed"] == 1
+
+
+@pytest.mark.parametrize("clients", FUNCX, indirect=True)
+def test_funcx(clients: Clients) -> None:
+    age = clients.python.parent.parent.name.removeprefix("funcx-")
+    heard = said(clients.run("funcx_client.py", age, GLOBUS_SDK_ENVIRONMENT="production"))
+    assert heard["result"] == 42
+    kind, text = heard["failed"]
+    assert kind == {"0": "ValueError", "1": "FuncxTaskExecutionFailed", "2": "TaskExecutionFailed"}[age]
+    assert "no 7" in text
+    assert heard["batch"] == [10, 11, 12]
+    assert heard["status"] == "online"
+    if age != "2":
+        assert heard["container"] == "docker.io/none:1"
