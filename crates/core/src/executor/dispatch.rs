@@ -86,6 +86,9 @@ impl Executor {
         }
         let Some(lane) = self.lanes.get(key) else { return };
         let (unserved, alone) = (lane.waiting.len().saturating_sub(lane.starting), lane.workers.is_empty());
+        if unserved == 0 {
+            return;
+        }
         let share = self.share(&key.asks);
         // What others need that have no worker is kept for them: by a lane that has some, for all, by one that has none, for
         // those that wait longer. Else smaller calls would pass a large one for ever.

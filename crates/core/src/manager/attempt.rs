@@ -3,6 +3,7 @@
 //! Owns where each attempt is, what is known of it, and the order in which waiting ones are routed. Says nothing to
 //! anybody: its callers turn what it returns into messages.
 
+mod handed;
 mod sized;
 
 use super::ends::{cancelled, ended};
@@ -13,6 +14,7 @@ use crate::resources::Resources;
 use crate::task::{Begun, Failure, FailureCode, Outcome};
 use crate::time::{Fine, Mono};
 use crate::wire::{Assign, Attempt, Done, Holding, Item, Stage};
+use handed::Handed;
 use std::collections::hash_map;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -79,16 +81,6 @@ impl Entry {
     }
 }
 
-/// What one executor has.
-#[derive(Debug, Default)]
-struct There {
-    keys: Set<Key>,
-    /// How many of these are for a container.
-    contained: BTreeMap<ContainerId, usize>,
-    /// What those of these ask for that ask for resources.
-    sized: BTreeMap<Key, Arc<Resources>>,
-}
-
 /// What became of an attempt that its executor does not hold and did not begin.
 #[derive(Debug)]
 pub(super) enum Unstarted {
@@ -108,7 +100,7 @@ pub(super) struct Book {
     /// The time of this event or flush, for durations.
     pub(super) clock: Fine,
     pub(super) entries: Map<Key, Entry>,
-    at: BTreeMap<ExecutorId, There>,
+    handed: Handed,
     /// Entries that wait here.
     waiting: usize,
     /// Those that ask for nothing in particular.
@@ -117,8 +109,6 @@ pub(super) struct Book {
     pub(super) long: Long,
     /// The others.
     sized: VecDeque<Key>,
-    /// How many of those executors have.
-    sized_there: usize,
     expiries: BTreeSet<(Mono, Key)>,
     /// Declared lost, and the hub may not know it yet: its executor stays in the hints (F8).
     lost: BTreeMap<Key, ExecutorId>,
@@ -143,22 +133,22 @@ impl Book {
 
     /// Attempts that wait here or are with an executor.
     pub(super) fn open(&self) -> usize {
-        self.waiting + self.at.values().map(|there| there.keys.len()).sum::<usize>()
+        self.waiting + self.handed.at.values().map(|there| there.keys.len()).sum::<usize>()
     }
 
     /// Attempts that this executor has: its credit is counted from this set (F25).
     pub(super) fn open_at(&self, executor: &ExecutorId) -> usize {
-        self.at.get(executor).map_or(0, |there| there.keys.len())
+        self.handed.at.get(executor).map_or(0, |there| there.keys.len())
     }
 
     /// Of these, those for a container.
     pub(super) fn contained_at(&self, executor: &ExecutorId) -> Option<&BTreeMap<ContainerId, usize>> {
-        self.at.get(executor).map(|there| &there.contained)
+        self.handed.at.get(executor).map(|there| &there.contained)
     }
 
     fn keys_at(&self, executor: &ExecutorId) -> Vec<Key> {
         let mut keys: Vec<Key> =
-            self.at.get(executor).into_iter().flat_map(|there| &there.keys).copied().collect();
+            self.handed.at.get(executor).into_iter().flat_map(|there| &there.keys).copied().collect();
         keys.sort_unstable();
         keys
     }
@@ -174,55 +164,21 @@ impl Book {
         let was_at = if let Place::At(executor, _) = &entry.place { Some(*executor) } else { None };
         self.waiting += usize::from(place.waits());
         self.waiting -= usize::from(entry.place.waits());
-        let kind = entry.kind.clone();
         entry.place = place;
         if now_at == was_at {
             return;
         }
         if let Some(executor) = was_at {
-            self.leave(&executor, &key, &kind);
+            self.handed.leave(&executor, &key, &entry.kind);
         }
         if let Some(executor) = now_at {
-            self.join(executor, key, &kind);
-        }
-    }
-
-    fn join(&mut self, executor: ExecutorId, key: Key, kind: &Kind) {
-        let there = self.at.entry(executor).or_default();
-        if !there.keys.insert(key) {
-            return;
-        }
-        if let Some(container) = kind.container {
-            *there.contained.entry(container).or_default() += 1;
-        }
-        if let Some(asks) = &kind.asks {
-            there.sized.insert(key, Arc::clone(asks));
-            self.sized_there += 1;
-        }
-    }
-
-    fn leave(&mut self, executor: &ExecutorId, key: &Key, kind: &Kind) {
-        let Some(there) = self.at.get_mut(executor) else { return };
-        if !there.keys.remove(key) {
-            return;
-        }
-        if let Some(container) = kind.container
-            && let Some(count) = there.contained.get_mut(&container)
-        {
-            *count -= 1;
-            if *count == 0 {
-                there.contained.remove(&container);
-            }
-        }
-        if kind.asks.is_some() {
-            there.sized.remove(key);
-            self.sized_there -= 1;
+            self.handed.join(executor, key, &entry.kind);
         }
     }
 
     fn insert(&mut self, key: Key, place: Place, expires: Mono) {
         if let Place::At(executor, _) = &place {
-            self.join(*executor, key, &Kind::default());
+            self.handed.join(*executor, key, &Kind::default());
         }
         let entry = Entry::new(place, Kind::default(), expires, self.clock);
         self.entries.insert(key, entry);
@@ -236,7 +192,7 @@ impl Book {
         }
         self.waiting -= usize::from(entry.place.waits());
         if let Place::At(executor, _) = &entry.place {
-            self.leave(executor, key, &entry.kind);
+            self.handed.leave(executor, key, &entry.kind);
         }
         Some(entry)
     }
@@ -319,9 +275,8 @@ impl Book {
             self.expiries.remove(&(entry.expires, key));
         }
         let place = std::mem::replace(&mut entry.place, Place::At(executor, Some(kept)));
-        let kind = entry.kind.clone();
         self.waiting -= 1;
-        self.join(executor, key, &kind);
+        self.handed.join(executor, key, &entry.kind);
         if let Place::Waiting(assign) = place { Some(assign) } else { None }
     }
 
@@ -385,13 +340,13 @@ impl Book {
         let place = Place::Done(Box::new(done.clone()), Some(from));
         entry.begun |= done.begun == Begun::Yes;
         let timed = std::mem::take(&mut entry.timed).then_some(entry.expires);
-        let (before, kind) = (std::mem::replace(&mut entry.place, place), entry.kind.clone());
+        let before = std::mem::replace(&mut entry.place, place);
         self.waiting -= usize::from(before.waits());
         if let Some(expires) = timed {
             self.expiries.remove(&(expires, key));
         }
         if let Place::At(executor, _) = &before {
-            self.leave(executor, &key, &kind);
+            self.handed.leave(executor, &key, &entry.kind);
         }
         !matches!(before, Place::Done(old, _) if old.outcome == done.outcome)
     }
@@ -510,7 +465,7 @@ impl Book {
             self.lost.insert(key, executor);
             ends.push(Item::Result(done));
         }
-        self.at.remove(&executor);
+        self.handed.at.remove(&executor);
         ends
     }
 
@@ -521,7 +476,12 @@ impl Book {
 
     /// Executors that have attempts.
     pub(super) fn executors(&self) -> Vec<ExecutorId> {
-        self.at.iter().filter(|(_, there)| !there.keys.is_empty()).map(|(executor, _)| *executor).collect()
+        self.handed
+            .at
+            .iter()
+            .filter(|(_, there)| !there.keys.is_empty())
+            .map(|(executor, _)| *executor)
+            .collect()
     }
 
     /// An executor lists this attempt in its `Hello`. True if the hub must be told that it is held (F8, F18).

@@ -35,16 +35,16 @@ impl Book {
 
     /// What those ask for that executors have.
     pub(in crate::manager) fn asked_there(&self) -> impl Iterator<Item = &Resources> {
-        self.at.values().flat_map(|there| there.sized.values().map(AsRef::as_ref))
+        self.handed.at.values().flat_map(|there| there.sized.values().map(AsRef::as_ref))
     }
 
     /// Whether any executor has such attempts.
     pub(in crate::manager) const fn has_sized_there(&self) -> bool {
-        self.sized_there > 0
+        self.handed.sized > 0
     }
 
     /// What those ask for that `executor` has.
     pub(in crate::manager) fn sized_at(&self, executor: &ExecutorId) -> impl Iterator<Item = &Resources> {
-        self.at.get(executor).into_iter().flat_map(|there| there.sized.values().map(AsRef::as_ref))
+        self.handed.at.get(executor).into_iter().flat_map(|there| there.sized.values().map(AsRef::as_ref))
     }
 }
