@@ -26,6 +26,7 @@ Use:
 
 Settings:
   token     Show, make and revoke API tokens
+  env       Show what other clients need in their environment
   config    Show the configuration
   version   Print the version
 
