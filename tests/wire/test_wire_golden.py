@@ -12,10 +12,10 @@ msgpack = pytest.importorskip("msgpack")
 
 FILES = sorted(path for path in Path(__file__).parent.glob("*.json") if path.name != "worker_frames.json")
 
-HELLO = "proto_min proto_max software peer connection host python held last complete capacity have_functions"
+HELLO = "proto_min proto_max software peer connection host python held last complete capacity has"
 # What the contract says (docs/protocol.md, FABRIC §2): every field of each kind.
 FIELDS = {
-    "Hello": HELLO,
+    "Hello": HELLO + " have_functions",
     "Welcome": "proto epoch heartbeat_ms threshold_ms result_window",
     "Refused": "reason is_final text other_host seen_generation live",
     "Reset": "reason",

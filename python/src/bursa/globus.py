@@ -11,6 +11,7 @@ imported when something needs it: the endpoint's own, or else the one that comes
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import pickle
 import sys
@@ -202,7 +203,7 @@ def dill() -> Any:
         bundled = str(Path(_vendor.__file__).parent)
         sys.path.append(bundled)
         try:
-            pass
+            importlib.import_module("dill")
         finally:
             sys.path.remove(bundled)
     return sys.modules["dill"]
