@@ -68,3 +68,36 @@ def test_another_version_is_told_which_is_spoken_here(stack: e2e.Stack) -> None:
     with socket.create_connection(address(stack), timeout=20) as client:
         client.sendall(b"AMQP\x03\x01\0\0")
         assert client.recv(8) == GREETING
+
+
+def rest(stack: e2e.Stack, method: str, path: str, token: str, body: object = None) -> object:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(stack.url + path, data, headers, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def answer_to(url: str) -> int:
+    """What the service says to these credentials: the number of the method of class 10."""
+    parts = urlsplit(url)
+    response = b"\0" + parts.username.encode() + b"\0" + parts.password.encode()
+    start_ok = b"\0\x0a\0\x0b" + struct.pack(">I", 0) + b"\x05PLAIN"
+    start_ok += struct.pack(">I", len(response)) + response + b"\x05en_US"
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as client:
+        client.sendall(GREETING)
+        heard = client.makefile("rb")
+        for said in (b"", frame(1, 0, start_ok)):
+            client.sendall(said)
+            _, _, size = struct.unpack(">BHI", heard.read(7))
+            payload = heard.read(size + 1)
+        return struct.unpack(">HH", payload[:4])[1]
+
+
+def test_a_password_ends_with_the_token_it_was_minted_for(stack: e2e.Stack) -> None:
+    made = rest(stack, "POST", "/api/v1/tokens", stack.token, {"name": "for AMQP"})
+    url = rest(stack, "GET", "/v2/get_amqp_result_connection_url", made["token"])["connection_url"]
+    tune, close = 30, 50
+    assert answer_to(url) == tune
+    rest(stack, "DELETE", f"/api/v1/tokens/{made['id']}", stack.token)
+    assert answer_to(url) == close

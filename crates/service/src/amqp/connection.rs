@@ -122,7 +122,10 @@ async fn handshake(
     let response = answer.response.as_bytes();
     let password = response.rsplit(|byte| *byte == 0).next().and_then(|word| std::str::from_utf8(word).ok());
     let plain = answer.mechanism.as_str() == "PLAIN";
-    let Some(user) = password.filter(|_| plain).and_then(|password| handle.credentials.user(password)) else {
+    let user = password.filter(|_| plain).and_then(|password| handle.credentials.user(password));
+    // The token that it was minted for may be gone.
+    let user = user.filter(|user| handle.tokens.user(&user.token_hash).is_ok_and(|known| known.is_some()));
+    let Some(user) = user else {
         let why = "ACCESS_REFUSED - this user and password are not valid (any more): ask for new ones by \
                    GET /v2/get_amqp_result_connection_url";
         say(stream, connection::AMQPMethod::Close(close(ACCESS_REFUSED, why))).await?;
@@ -418,9 +421,14 @@ impl Connection<'_> {
         let mut delivered = Ok(());
         for (at, channel) in &mut channels {
             for place in 0..channel.consumers.len() {
-                if delivered.is_ok() && channel.consumers[place].has_room() {
-                    delivered = self.deliver_to(*at, channel, place).await;
+                if delivered.is_err() || !channel.consumers[place].has_room() {
+                    continue;
                 }
+                if self.out.len() >= SLICE.bytes {
+                    self.more = true;
+                    continue;
+                }
+                delivered = self.deliver_to(*at, channel, place).await;
             }
         }
         self.channels = channels;

@@ -76,8 +76,10 @@ fn group(app: &App, user: &User, asked: Option<GroupId>) -> Result<GroupId, ApiE
     };
     tracing::Span::current().record("group", tracing::field::display(group));
     check_group(app, user, &group)?;
-    // What reads its results by AMQP begins here, if the group is new.
-    app.handle.cursors.begin(group, app.handle.reader.newest(user.no)?);
+    if app.handle.reader.group_owner(&group)?.is_none() {
+        // What reads its results by AMQP begins here. Of a group of an earlier life nobody knows what was taken.
+        app.handle.cursors.begin(group, app.handle.reader.newest(user.no)?);
+    }
     Ok(group)
 }
 
