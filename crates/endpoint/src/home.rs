@@ -434,6 +434,15 @@ impl EndpointDir {
         write::json(&self.executor_json(executor), process)
     }
 
+    /// Says that this process is the executor. One that nobody named counts as gone.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn name_executor(&self, executor: ExecutorId, pid: u32) -> Result<(), Error> {
+        let process = i32::try_from(pid).ok().and_then(Identity::of);
+        process.map_or(Ok(()), |process| self.save_executor_process(executor, &process))
+    }
+
     /// Forgets an executor that is gone: its key opens nothing any more.
     pub(crate) fn remove_executor(&self, executor: ExecutorId) {
         // A file that stays is found and removed at the next start.

@@ -25,6 +25,11 @@ pub(crate) async fn run(home: &Path, slots: u32) {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit on open files");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("as many files as may be open");
     let dir = home::load(home, crate::service::NAME).expect("the endpoint's directory");
+    // A manager takes for gone whose process nobody named.
+    for executor in dir.executors() {
+        dir.name_executor(executor, std::process::id()).expect("the endpoint's files");
+    }
+    println!();
     let manager = loop {
         if let Some(manager) = dir.manager().expect("the endpoint's files") {
             break manager;

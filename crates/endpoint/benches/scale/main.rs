@@ -17,6 +17,7 @@ mod service;
 
 use bursa_core::config::{Source, Values};
 use bursa_endpoint::{Config, run_manager, watchdog};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -40,7 +41,9 @@ fn measure(tasks: u64) {
         let home = tempfile::tempdir().expect("a temporary directory");
         let report = run(async {
             let mut service = service::Service::new(home.path(), executors);
-            let mut peers = ["manager", "executors"].map(|role| start(role, home.path()));
+            // Executors first: the manager finds those that are named.
+            let mut peers = ["executors", "manager"].map(|role| start(role, home.path()));
+            peers.reverse();
             let report = service.run(tasks, executors * SLOTS, peers.each_ref().map(Child::id)).await;
             // Executors first: they would find the manager gone.
             for peer in peers.iter_mut().rev() {
@@ -56,8 +59,13 @@ fn measure(tasks: u64) {
 fn start(role: &str, home: &Path) -> Child {
     let this = std::env::current_exe().expect("this program");
     let mut command = Command::new(this);
-    command.arg(role).arg(home).stdin(Stdio::null()).stdout(Stdio::null());
-    command.spawn().expect("another process of this program")
+    command.arg(role).arg(home).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("another process of this program");
+    if role == "executors" {
+        let mut line = [0];
+        let _ = child.stdout.as_mut().map(|said| said.read(&mut line));
+    }
+    child
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
