@@ -5,7 +5,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::home::{self, EndpointDir, Sandboxed};
 use crate::package;
-use crate::proc::Identity;
 use crate::runtime::Runtimes;
 use crate::sandbox::Enclosure;
 use crate::uplink::{News, Uplink};
@@ -71,10 +70,7 @@ pub async fn run_executor(config: Config, executor: ExecutorId) -> Result<String
 impl Driver {
     fn new(config: &Config, executor: ExecutorId) -> Result<Self, Error> {
         let dir = home::load(&config.home, &config.name)?;
-        let me = i32::try_from(std::process::id()).unwrap_or_default();
-        if let Some(identity) = Identity::of(me) {
-            dir.save_executor_process(executor, &identity)?;
-        }
+        dir.name_executor(executor, std::process::id())?;
         // After its name: a manager that finds none takes the key away.
         let keys = KeyPair::load(&dir.executor_key(executor))
             .inspect_err(|_| dir.remove_executor_process(executor))

@@ -425,22 +425,13 @@ impl EndpointDir {
         write::read_json(&self.executor_json(executor)).ok().flatten()
     }
 
-    /// Stores which process an executor is.
-    pub(crate) fn save_executor_process(
-        &self,
-        executor: ExecutorId,
-        process: &Identity,
-    ) -> Result<(), Error> {
-        write::json(&self.executor_json(executor), process)
-    }
-
     /// Says that this process is the executor. One that nobody named counts as gone.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn name_executor(&self, executor: ExecutorId, pid: u32) -> Result<(), Error> {
         let process = i32::try_from(pid).ok().and_then(Identity::of);
-        process.map_or(Ok(()), |process| self.save_executor_process(executor, &process))
+        process.map_or(Ok(()), |process| write::json(&self.executor_json(executor), &process))
     }
 
     /// Forgets an executor that is gone: its key opens nothing any more.

@@ -1,19 +1,17 @@
 //! A result as a message of Globus Compute's: one byte for the version, then JSON.
 
 use crate::dialect;
-use crate::store::ResultRow;
+use crate::store::{RESULT_GONE, ResultRow};
 use bursa_core::task::{FailureCode, TaskState};
 use serde_json::json;
 
 const VERSION: u8 = 1;
-const GONE: &str = "the task ended, and the file of its result is gone from the service's store; submit it again, or \
-                    have the service's host bring the file back";
 
 /// The message of one result with these payload bytes; `None`: their file is gone.
 pub(super) fn of(row: &ResultRow, payload: Option<&[u8]>) -> Vec<u8> {
     let (data, error) = match (row.state, payload) {
         (TaskState::Success, Some(payload)) => (dialect::result(payload), None),
-        (TaskState::Success, None) => (GONE.to_owned(), Some("RESULT_GONE")),
+        (TaskState::Success, None) => (RESULT_GONE.to_owned(), Some("RESULT_GONE")),
         _ => (dialect::failure_text(row.failure.as_ref()), Some(code(row))),
     };
     let error = error.map(

@@ -100,12 +100,17 @@ impl ApiError {
         Self { object, ..self }
     }
 
+    /// What, why and what to do next, as one text.
+    pub(crate) fn message(&self) -> String {
+        format!("{}: {}; {}", self.what, self.why, self.next)
+    }
+
     pub(crate) fn body<'a>(&'a self, request_id: &'a str) -> ErrorBody<'a> {
         ErrorBody { error: self.detail(request_id) }
     }
 
     pub(crate) fn detail<'a>(&'a self, request_id: &'a str) -> ErrorDetail<'a> {
-        let message = format!("{}: {}; {}", self.what, self.why, self.next);
+        let message = self.message();
         let (code, status) = (self.code, self.status.as_u16());
         let (what, why, next) = (&self.what, &self.why, &self.next);
         ErrorDetail { code, status, message, what, why, next, request_id, retry_after: self.retry_after }

@@ -6,7 +6,7 @@ use super::extract::User;
 use super::stream_types::{Indexed, ServerMessage};
 use super::submit::reply_error;
 use super::tasks::find_payload;
-use crate::store::{Memoized, ResultRow, Slice, SliceLimits};
+use crate::store::{Memoized, RESULT_GONE, ResultRow, Slice, SliceLimits};
 use axum::extract::ws::{Message, WebSocket};
 use bursa_core::hub::Reply;
 use bursa_core::id::{GroupId, TaskId};
@@ -76,9 +76,7 @@ pub(super) struct Pusher<'a> {
 
 fn result_gone(task: &TaskId) -> Failure {
     tracing::error!(%task, "the file of this task's result is gone");
-    let message = "the task ended, and the file of its result is gone from the service's store; submit it again, or \
-                   have the service's host bring the file back";
-    Failure::new(FailureCode::LoadFailed, message)
+    Failure::new(FailureCode::LoadFailed, RESULT_GONE)
 }
 
 /// Which results are still to be pushed.

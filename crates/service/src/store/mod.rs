@@ -35,7 +35,7 @@ pub(crate) use read_tasks::{Slice, SliceLimits};
 pub(crate) use recover::Recovery;
 pub(crate) use rows::{
     Added, Change, Changed, ContainerRow, Content, Done, EndRow, EndpointRow, FunctionRow, MemoFilter,
-    MemoSums, Memoized, Page, ResultRow, TaskFilter, TaskRow, UserRow, Write,
+    MemoSums, Memoized, Page, RESULT_GONE, ResultRow, TaskFilter, TaskRow, UserRow, Write,
 };
 
 pub(crate) use sweep::Retention;

@@ -250,6 +250,10 @@ pub(crate) struct MemoFilter {
     pub(crate) endpoint: Option<EndpointId>,
 }
 
+/// What is said of a result whose payload file is gone.
+pub(crate) const RESULT_GONE: &str = "the task ended, and the file of its result is gone from the service's store; \
+                                      submit it again, or have the service's host bring the file back";
+
 /// One result as the stream pushes it.
 #[derive(Debug, Clone)]
 pub(crate) struct ResultRow {

@@ -55,7 +55,7 @@ fn known(error: &ApiError) -> (&'static str, u32) {
 /// The body of an error, in the dialect of who asks.
 pub(super) fn body(error: &ApiError, client: Client) -> serde_json::Value {
     let (name, number) = known(error);
-    let reason = format!("{}: {}; {}", error.what, error.why, error.next);
+    let reason = error.message();
     let code = match client {
         Client::Globus => json!(name),
         Client::Funcx1 | Client::Funcx0 => json!(number),
@@ -92,8 +92,7 @@ pub(super) async fn of_oauth(request: Request, next: Next) -> Response {
             "unauthorized" => "invalid_client",
             _ => "invalid_request",
         };
-        let description = format!("{}: {}; {}", error.what, error.why, error.next);
-        (error.status, json!({ "error": name, "error_description": description }))
+        (error.status, json!({ "error": name, "error_description": error.message() }))
     })
 }
 
