@@ -26,6 +26,7 @@ Use:
 
 Settings:
   token     Show, make and revoke API tokens
+  user      Add users, and end their access
   env       Show what other clients need in their environment
   config    Show the configuration
   version   Print the version
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     /// Show, make and revoke API tokens
     #[command(subcommand)]
     Token(Token),
+    /// Add users, and end their access
+    #[command(subcommand)]
+    User(User),
     /// Show what other clients need in their environment
     #[command(subcommand)]
     Env(Env),
@@ -418,6 +422,12 @@ pub(crate) enum Token {
     New {
         /// What it is for
         name: String,
+        /// What it may be used for, such as tasks:submit; may be given again [default: all but admin]
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// Time until it ends, such as 12h or 30d [default: never]
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
     },
     /// List your tokens, without their secrets
     List,
@@ -425,6 +435,49 @@ pub(crate) enum Token {
     Revoke {
         /// Its id
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Add a user; his first token is shown this once
+    Add {
+        /// A name that nobody else has
+        name: String,
+        /// May add users himself
+        #[arg(long)]
+        admin: bool,
+        /// The account of a program, not of a person
+        #[arg(long)]
+        service: bool,
+    },
+    /// List all users
+    List,
+    /// Show a user, and who he is elsewhere
+    Show {
+        /// His name or id
+        user: String,
+    },
+    /// End a user's access at once; his tasks go on
+    Disable {
+        /// His name or id
+        user: String,
+    },
+    /// Give a user his access back
+    Enable {
+        /// His name or id
+        user: String,
+    },
+    /// Say who a user is elsewhere: who logs in as that is this user
+    Link {
+        /// His name or id
+        user: String,
+        /// URL of the OpenID Connect provider
+        #[arg(long, value_name = "URL")]
+        issuer: String,
+        /// His id there
+        #[arg(long, value_name = "ID")]
+        subject: String,
     },
 }
 

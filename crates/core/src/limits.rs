@@ -88,6 +88,13 @@ pub const CACHED_OWNERS: usize = 100_000;
 /// Tokens whose user is kept in memory; a full cache is emptied.
 pub const CACHED_TOKENS: usize = 10_000;
 
+/// The last use of a token is written when the one written is this old: a busy token costs one write a minute.
+pub const TOKEN_USE_MS: u64 = 60_000;
+/// Groups that an issuer may say somebody is in: more than people are in.
+pub const IDENTITY_GROUPS: usize = 1_000;
+/// The latest end that a token may be given: ten years.
+pub const TOKEN_SECONDS: u64 = 10 * 366 * 24 * 3_600;
+
 /// What an entry of the memo counts beside its result: its row and index entries, so that tiny results have a bound too.
 pub const MEMO_ENTRY_BYTES: u64 = 256;
 /// A memoized result's last use is written when it is known to be this old: a hit costs no write of its own.

@@ -1,7 +1,9 @@
 //! Who asks: bearer tokens, known to the store by their hash only, and to this process by a small cache.
 
-use crate::store::{Reader, UserRow};
+use crate::scope::{Scope, Scopes};
+use crate::store::{Error, Reader, TokenGrant, UserRow};
 use bursa_core::limits;
+use bursa_core::time::Wall;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
@@ -10,8 +12,27 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Tokens {
     reader: Arc<Reader>,
-    known: Mutex<HashMap<[u8; 32], Arc<UserRow>>>,
+    known: Mutex<HashMap<[u8; 32], Known>>,
     revoked: watch::Sender<u64>,
+}
+
+/// A token that is valid now.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// Its user: an administrator only if the token has that scope.
+    pub(crate) row: Arc<UserRow>,
+    pub(crate) scopes: Scopes,
+    pub(crate) expires: Option<Wall>,
+    /// The store is to be told that it is used.
+    pub(crate) unnoted: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    row: Arc<UserRow>,
+    scopes: Scopes,
+    expires: Option<Wall>,
+    used: Wall,
 }
 
 /// What is stored of a token. 256 random bits need no slow hash, and finding a hash by its prefix finds no token.
@@ -32,31 +53,50 @@ impl Tokens {
         Self { reader, known: Mutex::default(), revoked: watch::Sender::new(0) }
     }
 
-    /// The user of the token with this hash. Looked up by hash, so the time it takes tells nothing of a token.
+    /// What the token with this hash is good for now. Looked up by hash, so the time it takes tells nothing of a token.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(crate) fn user(&self, hash: &[u8; 32]) -> Result<Option<Arc<UserRow>>, crate::store::Error> {
+    pub(crate) fn session(&self, hash: &[u8; 32], now: Wall) -> Result<Option<Session>, Error> {
+        // Read and kept under one lock: who forgets a token finds it here or is before the read.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(user) = known.get(hash) {
-            return Ok(Some(Arc::clone(user)));
+        if !known.contains_key(hash) {
+            let Some(grant) = self.reader.token(hash)? else { return Ok(None) };
+            if known.len() >= limits::CACHED_TOKENS {
+                known.clear();
+            }
+            known.insert(*hash, Known::of(grant));
         }
-        let Some(user) = self.reader.user_by_token(hash)?.map(Arc::new) else { return Ok(None) };
-        if known.len() >= limits::CACHED_TOKENS {
-            known.clear();
-        }
-        known.insert(*hash, Arc::clone(&user));
-        Ok(Some(user))
+        Ok(known.get_mut(hash).and_then(|known| known.at(now)))
     }
 
-    /// Forgets a token that is gone from the store; open streams look at theirs again.
-    pub(crate) fn forget(&self, hash: &[u8; 32]) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+    /// Users, groups or tokens changed: all are read again, and what is open looks at its token again.
+    pub(crate) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.revoked.send_modify(|count| *count += 1);
     }
 
-    /// Changes when a token was revoked.
+    /// Changes when a token may have been revoked.
     pub(crate) fn revocations(&self) -> watch::Receiver<u64> {
         self.revoked.subscribe()
+    }
+}
+
+impl Known {
+    fn of(grant: TokenGrant) -> Self {
+        let TokenGrant { mut user, scopes, expires, used } = grant;
+        user.admin &= scopes.has(Scope::Admin);
+        Self { row: Arc::new(user), scopes, expires, used }
+    }
+
+    fn at(&mut self, now: Wall) -> Option<Session> {
+        if self.expires.is_some_and(|end| end <= now) {
+            return None;
+        }
+        let unnoted = now.0 >= self.used.0 + limits::TOKEN_USE_MS;
+        if unnoted {
+            self.used = now;
+        }
+        Some(Session { row: Arc::clone(&self.row), scopes: self.scopes, expires: self.expires, unnoted })
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn prepare_client(home: &Home, store: &mut SqliteStore, url: &str) ->
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();
     let known = table.get("token").and_then(toml::Value::as_str).unwrap_or_default();
-    let token = match store.knows_token(&auth::hash(known))? {
+    let token = match store.knows_token(&auth::hash(known), clock::wall())? {
         true => known.to_owned(),
         false => {
             let token = auth::new_token().map_err(Error::Random)?;

@@ -32,6 +32,11 @@ pub(crate) fn wall() -> Wall {
     Wall(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
+/// The instant at which the wall clock will show `at`, as far as it goes on as it does; far ones are cut to a day.
+pub(crate) fn instant_of(at: Wall) -> Instant {
+    Instant::now() + Duration::from_millis(at.0.saturating_sub(wall().0).min(24 * 3_600_000))
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@ use crate::bell::Bells;
 use crate::clock::Clock;
 use crate::command::{Command, ReplyTo};
 use crate::forwarder::{Forwarder, Received};
+use crate::known::{Known, Stale};
 use crate::load::{Load, Loads};
 use crate::metrics::{Gauges, Metrics};
 use crate::store::{Added, Change, Changed, Done, Write, Writer};
@@ -30,6 +31,7 @@ pub(crate) struct Driver {
     pub(crate) loads: Loads,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) bells: Arc<Bells>,
+    pub(crate) known: Arc<Known>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) endpoints: Vec<EndpointId>,
     pub(crate) waits: Waits,
@@ -41,7 +43,7 @@ pub(crate) struct Driver {
 pub(crate) struct Waits {
     last: u64,
     replies: HashMap<RequestId, ReplyTo>,
-    changes: HashMap<RequestId, oneshot::Sender<Result<Changed, String>>>,
+    changes: HashMap<RequestId, (Stale, oneshot::Sender<Result<Changed, String>>)>,
 }
 
 impl Waits {
@@ -199,7 +201,8 @@ impl Driver {
             self.hub.handle(now, Event::Revoked { endpoint: *endpoint }, &mut self.out);
             self.forwarder.revoke(public_key);
         }
-        if let Some(waits) = self.waits.changes.remove(&request) {
+        if let Some((stale, waits)) = self.waits.changes.remove(&request) {
+            self.known.forget(stale);
             let _ = waits.send(result);
         }
     }
@@ -242,7 +245,7 @@ impl Driver {
 
     fn change(&mut self, change: Change, answer: oneshot::Sender<Result<Changed, String>>) {
         let request = self.waits.next();
-        self.waits.changes.insert(request, answer);
+        self.waits.changes.insert(request, (Stale::after(&change), answer));
         self.writer.push(Write::Registry(request, change));
     }
 

@@ -1,21 +1,20 @@
 //! The cheap, clonable handle through which http reaches everything else: driver, readers, tokens, bells, counters.
 
 use crate::amqp::{Credentials, Cursors};
-use crate::auth::Tokens;
 use crate::bell::Bells;
+use crate::clock;
 use crate::command::{Command, ReplyTo};
+use crate::http::{ApiError, User};
 use crate::intake::{Admitted, Intake};
+use crate::known::Known;
 use crate::metrics::{Gauges, Metrics};
-use crate::store::{Change, Changed, Content, Error, Reader};
-use bursa_core::container::Container;
+use crate::store::{Change, Changed, Content, Error, Reader, UserRow};
 use bursa_core::hub::{EndpointStatus, Explanation, Reply};
-use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
-use bursa_core::limits;
+use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
 use bursa_core::task::{TaskSpec, TaskState};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinError;
 
@@ -27,11 +26,10 @@ pub(crate) struct Handle {
     pub(crate) reader: Arc<Reader>,
     /// Reads that may take long, made on a thread.
     pub(crate) slow_reader: Arc<Reader>,
-    pub(crate) tokens: Tokens,
+    pub(crate) known: Arc<Known>,
     pub(crate) bells: Arc<Bells>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) about: About,
-    pub(crate) callable: Callable,
     pub(crate) intake: Arc<Intake>,
     pub(crate) credentials: Credentials,
     pub(crate) cursors: Cursors,
@@ -46,22 +44,6 @@ pub(crate) struct About {
     pub(crate) http: SocketAddr,
     /// Where results are read by AMQP, as host:port.
     pub(crate) amqp: String,
-}
-
-/// Functions, containers and the owners of endpoints, so that a submit reads no row for each of its tasks.
-#[derive(Debug, Default)]
-pub(crate) struct Callable {
-    functions: Mutex<HashMap<FunctionId, KnownFunction>>,
-    containers: Mutex<HashMap<ContainerId, (i64, Arc<Container>)>>,
-    endpoints: Mutex<HashMap<EndpointId, i64>>,
-}
-
-/// What a submit needs of a function.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KnownFunction {
-    pub(crate) owner: i64,
-    pub(crate) hash: Hash,
-    pub(crate) container: Option<ContainerId>,
 }
 
 /// The driver is gone: the service stops.
@@ -93,25 +75,41 @@ impl Handle {
     pub(crate) async fn delete_endpoint(&self, endpoint: EndpointId) -> Result<Reply, Stopping> {
         let reply =
             self.ask(|answer| Command::DeleteEndpoint { endpoint, answer: ReplyTo::One(answer) }).await;
-        lock(&self.callable.endpoints).remove(&endpoint);
+        self.known.forget_endpoint(&endpoint);
         reply
     }
 
     /// Changes the registry; the inner error is why the store could not be written.
     pub(crate) async fn change(&self, change: Change) -> Result<Result<Changed, String>, Stopping> {
-        let (function, container) = match &change {
-            Change::DeleteFunction { function, .. } => (Some(*function), None),
-            Change::DeleteContainer { container, .. } => (None, Some(*container)),
-            _ => (None, None),
-        };
-        let changed = self.ask(|answer| Command::Change(change, answer)).await;
-        if let Some(function) = function {
-            lock(&self.callable.functions).remove(&function);
+        self.ask(|answer| Command::Change(change, answer)).await
+    }
+
+    /// Notes that a token is used, if the driver has time for it: nobody waits for that.
+    pub(crate) fn note_use(&self, hash: [u8; 32]) {
+        let change = Change::UseToken { hash, now: clock::wall() };
+        let _ = self.commands.try_send(Command::Change(change, oneshot::channel().0));
+    }
+
+    /// The same user as his token makes him now; `None`: it is good for nothing any more.
+    pub(crate) fn again(&self, user: &User) -> Result<Option<User>, Error> {
+        let session = self.known.tokens.session(&user.token_hash, clock::wall())?;
+        Ok(session.map(|session| User::of(session, user.token_hash)))
+    }
+
+    /// The user of an identity, of whom its issuer says that he is in these groups. At first sight he becomes one.
+    #[expect(dead_code, reason = "for who asks an issuer")]
+    pub(crate) async fn see_identity(
+        &self,
+        [issuer, subject, username]: [String; 3],
+        groups: Vec<String>,
+    ) -> Result<Arc<UserRow>, ApiError> {
+        let user = UserId::from_bytes(clock::new_id()?);
+        let change = Change::SeeIdentity { user, issuer, subject, username, groups, now: clock::wall() };
+        match self.change(change).await?.map_err(ApiError::unavailable)? {
+            Changed::User(user) if user.active => Ok(user),
+            Changed::User(_) => Err(ApiError::unauthorized("its user is disabled")),
+            other => Err(ApiError::internal(format!("{other:?} is no answer to an identity"))),
         }
-        if let Some(container) = container {
-            lock(&self.callable.containers).remove(&container);
-        }
-        changed
     }
 
     pub(crate) async fn states(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<TaskState>>, Stopping> {
@@ -150,53 +148,4 @@ impl Handle {
             }
         }
     }
-
-    /// A function; `None`: there is none.
-    pub(crate) fn function(&self, function: &FunctionId) -> Result<Option<KnownFunction>, Error> {
-        cached(&self.callable.functions, function, || {
-            let known = self.reader.function(function)?;
-            let known = known.map(|row| KnownFunction {
-                owner: row.user_no,
-                hash: row.hash,
-                container: row.container,
-            });
-            Ok(known)
-        })
-    }
-
-    /// Owner of a container, and what tasks share of it; `None`: there is none.
-    pub(crate) fn container(&self, container: &ContainerId) -> Result<Option<(i64, Arc<Container>)>, Error> {
-        cached(&self.callable.containers, container, || {
-            Ok(self.reader.container(container)?.map(|row| (row.user_no, Arc::new(row.container))))
-        })
-    }
-
-    /// Owner of an endpoint; `None`: there is none.
-    pub(crate) fn endpoint(&self, endpoint: &EndpointId) -> Result<Option<i64>, Error> {
-        cached(&self.callable.endpoints, endpoint, || {
-            Ok(self.reader.endpoint(endpoint)?.map(|row| row.user_no))
-        })
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads and keeps under one lock: a deletion that follows finds what it must remove.
-fn cached<K: Eq + std::hash::Hash + Copy, V: Clone>(
-    cache: &Mutex<HashMap<K, V>>,
-    key: &K,
-    read: impl FnOnce() -> Result<Option<V>, Error>,
-) -> Result<Option<V>, Error> {
-    let mut cache = lock(cache);
-    if let Some(value) = cache.get(key) {
-        return Ok(Some(value.clone()));
-    }
-    let Some(value) = read()? else { return Ok(None) };
-    if cache.len() >= limits::CACHED_OWNERS {
-        cache.clear();
-    }
-    cache.insert(*key, value.clone());
-    Ok(Some(value))
 }

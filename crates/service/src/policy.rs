@@ -18,3 +18,8 @@ pub(crate) const fn may_call(user: &UserRow, function_owner: i64, endpoint_owner
 pub(crate) const fn may_change(user: &UserRow, owner: i64) -> bool {
     user.no == owner
 }
+
+/// Whether `user` may add users, end their access and their tokens.
+pub(crate) const fn may_manage_users(user: &UserRow) -> bool {
+    user.admin
+}

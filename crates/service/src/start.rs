@@ -1,13 +1,13 @@
 //! Starting and stopping in order: home, store, epoch, ports, `client.toml`, ready; then the driver until the end.
 
 use crate::amqp::{Credentials, Cursors};
-use crate::auth::Tokens;
 use crate::bell::Bells;
 use crate::clock::Clock;
 use crate::driver::{Driver, Waits};
 use crate::forwarder::Forwarder;
-use crate::handle::{About, Callable, Handle};
+use crate::handle::{About, Handle};
 use crate::home::Home;
+use crate::known::Known;
 use crate::load::Loads;
 use crate::metrics::Metrics;
 use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
@@ -119,6 +119,7 @@ fn assemble(
 ) -> Result<(Handle, Driver), Error> {
     let reader = Arc::new(Reader::beside(&store, paths)?);
     let slow_reader = Reader::beside(&store, paths)?;
+    let known = Arc::new(Known::new(Arc::clone(&reader)));
     let bells = Arc::new(Bells::default());
     let clock = Clock::new();
     let (commands, asked) = mpsc::channel(COMMANDS);
@@ -141,6 +142,7 @@ fn assemble(
         loads: Loads::new(Arc::clone(&reader), Arc::clone(&metrics)),
         commands: asked,
         bells: Arc::clone(&bells),
+        known: Arc::clone(&known),
         metrics: Arc::clone(&metrics),
         endpoints,
         waits: Waits::default(),
@@ -149,12 +151,11 @@ fn assemble(
     let handle = Handle {
         commands,
         slow_reader: Arc::new(slow_reader),
-        tokens: Tokens::new(Arc::clone(&reader)),
+        known,
         reader,
         bells,
         metrics,
         about,
-        callable: Callable::default(),
         intake: Arc::default(),
         credentials: Credentials::default(),
         cursors: Cursors::default(),

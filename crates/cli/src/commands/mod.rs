@@ -14,6 +14,7 @@ mod run;
 mod task;
 mod token;
 mod up;
+mod user;
 
 use crate::args::{Args, Command, Config, Endpoint, Watchdog};
 use crate::output;
@@ -40,6 +41,7 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Container(command) => container::run(&settings, json, &command),
         Command::Memo(command) => memo::run(&settings, json, &command),
         Command::Token(command) => token::run(&settings, json, &command),
+        Command::User(command) => user::run(&settings, json, &command),
         Command::Env(command) => env::run(&settings, json, &command),
         Command::Config(command) => config::run(&settings, json, &command),
         Command::Version => {

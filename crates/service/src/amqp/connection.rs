@@ -5,6 +5,8 @@
 use super::codec::{self, AROUND, FRAME};
 use super::consumer::Consumer;
 use super::{PREFIX, message};
+use crate::clock;
+use crate::driver::sleep_until;
 use crate::handle::Handle;
 use crate::http::User;
 use crate::policy;
@@ -124,7 +126,7 @@ async fn handshake(
     let plain = answer.mechanism.as_str() == "PLAIN";
     let user = password.filter(|_| plain).and_then(|password| handle.credentials.user(password));
     // The token that it was minted for may be gone.
-    let user = user.filter(|user| handle.tokens.user(&user.token_hash).is_ok_and(|known| known.is_some()));
+    let user = user.filter(|user| handle.again(user).is_ok_and(|now| now.is_some()));
     let Some(user) = user else {
         let why = "ACCESS_REFUSED - this user and password are not valid (any more): ask for new ones by \
                    GET /v2/get_amqp_result_connection_url";
@@ -201,7 +203,7 @@ impl Connection<'_> {
         mut stopping: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let mut bell = self.handle.bells.listen(self.user.user);
-        let mut revocations = self.handle.tokens.revocations();
+        let mut revocations = self.handle.known.tokens.revocations();
         let mut heard = Instant::now();
         let mut beat_at = heard + heartbeat.unwrap_or(STUCK) / 2;
         loop {
@@ -220,14 +222,15 @@ impl Connection<'_> {
             if self.over {
                 return Ok(());
             }
+            let expiry = self.user.expires.map(clock::instant_of);
             tokio::select! {
                 biased;
                 _ = stopping.changed() => {
                     self.end("CONNECTION_FORCED - the service stops: connect again")?;
                 }
-                _ = revocations.changed() => {
-                    if self.handle.tokens.user(&self.user.token_hash).map_err(io::Error::other)?.is_none() {
-                        self.end("CONNECTION_FORCED - the token was revoked")?;
+                _ = async { tokio::select! { _ = revocations.changed() => {}, () = sleep_until(expiry) => {} } } => {
+                    if self.handle.again(&self.user).map_err(io::Error::other)?.is_none() {
+                        self.end("CONNECTION_FORCED - the token was revoked or has expired")?;
                     }
                 }
                 read = stream.read_buf(bytes) => {

@@ -3,8 +3,9 @@
 use super::body::Format;
 use super::error::ApiError;
 use super::extract::User;
-use super::types::{Health, Version, WhoAmI};
-use super::value::Text;
+use super::types::{Health, Version};
+use super::user_types::WhoAmI;
+use super::value::{Text, Time};
 use super::{App, openapi_json};
 use crate::store::Change;
 use axum::extract::State;
@@ -46,7 +47,13 @@ pub(crate) async fn openapi() -> Response {
 /// The user of the token.
 #[utoipa::path(get, path = "/api/v1/whoami", tag = "service", responses((status = 200, body = WhoAmI)))]
 pub(crate) async fn whoami(user: User, format: Format) -> Response {
-    format.ok(&WhoAmI { user_id: Text(user.user), name: &user.name })
+    format.ok(&WhoAmI {
+        user_id: Text(user.user),
+        name: &user.name,
+        admin: user.admin,
+        scopes: user.scopes.words().collect(),
+        expires_at: user.expires.map(Time),
+    })
 }
 
 /// Counters and gauges as Prometheus text.

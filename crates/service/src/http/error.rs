@@ -58,7 +58,7 @@ pub(crate) struct ErrorBody<'a> {
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorDetail<'a> {
-    /// Stable: `unauthorized`, `not-found`, `invalid`, `conflict`, `too-large`, `unavailable`, `busy`, `internal`.
+    /// Stable: `unauthorized`, `forbidden`, `not-found`, `invalid`, `conflict`, `too-large`, `unavailable`, `busy`, `internal`.
     code: &'a str,
     /// The HTTP status.
     status: u16,
@@ -119,6 +119,11 @@ impl ApiError {
     pub(crate) fn unauthorized(why: &str) -> Self {
         let next = "send 'Authorization: Bearer TOKEN'; `bursa token show` prints the token of this machine";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the request is not authorized", why, next)
+    }
+
+    /// Known, and not allowed.
+    pub(crate) fn forbidden(why: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "the request is not allowed", why, next)
     }
 
     /// There is none, or it is someone else's: the same answer for both.

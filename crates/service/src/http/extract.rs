@@ -1,22 +1,34 @@
 //! What handlers take from a request's head: the user, ids in the path, parameters of the query.
 
-use super::App;
 use super::error::ApiError;
 use super::listen::Newcomer;
-use crate::auth;
+use super::{App, scopes};
+use crate::auth::{self, Session};
+use crate::clock;
+use crate::scope::Scopes;
 use crate::store::UserRow;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header;
 use axum::http::request::Parts;
+use bursa_core::time::Wall;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Who asks. Taken before anything else of a request is looked at.
+/// Who asks. Taken before anything else of a request is looked at; whether his token may come this way is known then.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
     pub(crate) row: Arc<UserRow>,
     pub(crate) token_hash: [u8; 32],
+    pub(crate) scopes: Scopes,
+    /// When his token ends.
+    pub(crate) expires: Option<Wall>,
+}
+
+impl User {
+    pub(crate) fn of(session: Session, token_hash: [u8; 32]) -> Self {
+        Self { row: session.row, token_hash, scopes: session.scopes, expires: session.expires }
+    }
 }
 
 impl std::ops::Deref for User {
@@ -38,13 +50,18 @@ impl FromRequestParts<App> for User {
             _ => return Err(ApiError::unauthorized("its Authorization header is not 'Bearer TOKEN'")),
         };
         let token_hash = auth::hash(token);
-        let row = app.handle.tokens.user(&token_hash)?;
-        let row =
-            row.ok_or_else(|| ApiError::unauthorized("its token is not known; it may have been revoked"))?;
+        let session = app.handle.known.tokens.session(&token_hash, clock::wall())?;
+        let session = session.ok_or_else(|| {
+            ApiError::unauthorized("its token is not known; it may have been revoked or have expired")
+        })?;
         if let Some(newcomer) = parts.extensions.get::<Newcomer>() {
             newcomer.known();
         }
-        Ok(Self { row, token_hash })
+        if session.unnoted {
+            app.handle.note_use(token_hash);
+        }
+        scopes::check(parts, session.scopes)?;
+        Ok(Self::of(session, token_hash))
     }
 }
 

@@ -19,6 +19,7 @@ mod listing;
 mod memo;
 mod page;
 mod push;
+mod scopes;
 mod stream;
 mod stream_types;
 mod submit;
@@ -26,6 +27,8 @@ mod tasks;
 mod timings;
 mod tokens;
 mod types;
+mod user_types;
+mod users;
 mod value;
 
 use crate::handle::Handle;
@@ -114,6 +117,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(memo::show, memo::clear))
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(users::add, users::list))
+        .routes(routes!(users::get))
+        .routes(routes!(users::disable))
+        .routes(routes!(users::enable))
+        .routes(routes!(users::link))
 }
 
 /// The OpenAPI document of this build, as it is committed in `docs/openapi.json`.

@@ -6,6 +6,8 @@ use super::extract::User;
 use super::stream_types::{Indexed, ServerMessage};
 use super::submit::reply_error;
 use super::tasks::find_payload;
+use crate::clock;
+use crate::driver::sleep_until;
 use crate::store::{Memoized, RESULT_GONE, ResultRow, Slice, SliceLimits};
 use axum::extract::ws::{Message, WebSocket};
 use bursa_core::hub::Reply;
@@ -125,7 +127,7 @@ impl<'a> Pusher<'a> {
             request_id,
             feed: Feed::default(),
             stopping: app.stopping.clone(),
-            revocations: app.handle.tokens.revocations(),
+            revocations: app.handle.known.tokens.revocations(),
         }
     }
 
@@ -313,7 +315,7 @@ impl<'a> Pusher<'a> {
     }
 }
 
-/// Waits until the service stops or the user's token is revoked.
+/// Waits until the service stops, or the user's token is revoked or expires.
 async fn over(
     app: &App,
     user: &User,
@@ -324,8 +326,9 @@ async fn over(
         tokio::select! {
             _ = stopping.changed() => return Ok(()),
             _ = revocations.changed() => {}
+            () = sleep_until(user.expires.map(clock::instant_of)) => {}
         }
-        if app.handle.tokens.user(&user.token_hash).map_err(ApiError::from)?.is_none() {
+        if app.handle.again(user).map_err(ApiError::from)?.is_none() {
             return Ok(());
         }
     }

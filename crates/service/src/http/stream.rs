@@ -3,13 +3,14 @@
 //! Both run in the connection's one task, so neither waits for the other: a client that sends and does not read
 //! blocks only its own pushes, and what it may have open is bounded.
 
-use super::App;
 use super::error::{ApiError, ErrorBody, RequestId};
 use super::extract::User;
 use super::push::{Note, Pusher};
 use super::stream_types::{Call, ClientMessage};
 use super::submit::{Batch, Options, admit, check_group};
+use super::{App, scopes};
 use crate::command::{Command, ReplyTo};
+use crate::scope::Scope;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -143,7 +144,11 @@ impl Listener<'_> {
             check_group(self.app, self.user, &group)?;
             self.groups.insert(group);
         }
-        let tasks = specs(self.app, self.user, group, calls, bytes)?;
+        // What he may, he may now: his groups and scopes can have changed since the stream was opened.
+        let user = self.app.handle.again(self.user)?;
+        let user = user.ok_or_else(|| ApiError::unauthorized("its token was revoked or has expired"))?;
+        scopes::require(user.scopes, Scope::TasksSubmit)?;
+        let tasks = specs(self.app, &user, group, calls, bytes)?;
         tracing::debug!(submit = id, %group, tasks = tasks.len(), first = tasks.first().map(|spec| tracing::field::display(spec.task)), "a submit");
         let admitted = admit(self.app, &tasks)?;
         self.follow(&[group])?;

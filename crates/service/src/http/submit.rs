@@ -81,10 +81,10 @@ impl<'a> Batch<'a> {
         endpoint: EndpointId,
         options: Options,
     ) -> Result<Target, ApiError> {
-        let found = self.app.handle.function(&function)?;
+        let found = self.app.handle.known.function(&function)?;
         let found = found.filter(|found| policy::may_see(self.user, found.owner));
         let found = found.ok_or_else(|| ApiError::not_found("function", function))?;
-        let owner = self.app.handle.endpoint(&endpoint)?;
+        let owner = self.app.handle.known.endpoint(&endpoint)?;
         let allowed = owner.is_some_and(|owner| policy::may_call(self.user, found.owner, owner));
         if !allowed {
             return Err(ApiError::not_found("endpoint", endpoint));
@@ -180,7 +180,7 @@ impl<'a> Batch<'a> {
 
 /// A container that the user may use.
 pub(super) fn named(app: &App, user: &UserRow, id: &ContainerId) -> Result<Arc<Container>, ApiError> {
-    let found = app.handle.container(id)?.filter(|(owner, _)| policy::may_see(user, *owner));
+    let found = app.handle.known.container(id)?.filter(|(owner, _)| policy::may_see(user, *owner));
     found.map(|(_, container)| container).ok_or_else(|| ApiError::not_found("container", id))
 }
 

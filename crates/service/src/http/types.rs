@@ -2,7 +2,7 @@
 
 use super::timings::TaskTimings;
 use super::value::{AskedResources, Asks, Data, Place, Text, Time};
-use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::wire::{Blocks, Warm};
 use serde::{Deserialize, Serialize};
@@ -23,14 +23,6 @@ pub(crate) struct Health {
     pub(crate) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
-}
-
-/// The user of the token.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct WhoAmI<'a> {
-    #[schema(value_type = String, format = "uuid")]
-    pub(crate) user_id: Text<UserId>,
-    pub(crate) name: &'a str,
 }
 
 /// A function to register.
@@ -519,36 +511,4 @@ pub(crate) struct TaskPage {
     pub(crate) tasks: Vec<Task>,
     /// `after` for the next page; null when there is none.
     pub(crate) next: Option<String>,
-}
-
-/// A token to make.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewToken {
-    /// What it is for.
-    pub(crate) name: String,
-}
-
-/// A new token: shown this once.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TokenMade {
-    #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: Text<uuid::Uuid>,
-    pub(crate) token: String,
-}
-
-/// A token, without its secret.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Token {
-    #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: Text<uuid::Uuid>,
-    pub(crate) name: String,
-    #[schema(value_type = String, format = DateTime)]
-    pub(crate) created_at: Time,
-}
-
-/// The user's tokens, oldest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Tokens {
-    pub(crate) tokens: Vec<Token>,
 }

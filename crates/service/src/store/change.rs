@@ -1,9 +1,9 @@
-//! Changes of the registry: functions, containers, endpoints, tokens.
+//! Changes of the registry: functions, containers, endpoints; those of users are in `users`.
 
-use super::Error;
 use super::memo::Memo;
 use super::payload::Payloads;
 use super::rows::{Added, Change, Changed};
+use super::{Error, users};
 use bursa_core::container::Container;
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash};
 use bursa_core::limits;
@@ -42,38 +42,20 @@ pub(super) fn apply(
             Ok(Changed::Endpoint(added))
         }
         Change::RevokeKey { endpoint, user_no } => revoke_key(conn, endpoint, *user_no),
-        Change::AddToken { token, user_no, name, hash, now } => {
-            add_token(conn, token, *user_no, name, hash, *now)?;
-            Ok(Changed::Done)
-        }
-        Change::DeleteToken { token, user_no } => {
-            let sql = "DELETE FROM tokens WHERE token = ?1 AND user_no = ?2 RETURNING hash";
-            let hash: Option<[u8; 32]> =
-                conn.query_row(sql, params![token.as_slice(), user_no], |row| row.get(0)).optional()?;
-            Ok(hash.map_or(Changed::NotFound, Changed::TokenGone))
-        }
         Change::ClearMemo { ids } => Ok(Changed::Removed(memo.clear(ids)?)),
         Change::Probe => {
             payloads.probe()?;
             conn.execute("UPDATE meta SET value = value WHERE key = 'epoch'", [])?;
             Ok(Changed::Done)
         }
+        Change::AddUser { .. }
+        | Change::SetUser { .. }
+        | Change::SeeIdentity { .. }
+        | Change::LinkIdentity { .. }
+        | Change::AddToken { .. }
+        | Change::DeleteToken { .. }
+        | Change::UseToken { .. } => users::apply(conn, change),
     }
-}
-
-pub(super) fn add_token(
-    conn: &Connection,
-    token: &[u8; 16],
-    user_no: i64,
-    name: &str,
-    hash: &[u8; 32],
-    now: Wall,
-) -> Result<(), Error> {
-    conn.execute(
-        "INSERT INTO tokens (token, hash, user_no, name, created) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![token.as_slice(), hash.as_slice(), user_no, name, now.0.cast_signed()],
-    )?;
-    Ok(())
 }
 
 /// Before a key that is let in no longer: it stays, so that it is not registered again.

@@ -39,6 +39,7 @@ pub(crate) use rows::{
 };
 
 pub(crate) use sweep::Retention;
+pub(crate) use users::{NewToken, TokenGrant};
 pub(crate) use write::SqliteStore;
 pub(crate) use writer::Writer;
 

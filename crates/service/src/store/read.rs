@@ -1,12 +1,10 @@
 //! Reading beside the writer: registry, payloads, results after a cursor.
 
 use super::payload::Payloads;
-use super::rows::{
-    ContainerRow, Content, EndpointRow, FunctionRow, MemoFilter, MemoSums, Page, TokenRow, UserRow,
-};
+use super::rows::{ContainerRow, Content, EndpointRow, FunctionRow, MemoFilter, MemoSums, Page};
 use super::{Error, Paths, SqliteStore, schema};
 use bursa_core::container::Container;
-use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash, TaskId, UserId};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash, TaskId};
 use bursa_core::time::Wall;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -42,24 +40,6 @@ impl Reader {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The user with this token hash.
-    pub(crate) fn user_by_token(&self, hash: &[u8; 32]) -> Result<Option<UserRow>, Error> {
-        let sql =
-            "SELECT u.no, u.user, u.name FROM tokens t JOIN users u ON u.no = t.user_no WHERE t.hash = ?1";
-        Ok(self.lock().prepare_cached(sql)?.query_row([hash.as_slice()], user_row).optional()?)
-    }
-
-    /// The tokens of a user, oldest first.
-    pub(crate) fn tokens(&self, user_no: i64) -> Result<Vec<TokenRow>, Error> {
-        let conn = self.lock();
-        let sql = "SELECT token, name, created FROM tokens WHERE user_no = ?1 ORDER BY created, token";
-        let mut find = conn.prepare_cached(sql)?;
-        let rows = find.query_map([user_no], |row| {
-            Ok(TokenRow { token: row.get(0)?, name: row.get(1)?, created: wall(row, 2)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// A function that is not deleted.
@@ -234,10 +214,6 @@ pub(super) fn content(row: &Row<'_>, data: usize, file: usize) -> rusqlite::Resu
 /// The bytes of a column; none for NULL.
 pub(super) fn bytes(row: &Row<'_>, index: usize) -> rusqlite::Result<Bytes> {
     Ok(row.get_ref(index)?.as_blob_or_null()?.map(Bytes::copy_from_slice).unwrap_or_default())
-}
-
-fn user_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
-    Ok(UserRow { no: row.get(0)?, user: UserId::from_bytes(row.get(1)?), name: row.get(2)? })
 }
 
 fn function_row(row: &Row<'_>) -> rusqlite::Result<FunctionRow> {

@@ -1,5 +1,7 @@
 //! What goes into the store and what comes out of it, as plain data.
 
+use super::users::NewToken;
+use crate::scope::Scopes;
 use bursa_core::container::Container;
 use bursa_core::hub::{Answer, Op, RequestId, Token};
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId, UserId};
@@ -8,6 +10,7 @@ use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// One write: of the hub, or of the registry.
 #[derive(Debug, Clone)]
@@ -68,10 +71,28 @@ pub(crate) enum Change {
     },
     /// Lets an endpoint's key in no longer: it may be registered again with another.
     RevokeKey { endpoint: EndpointId, user_no: i64 },
-    /// Makes a token, known by its hash only.
-    AddToken { token: [u8; 16], user_no: i64, name: String, hash: [u8; 32], now: Wall },
-    /// Revokes a token.
-    DeleteToken { token: [u8; 16], user_no: i64 },
+    /// Adds a user with a first token.
+    AddUser { user: UserId, name: String, admin: bool, service: bool, token: NewToken, now: Wall },
+    /// Ends or gives back a user's access, makes him an administrator or not.
+    SetUser { user_no: i64, active: Option<bool>, admin: Option<bool> },
+    /// Somebody came with this identity, of whom its issuer says that he is in these groups; at first sight he becomes the
+    /// user `user`.
+    SeeIdentity {
+        user: UserId,
+        issuer: String,
+        subject: String,
+        username: String,
+        groups: Vec<String>,
+        now: Wall,
+    },
+    /// From now on this identity is that user.
+    LinkIdentity { user_no: i64, issuer: String, subject: String, username: String },
+    /// Makes a token.
+    AddToken { user_no: i64, token: NewToken, now: Wall },
+    /// Revokes a token of this user; `None`: whose ever it is.
+    DeleteToken { token: [u8; 16], user_no: Option<i64> },
+    /// Notes when a token was used.
+    UseToken { hash: [u8; 32], now: Wall },
     /// Removes memoized results of a user, named by their rows.
     ClearMemo { ids: Vec<i64> },
     /// Writes nothing of interest: shows whether the store can write.
@@ -85,8 +106,12 @@ pub(crate) enum Changed {
     Done,
     /// There is no such thing of this user.
     NotFound,
-    /// The token is gone; its hash.
-    TokenGone([u8; 32]),
+    /// Somebody or something else has this name.
+    Taken,
+    /// He is the only administrator who is left.
+    LastAdmin,
+    /// This user.
+    User(Arc<UserRow>),
     /// The endpoint's key is let in no longer: this one.
     KeyRevoked { endpoint: EndpointId, public_key: String },
     /// An endpoint.
@@ -131,12 +156,29 @@ impl Content {
     }
 }
 
-/// A user.
+/// A user, as far as decisions need him.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserRow {
     pub(crate) no: i64,
     pub(crate) user: UserId,
     pub(crate) name: String,
+    /// May do what an administrator may. Of who asks: his token has that scope too.
+    pub(crate) admin: bool,
+    /// His tokens are valid.
+    pub(crate) active: bool,
+    /// A program's account, not a person's.
+    pub(crate) service: bool,
+    pub(crate) created: Wall,
+    /// Numbers of the groups that he is in; read for who asks only.
+    pub(crate) groups: Vec<i64>,
+}
+
+/// Who a user is elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentityRow {
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    pub(crate) username: String,
 }
 
 /// A token, without its secret.
@@ -145,6 +187,10 @@ pub(crate) struct TokenRow {
     pub(crate) token: [u8; 16],
     pub(crate) name: String,
     pub(crate) created: Wall,
+    pub(crate) scopes: Scopes,
+    pub(crate) expires: Option<Wall>,
+    /// At most a minute before its last use.
+    pub(crate) used: Option<Wall>,
 }
 
 /// A registered function, apart from its body.

@@ -15,10 +15,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_timings.sql"),
     include_str!("migrations/0005_containers.sql"),
     include_str!("migrations/0006_ends.sql"),
+    include_str!("migrations/0007_users.sql"),
 ];
 
 /// The newest schema.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.

@@ -17,6 +17,7 @@ mod costs;
 mod ends;
 mod memo;
 mod resources;
+mod users;
 
 struct World {
     _dir: tempfile::TempDir,

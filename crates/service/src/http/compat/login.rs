@@ -5,7 +5,7 @@ use super::super::App;
 use super::super::body::Format;
 use super::super::error::ApiError;
 use super::super::extract::User;
-use crate::auth;
+use crate::{auth, clock};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -38,7 +38,7 @@ pub(super) async fn token(
     }
     let secret = grant.client_secret.or_else(|| basic(&headers));
     let secret = secret.ok_or_else(|| ApiError::unauthorized("it has no client secret"))?;
-    if app.handle.tokens.user(&auth::hash(&secret))?.is_none() {
+    if app.handle.known.tokens.session(&auth::hash(&secret), clock::wall())?.is_none() {
         return Err(ApiError::unauthorized("its client secret is no API token of this service"));
     }
     Ok(Format::Json.ok(&granted(&secret, grant.scope.as_deref().unwrap_or(ALL))))
