@@ -37,6 +37,14 @@ pub(crate) fn instant_of(at: Wall) -> Instant {
     Instant::now() + Duration::from_millis(at.0.saturating_sub(wall().0).min(24 * 3_600_000))
 }
 
+/// Waits for ever where nothing is due.
+pub(crate) async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

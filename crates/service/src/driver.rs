@@ -321,11 +321,3 @@ fn perform(action: Action, now: Now, hub: &mut Hub, out: &mut Vec<Action>, hands
         Action::Store { .. } | Action::LoadBody { .. } | Action::LoadArgs { .. } => out.push(action),
     }
 }
-
-/// Waits for ever where nothing is due.
-pub(crate) async fn sleep_until(due: Option<tokio::time::Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}

@@ -1,6 +1,6 @@
 //! What the hub wants read back: bodies and large arguments. Rows are read in place, files on threads.
 
-use crate::driver::sleep_until;
+use crate::clock::sleep_until;
 use crate::metrics::Metrics;
 use crate::store::{Content, Error, Reader};
 use crate::trouble::Part;

@@ -36,6 +36,12 @@ class Unauthorized(BursaError):
     code = "unauthorized"
 
 
+class Forbidden(BursaError):
+    """The token may not do this: it lacks a scope, or its user is not allowed to."""
+
+    code = "forbidden"
+
+
 class NotFound(BursaError):
     """There is no such thing, or it belongs to somebody else."""
 
@@ -157,7 +163,8 @@ class RemoteTraceback(Exception):
 
 
 _BY_CODE: dict[str, type[BursaError]] = {
-    cls.code: cls for cls in (Unauthorized, NotFound, Invalid, Conflict, TooLarge, Unavailable, Busy)
+    cls.code: cls
+    for cls in (Unauthorized, Forbidden, NotFound, Invalid, Conflict, TooLarge, Unavailable, Busy)
 }
 
 

@@ -6,7 +6,7 @@ use super::codec::{self, AROUND, FRAME};
 use super::consumer::Consumer;
 use super::{PREFIX, message};
 use crate::clock;
-use crate::driver::sleep_until;
+use crate::clock::sleep_until;
 use crate::handle::Handle;
 use crate::http::User;
 use crate::policy;

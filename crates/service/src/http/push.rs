@@ -7,7 +7,7 @@ use super::stream_types::{Indexed, ServerMessage};
 use super::submit::reply_error;
 use super::tasks::find_payload;
 use crate::clock;
-use crate::driver::sleep_until;
+use crate::clock::sleep_until;
 use crate::store::{Memoized, RESULT_GONE, ResultRow, Slice, SliceLimits};
 use axum::extract::ws::{Message, WebSocket};
 use bursa_core::hub::Reply;
