@@ -122,6 +122,9 @@ pub(crate) struct Service {
     /// Where endpoints connect [default: 127.0.0.1:55001; port 0 if --http has port 0]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) zmq: Option<String>,
+    /// Serve HTTP without TLS also where others can reach it, as behind a proxy that has TLS
+    #[arg(long)]
+    pub(crate) plain_http: bool,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

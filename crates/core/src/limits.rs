@@ -63,6 +63,12 @@ pub const LONG_POLL_MS: u64 = 50_000;
 pub const HTTP_NEWCOMERS: usize = 1_024;
 /// Time for the head of an HTTP request, and the longest pause between two requests on one connection.
 pub const HTTP_HEAD_MS: u64 = 30_000;
+/// Seconds of a rate that may come at once: who was silent for so long catches up, and nobody is held up by a burst.
+pub const RATE_BURST_S: u64 = 10;
+/// Users and addresses whose rate is kept; those that asked for nothing lately are forgotten first.
+pub const RATE_BUCKETS: usize = 100_000;
+/// The head of an HTTP request, and how much of its body is read at once: a thousand strangers take 64 MiB.
+pub const HTTP_HEAD_BYTES: usize = 64 * KIB;
 /// Payload bytes in one answer of a listing: further tasks are left for the next request.
 pub const ANSWER_BYTES: usize = RESULT_BYTES;
 /// Time for a client to take one message of its stream: then it counts as gone, and no memory is held for it.

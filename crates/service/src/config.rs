@@ -2,6 +2,7 @@
 //!
 //! Finding the values (flag, environment, file) is the command's business.
 
+use crate::rate::Limits;
 use bursa_core::config::{ConfigError, Key, Source, Values};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,20 @@ key!(
     "BURSA_HTTP",
     "127.0.0.1:5000",
     "where the REST API listens, as address:port (port 0: any free one)"
+);
+key!(
+    PUBLIC_HTTP,
+    "public_http",
+    "BURSA_PUBLIC_HTTP",
+    "",
+    "names by which the REST API is asked for beside localhost and the host's own, with commas: requests for any other are refused"
+);
+key!(
+    PLAIN_HTTP,
+    "plain_http",
+    "BURSA_PLAIN_HTTP",
+    "false",
+    "true: the REST API may listen without TLS where others can reach it, as behind a proxy that has TLS"
 );
 key!(
     ZMQ,
@@ -101,6 +116,35 @@ key!(
 );
 
 key!(
+    RATE_READ,
+    "rate_read",
+    "BURSA_RATE_READ",
+    "2000",
+    "requests in a second by which one user may read, ten times as many at once; 0: no limit"
+);
+key!(
+    RATE_WRITE,
+    "rate_write",
+    "BURSA_RATE_WRITE",
+    "500",
+    "the same for requests that change something and submit no tasks"
+);
+key!(
+    RATE_SUBMIT,
+    "rate_submit",
+    "BURSA_RATE_SUBMIT",
+    "10000",
+    "the same for submits, each of one task or many"
+);
+key!(
+    RATE_BAD_LOGINS,
+    "rate_bad_logins",
+    "BURSA_RATE_BAD_LOGINS",
+    "10",
+    "the same for requests with an unknown token from one address; further ones are answered 429"
+);
+
+key!(
     FAIL_WHEN_OFFLINE,
     "fail_when_offline_ms",
     "BURSA_FAIL_WHEN_OFFLINE_MS",
@@ -111,6 +155,8 @@ key!(
 /// Every key of the section `service`.
 pub const KEYS: &[Key] = &[
     HTTP,
+    PUBLIC_HTTP,
+    PLAIN_HTTP,
     ZMQ,
     PUBLIC_ZMQ,
     BULK,
@@ -122,6 +168,10 @@ pub const KEYS: &[Key] = &[
     MEMO_TTL,
     MEMO_PER_USER,
     TASKS_PER_USER,
+    RATE_READ,
+    RATE_WRITE,
+    RATE_SUBMIT,
+    RATE_BAD_LOGINS,
     FAIL_WHEN_OFFLINE,
 ];
 
@@ -132,6 +182,8 @@ pub struct Config {
     pub home: PathBuf,
     /// Where the REST API listens.
     pub http: SocketAddr,
+    /// Names by which the REST API is asked for, beside localhost.
+    pub names: Vec<String>,
     /// Where endpoints connect.
     pub zmq: String,
     /// What endpoints are told instead, if anything.
@@ -156,6 +208,8 @@ pub struct Config {
     pub memo_per_user: u64,
     /// Live tasks of one user beyond which nothing new of his is taken.
     pub tasks_per_user: usize,
+    /// How often one may ask.
+    pub rates: Limits,
     /// How long the tasks of an endpoint that is offline wait for it; `None`: until their deadlines.
     pub fail_when_offline_ms: Option<u64>,
 }
@@ -167,6 +221,9 @@ impl Config {
     /// [`ConfigError`] for the first value that is not what its key must be.
     pub fn from_values(values: &Values, home: &Path) -> Result<Self, ConfigError> {
         let http: SocketAddr = values.parse(&HTTP)?;
+        check_plain(values, http)?;
+        let names = values.get(&PUBLIC_HTTP).0.split([',', ':', ' ']).filter(|name| !name.is_empty());
+        let names = names.map(str::to_owned).chain(std::iter::once(crate::home::node())).collect();
         let zmq = match values.get(&ZMQ) {
             (_, Source::Default) if http.port() == 0 => "127.0.0.1:0".to_owned(),
             _ => address(values, &ZMQ)?,
@@ -201,11 +258,19 @@ impl Config {
         let memo_ttl_ms = days(values, &MEMO_TTL)?;
         let memo_per_user = values.whole(&MEMO_PER_USER, 1..=u64::MAX)?;
         let tasks_per_user = values.whole(&TASKS_PER_USER, 1..=usize::MAX)?;
+        let rate = |key| values.whole(key, 0..=u32::MAX);
+        let rates = Limits {
+            read: rate(&RATE_READ)?,
+            write: rate(&RATE_WRITE)?,
+            submit: rate(&RATE_SUBMIT)?,
+            bad_logins: rate(&RATE_BAD_LOGINS)?,
+        };
         let fail_when_offline_ms = Some(values.whole(&FAIL_WHEN_OFFLINE, 0..=u64::MAX)?).filter(|ms| *ms > 0);
         let home = home.to_owned();
         Ok(Self {
             home,
             http,
+            names,
             zmq,
             public_zmq,
             bulk,
@@ -218,9 +283,24 @@ impl Config {
             memo_ttl_ms,
             memo_per_user,
             tasks_per_user,
+            rates,
             fail_when_offline_ms,
         })
     }
+}
+
+/// Refuses tokens in the clear where others can read them, unless that was said.
+fn check_plain(values: &Values, http: SocketAddr) -> Result<(), ConfigError> {
+    if http.ip().is_loopback() || truth(values, &PLAIN_HTTP)? {
+        return Ok(());
+    }
+    let why = "without TLS tokens would cross the network in the clear: listen on a loopback address, or say \
+               --plain-http (service.plain_http = true) where a proxy with TLS stands before it";
+    Err(values.wrong(&HTTP, why.into()))
+}
+
+fn truth(values: &Values, key: &Key) -> Result<bool, ConfigError> {
+    values.get(key).0.parse().map_err(|_| values.wrong(key, "it must be true or false".into()))
 }
 
 /// Days as milliseconds.
@@ -268,6 +348,13 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_elsewhere_must_be_said() {
+        assert!(config(&[(&HTTP, "[::1]:0")]).is_ok());
+        assert!(config(&[(&HTTP, "0.0.0.0:0"), (&PLAIN_HTTP, "true")]).is_ok());
+        assert!(config(&[(&HTTP, "0.0.0.0:0"), (&PLAIN_HTTP, "false")]).is_err());
+    }
+
+    #[test]
     fn the_bulk_port_follows_zmq_and_can_be_none() {
         assert_eq!(config(&[]).unwrap().bulk, Some(55002));
         assert_eq!(config(&[(&ZMQ, "127.0.0.1:0")]).unwrap().bulk, Some(0));
@@ -279,6 +366,9 @@ mod tests {
     fn a_bad_value_names_its_key() {
         for (key, value) in [
             (&HTTP, "localhost"),
+            (&HTTP, "0.0.0.0:5000"),
+            (&HTTP, "[::]:0"),
+            (&PLAIN_HTTP, "yes"),
             (&ZMQ, "here"),
             (&PUBLIC_ZMQ, ":1"),
             (&BULK, "127.0.0.1:55002"),

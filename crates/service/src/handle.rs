@@ -8,6 +8,7 @@ use crate::http::{ApiError, User};
 use crate::intake::{Admitted, Intake};
 use crate::known::Known;
 use crate::metrics::{Gauges, Metrics};
+use crate::rate::Rates;
 use crate::store::{Change, Changed, Content, Error, Reader, UserRow};
 use bursa_core::hub::{EndpointStatus, Explanation, Reply};
 use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
@@ -27,6 +28,7 @@ pub(crate) struct Handle {
     /// Reads that may take long, made on a thread.
     pub(crate) slow_reader: Arc<Reader>,
     pub(crate) known: Arc<Known>,
+    pub(crate) rates: Rates,
     pub(crate) bells: Arc<Bells>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) about: About,
@@ -44,6 +46,8 @@ pub(crate) struct About {
     pub(crate) http: SocketAddr,
     /// Where results are read by AMQP, as host:port.
     pub(crate) amqp: String,
+    /// Names by which the REST API is asked for, beside localhost.
+    pub(crate) names: Vec<String>,
 }
 
 /// The driver is gone: the service stops.

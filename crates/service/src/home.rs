@@ -77,8 +77,8 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// The name of this node, for people.
-fn node() -> String {
+/// The name of this node.
+pub(crate) fn node() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.split_whitespace().next().unwrap_or("unknown").to_owned()
 }

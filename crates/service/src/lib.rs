@@ -24,6 +24,7 @@ mod known;
 mod load;
 mod metrics;
 mod policy;
+pub mod rate;
 mod restore;
 mod scope;
 mod start;

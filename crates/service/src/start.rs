@@ -10,6 +10,7 @@ use crate::home::Home;
 use crate::known::Known;
 use crate::load::Loads;
 use crate::metrics::Metrics;
+use crate::rate::Rates;
 use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
 use crate::{Config, Error, Pings, Ready, amqp, bootstrap, http};
 use bursa_core::hub::{self, Hub};
@@ -64,8 +65,13 @@ pub async fn run(
     let zmq = config.public_zmq.clone().unwrap_or_else(|| forwarder.local_addr().to_owned());
     let amqp_address =
         amqp.local_addr().map_err(|why| Error::Amqp { address: config.amqp, why })?.to_string();
-    let about =
-        About { service_key: keys.public.to_string(), zmq: zmq.clone(), http: address, amqp: amqp_address };
+    let about = About {
+        service_key: keys.public.to_string(),
+        zmq: zmq.clone(),
+        http: address,
+        amqp: amqp_address,
+        names: config.names.clone(),
+    };
     let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics))?;
 
     ready(Ready { url, zmq, service_key: keys.public.to_string() });
@@ -152,6 +158,7 @@ fn assemble(
         commands,
         slow_reader: Arc::new(slow_reader),
         known,
+        rates: Rates::new(config.rates),
         reader,
         bells,
         metrics,

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from .errors import BursaError, Unavailable, from_service
+from .errors import BursaError, Busy, Unavailable, from_service
 
 TIMEOUT = 70.0
 """Seconds for one answer; the longest wait that the service offers is 50."""
@@ -67,12 +67,18 @@ class Rest:
             self._idle.pop().close()
 
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
-        """Sends again while a service that was there before is away: all our requests may be repeated."""
+        """Sends again while a service that was there before is away, or asks to come later: all our requests may
+        be repeated."""
         until = time.monotonic() + GIVE_UP
         pause = FIRST_PAUSE
         while True:
             try:
                 return self._once(method, self._prefix + path, body)
+            except Busy as error:
+                if time.monotonic() >= until or self._closed.is_set():
+                    raise
+                self._closed.wait(error.retry_after or pause)
+                continue
             except (OSError, http.client.HTTPException) as error:
                 if not self._met or time.monotonic() >= until or self._closed.is_set():
                     raise Unavailable(

@@ -86,6 +86,7 @@ fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
     if let Some(service) = service {
         flags.push(("service.http", service.http.clone()));
         flags.push(("service.zmq", service.zmq.clone()));
+        flags.push(("service.plain_http", service.plain_http.then(|| "true".to_owned())));
     }
     if let Some(workers) = workers {
         flags.extend(workers.flags().map(|(_, key, value)| (key, value)));

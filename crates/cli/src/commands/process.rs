@@ -66,6 +66,7 @@ pub(super) fn service_child(
     let program = std::env::current_exe()?;
     let home = settings.home().to_owned();
     let first = ["service.http", "service.zmq"].map(|name| set_value(settings, name));
+    let is_plain = set_value(settings, "service.plain_http").is_some_and(|value| value == "true");
     // What endpoints are told is then not where it listens.
     let is_behind = set_value(settings, "service.public_zmq").is_some_and(|value| !value.is_empty());
     let command = move || {
@@ -80,6 +81,7 @@ pub(super) fn service_child(
                 command.args([flag, &value]);
             }
         }
+        command.args(is_plain.then_some("--plain-http"));
         command
     };
     let (command, log) = (Box::new(command), settings.home().join("logs/service.log"));

@@ -1,6 +1,7 @@
 //! Errors as REST tells them: what happened, why, and what to do next. One shape for all.
 
 use crate::handle::Stopping;
+use crate::rate::{Kind, Wait};
 use crate::{clock, store};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -185,6 +186,33 @@ impl ApiError {
         let next = "submit again when some have ended; Retry-After says when to try";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", "the service takes no more tasks now", why, next)
             .later()
+    }
+
+    /// One user asks more often than he may.
+    pub(crate) fn too_often(kind: Kind, Wait(seconds): Wait) -> Self {
+        let why = format!("you ask more often than {} allows", kind.key());
+        let next = "ask again later; Retry-After says when";
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", "the service does not do this now", why, next)
+        }
+    }
+
+    /// Too many unknown tokens came from where this one came.
+    pub(crate) fn too_many_strangers(Wait(seconds): Wait) -> Self {
+        let why =
+            "its token is not known, and too many such came from this address (service.rate_bad_logins)";
+        let next = "send a token that is valid; `bursa token show` prints the token of this machine";
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "unauthorized",
+                "the request is not authorized",
+                why,
+                next,
+            )
+        }
     }
 
     /// A bug or a broken machine. The cause goes to the log, not to the client.

@@ -1,17 +1,19 @@
 //! What handlers take from a request's head: the user, ids in the path, parameters of the query.
 
 use super::error::ApiError;
-use super::listen::Newcomer;
+use super::listen::{Ends, Newcomer};
 use super::{App, scopes};
 use crate::auth::{self, Session};
 use crate::clock;
+use crate::rate::Kind;
 use crate::scope::Scopes;
 use crate::store::UserRow;
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, MatchedPath, Path, Query};
 use axum::http::header;
 use axum::http::request::Parts;
 use bursa_core::time::Wall;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -51,17 +53,28 @@ impl FromRequestParts<App> for User {
         };
         let token_hash = auth::hash(token);
         let session = app.handle.known.tokens.session(&token_hash, clock::wall())?;
-        let session = session.ok_or_else(|| {
-            ApiError::unauthorized("its token is not known; it may have been revoked or have expired")
-        })?;
+        let session = session.ok_or_else(|| stranger(app, parts.extensions.get::<Ends>()))?;
         if let Some(newcomer) = parts.extensions.get::<Newcomer>() {
             newcomer.known();
         }
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let kind = Kind::of(&parts.method, route);
+        app.handle.rates.ask(session.row.no, kind).map_err(|wait| ApiError::too_often(kind, wait))?;
         if session.unnoted {
             app.handle.note_use(token_hash);
         }
         scopes::check(parts, session.scopes)?;
         Ok(Self::of(session, token_hash))
+    }
+}
+
+/// What a request with an unknown token gets. Looking for a token costs less than the rest of its request, so that it is
+/// done however many came: nobody is locked out by others behind his address.
+fn stranger(app: &App, ends: Option<&Ends>) -> ApiError {
+    let from = ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs.ip());
+    match app.handle.rates.bad_login(from) {
+        Ok(()) => ApiError::unauthorized("its token is not known; it may have been revoked or have expired"),
+        Err(wait) => ApiError::too_many_strangers(wait),
     }
 }
 

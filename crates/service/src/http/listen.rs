@@ -3,7 +3,8 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request};
+use axum::http::{HeaderValue, Request, StatusCode};
+use axum::response::IntoResponse as _;
 use axum::serve::{Listener, ListenerExt as _};
 use bursa_core::limits;
 use hyper::body::Incoming;
@@ -12,6 +13,8 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,7 +26,8 @@ use tokio::task::JoinSet;
 pub(super) struct Bounds {
     /// Connections whose user is not known yet; more wait in the system's queue.
     pub(super) newcomers: usize,
-    /// From the end of one request, or the connection's begin, to the end of the next head.
+    /// From the end of one request, or the connection's begin, to the end of the next head; for those who are not known
+    /// also from there to the answer.
     pub(super) head: Duration,
 }
 
@@ -45,6 +49,19 @@ impl Newcomer {
 
     fn is_unknown(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+/// The two ends of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) theirs: SocketAddr,
+    pub(super) ours: SocketAddr,
+}
+
+impl Ends {
+    fn of(stream: &TcpStream) -> Option<Self> {
+        Some(Self { theirs: stream.peer_addr().ok()?, ours: stream.local_addr().ok()? })
     }
 }
 
@@ -88,11 +105,21 @@ async fn connection(
     mut stopping: watch::Receiver<bool>,
 ) {
     let router = TowerToHyperService::new(router);
+    let ends = Ends::of(&stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(newcomer.clone());
+        if let Some(ends) = ends {
+            request.extensions_mut().insert(ends);
+        }
         let (answer, newcomer) = (router.call(request.map(Body::new)), newcomer.clone());
         async move {
-            let mut answer = answer.await?;
+            let mut answer = pin!(answer);
+            let mut answer = match tokio::time::timeout(head, answer.as_mut()).await {
+                Ok(answer) => answer?,
+                // A body that does not come keeps no place either.
+                Err(_) if newcomer.is_unknown() => StatusCode::REQUEST_TIMEOUT.into_response(),
+                Err(_) => answer.await?,
+            };
             // Who is not known has one request for each connection: no place is held for ever.
             if newcomer.is_unknown() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -101,7 +128,7 @@ async fn connection(
         }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head);
+    builder.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(limits::HTTP_HEAD_BYTES);
     let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(served);
     let ended = tokio::select! {

@@ -1,9 +1,10 @@
-//! The REST API and the stream: routes, and the layer around them that names, counts, logs and renders errors.
+//! The REST API and the stream: their routes.
 //!
 //! Owns shapes of requests and answers. Decides nothing: what is asked goes to the driver, what is read comes from
 //! the store's readers, who may do what is `policy`'s word.
 
 mod about;
+mod around;
 mod body;
 mod compat;
 mod containers;
@@ -14,6 +15,7 @@ mod extract;
 mod functions;
 #[cfg(test)]
 mod fuzzed;
+mod host;
 mod listen;
 mod listing;
 mod memo;
@@ -34,23 +36,18 @@ mod value;
 use crate::handle::Handle;
 use crate::store::{Change, Changed};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use body::Format;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::IntoResponse as _;
 use bursa_core::limits;
 pub(crate) use error::ApiError;
-use error::{RequestId, RequestIds};
+use error::RequestIds;
 pub(crate) use extract::User;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use submit::reply_error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument as _;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -144,63 +141,8 @@ fn router(app: App) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(limits::REQUEST_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), around))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), around::around))
         .with_state(app)
-}
-
-/// Around every request: its id, its place in the log, and the body of its error.
-async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let id = app.ids.next();
-    let format = Format::wanted(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    app.handle.metrics.requests.fetch_add(1, Relaxed);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    // Every line that is logged on its way names the request; a submit adds its group.
-    let span = tracing::info_span!("request", request_id = %id, group = tracing::field::Empty);
-    let mut response = match foreign_host(request.uri(), &app) {
-        Some(host) => misdirected(host).into_response(),
-        None => next.run(request).instrument(span).await,
-    };
-    let status = response.status();
-    tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), "request");
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        app.handle.metrics.errors.fetch_add(1, Relaxed);
-        if status.is_server_error() {
-            tracing::warn!(request_id = %id, %method, path, status = status.as_u16(), why = error.why, "failed");
-        }
-        let headers = std::mem::take(response.headers_mut());
-        response = format.answer(status, &error.body(&id));
-        for (name, value) in &headers {
-            if name != axum::http::header::CONTENT_LENGTH {
-                response.headers_mut().insert(name, value.clone());
-            }
-        }
-    }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", id);
-    }
-    response
-}
-
-/// The host of a request in absolute form, as clients send it to a proxy, if it is not this service: nothing is forwarded.
-fn foreign_host<'a>(uri: &'a Uri, app: &App) -> Option<&'a str> {
-    let host = uri.host()?.trim_matches(['[', ']']);
-    let address: Result<IpAddr, _> = host.parse();
-    let own = match address {
-        Ok(address) => address.is_loopback() || address == app.handle.about.http.ip(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    };
-    (!own).then_some(host)
-}
-
-fn misdirected(host: &str) -> ApiError {
-    ApiError::new(
-        StatusCode::MISDIRECTED_REQUEST,
-        "invalid",
-        format!("the request is for {host}"),
-        "this service answers for itself and is no proxy",
-        "unset http_proxy for other hosts, or set no_proxy",
-    )
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiError {

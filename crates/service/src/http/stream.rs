@@ -10,6 +10,7 @@ use super::stream_types::{Call, ClientMessage};
 use super::submit::{Batch, Options, admit, check_group};
 use super::{App, scopes};
 use crate::command::{Command, ReplyTo};
+use crate::rate::Kind;
 use crate::scope::Scope;
 use axum::Extension;
 use axum::extract::State;
@@ -138,6 +139,8 @@ impl Listener<'_> {
     }
 
     async fn submit(&mut self, id: u64, message: &ClientMessage<'_>, bytes: &Bytes) -> Result<(), ApiError> {
+        let rates = &self.app.handle.rates;
+        rates.ask(self.user.no, Kind::Submit).map_err(|wait| ApiError::too_often(Kind::Submit, wait))?;
         let group = message.group.ok_or_else(|| missing("group"))?;
         let calls = message.calls.as_deref().ok_or_else(|| missing("calls"))?;
         if !self.groups.contains(&group) {

@@ -6,6 +6,7 @@ pub mod manager;
 pub mod socket;
 pub mod world;
 
+use bursa_service::rate::Limits;
 use bursa_service::{Config, Ready};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -55,6 +56,7 @@ pub fn config(home: &Path) -> Config {
     Config {
         home: home.to_owned(),
         http: "127.0.0.1:0".parse().unwrap(),
+        names: Vec::new(),
         zmq: "127.0.0.1:0".to_owned(),
         public_zmq: None,
         amqp: "127.0.0.1:0".parse().unwrap(),
@@ -67,6 +69,7 @@ pub fn config(home: &Path) -> Config {
         memo_ttl_ms: 30 * 24 * 3_600_000,
         memo_per_user: 1 << 30,
         tasks_per_user: 2_000_000,
+        rates: Limits { read: 0, write: 0, submit: 0, bad_logins: 0 },
         fail_when_offline_ms: None,
     }
 }
@@ -127,7 +130,7 @@ impl Service {
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 /// Which client asks, as far as it must be known: by its User-Agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Client {
+pub(in super::super) enum Client {
     /// funcX before 0.4: errors by number, exceptions as objects.
     Funcx0,
     /// funcX 1: errors by number, exceptions as text.
@@ -79,37 +79,45 @@ fn status(error: &ApiError) -> StatusCode {
     }
 }
 
+/// How those who ask read errors: left in the answer for the layer around all requests, which writes them.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) enum Dialect {
+    /// `/v1`, `/v2` and `/v3`.
+    Theirs(Client),
+    /// What Globus Auth has, as RFC 6749 §5.2 wants it.
+    OAuth,
+}
+
+impl Dialect {
+    pub(in super::super) fn answer(self, error: &ApiError) -> Response {
+        let (status, body) = match self {
+            Self::Theirs(client) => (status(error), body(error, client)),
+            Self::OAuth => {
+                let name = match error.code {
+                    "unauthorized" => "invalid_client",
+                    _ => "invalid_request",
+                };
+                (error.status, json!({ "error": name, "error_description": error.message() }))
+            }
+        };
+        (status, axum::Json(body)).into_response()
+    }
+}
+
 /// Around the routes of `/v1`, `/v2` and `/v3`.
 pub(super) async fn in_dialect(request: Request, next: Next) -> Response {
     let client = Client::of(request.headers());
-    rendered(next.run(request).await, |error| (status(error), body(error, client)))
+    marked(next.run(request).await, Dialect::Theirs(client))
 }
 
-/// Around the routes that Globus Auth has: errors as RFC 6749 §5.2 wants them.
+/// Around the routes that Globus Auth has.
 pub(super) async fn of_oauth(request: Request, next: Next) -> Response {
-    rendered(next.run(request).await, |error| {
-        let name = match error.code {
-            "unauthorized" => "invalid_client",
-            _ => "invalid_request",
-        };
-        (error.status, json!({ "error": name, "error_description": error.message() }))
-    })
+    marked(next.run(request).await, Dialect::OAuth)
 }
 
-/// The answer with its error written; headers such as Retry-After stay.
-fn rendered(
-    mut response: Response,
-    render: impl Fn(&ApiError) -> (StatusCode, serde_json::Value),
-) -> Response {
-    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
-    let (status, body) = render(&error);
-    let mut answer = (status, axum::Json(body)).into_response();
-    for (name, value) in response.headers() {
-        if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
-            answer.headers_mut().insert(name, value.clone());
-        }
-    }
-    answer
+fn marked(mut response: Response, dialect: Dialect) -> Response {
+    response.extensions_mut().insert(dialect);
+    response
 }
 
 /// Why a task failed, for a client of funcX before 0.4, which unpickles it and calls `reraise()`: the exception itself where it is

@@ -22,6 +22,7 @@ use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use bursa_core::hub::Counter;
+pub(super) use failure::Dialect;
 use serde::Deserialize;
 use serde_json::json;
 

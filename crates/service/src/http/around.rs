@@ -1,0 +1,82 @@
+//! Around every request: its name, whether it is for this service at all, its place in log and counters, the body of its
+//! error, and what every answer says to a browser.
+
+use super::body::Format;
+use super::compat::Dialect;
+use super::error::{ApiError, RequestId};
+use super::listen::Ends;
+use super::{App, host};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use std::sync::atomic::Ordering::Relaxed;
+use tracing::Instrument as _;
+
+/// What a page may do: nothing but be read, in no other's frame, and send its own form home.
+const PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+pub(super) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let id = app.ids.next();
+    let format = Format::wanted(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    app.handle.metrics.requests.fetch_add(1, Relaxed);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    // Every line that is logged on its way names the request; a submit adds its group.
+    let span = tracing::info_span!("request", request_id = %id, group = tracing::field::Empty);
+    let ends = request.extensions().get::<Ends>().copied();
+    let mut response = match host::foreign(request.uri(), request.headers(), ends, &app.handle.about) {
+        Some(host) => host::misdirected(&host).into_response(),
+        None => next.run(request).instrument(span).await,
+    };
+    let status = response.status();
+    tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), "request");
+    let dialect = response.extensions_mut().remove::<Dialect>();
+    if let Some(error) = error_of(&mut response) {
+        app.handle.metrics.errors.fetch_add(1, Relaxed);
+        if status.is_server_error() {
+            tracing::warn!(request_id = %id, %method, path, status = status.as_u16(), why = error.why, "failed");
+        }
+        let headers = std::mem::take(response.headers_mut());
+        response = match dialect {
+            Some(dialect) => dialect.answer(&error),
+            None => format.answer(status, &error.body(&id)),
+        };
+        for (name, value) in &headers {
+            if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    to_browsers(response.headers_mut());
+    response
+}
+
+/// The error that `response` is; what a library refused in words of its own is told in ours.
+fn error_of(response: &mut Response) -> Option<ApiError> {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        return Some(error);
+    }
+    let status = response.status();
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    let foreign = status.is_client_error() && response.headers().get(header::CONTENT_TYPE) == Some(&text);
+    foreign.then(|| ApiError::invalid(status, "", "its query or body is not what this route takes"))
+}
+
+/// Answers are for one reader and one moment, are no scripts, and pages are nobody's frame.
+fn to_browsers(headers: &mut HeaderMap) {
+    let is_page =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let mut say = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    say(header::CACHE_CONTROL, "no-store");
+    say(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if is_page {
+        say(header::CONTENT_SECURITY_POLICY, PAGE);
+        say(header::REFERRER_POLICY, "no-referrer");
+    }
+}
