@@ -37,6 +37,7 @@ class FakeService:
         self.memo: dict[tuple[bytes, bytes], bytes] = {}  # by body and arguments
         self.sequence = 0
         self.connections = 0
+        self.busy = 0  # requests that are told to come again
         self.received: list[dict[str, Any]] = []  # every stream message
         self.sent: list[dict[str, Any]] = []  # all results, for who subscribes
         self.ending = threading.Lock()  # held from an acceptance to its results
@@ -104,6 +105,10 @@ class FakeService:
         status, value = self._route(method, path, body)
         if headers.get("authorization") != f"Bearer {TOKEN}":
             status, value = 401, error("unauthorized", "The token is wrong.")
+        if self.busy:
+            self.busy -= 1
+            status, value = 429, error("busy", "Too often.")
+            value["error"]["retry_after"] = 0.01
         data = json.dumps(value).encode()
         sock.sendall(f"HTTP/1.1 {status} X\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
 

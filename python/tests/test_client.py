@@ -425,6 +425,13 @@ def test_a_wrong_token_and_no_service(service: FakeService) -> None:
         client.endpoints()
 
 
+def test_who_is_told_to_come_again_does(service: FakeService) -> None:
+    with bursa.Client(service.url, TOKEN) as client:
+        service.busy = 3
+        assert client.endpoints() == service.endpoints
+        assert len([path for _, path, _ in service.requests if path.startswith("/endpoints")]) == 4
+
+
 def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BURSA_URL", "BURSA_TOKEN"):
         monkeypatch.delenv(name, raising=False)

@@ -125,7 +125,14 @@ pub(crate) struct Service {
     /// Serve HTTP without TLS also where others can reach it, as behind a proxy that has TLS
     #[arg(long)]
     pub(crate) plain_http: bool,
+    /// Serve HTTPS with a certificate made here, which clients know by its hash in the url
+    #[arg(long)]
+    pub(crate) tls_self_signed: bool,
 }
+
+/// Flags of the service without a value, and the keys that they set.
+pub(crate) const SWITCHES: [(&str, &str); 2] =
+    [("--plain-http", "service.plain_http"), ("--tls-self-signed", "service.tls_self_signed")];
 
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Workers {

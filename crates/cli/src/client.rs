@@ -47,18 +47,27 @@ impl Client {
         let credentials = settings.credentials()?;
         let credentials =
             credentials.ok_or_else(|| ApiError::NoToken { home: settings.home().display().to_string() })?;
-        Ok(Self::new(credentials.url, credentials.token))
+        Self::new(&credentials.url, credentials.token)
     }
 
     /// A client for this service and token.
-    pub(crate) fn new(url: String, token: String) -> Self {
-        let agent = ureq::Agent::config_builder()
+    ///
+    /// # Errors
+    /// When the url ends in something that is not the hash of a certificate.
+    pub(crate) fn new(url: &str, token: String) -> anyhow::Result<Self> {
+        let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build()
-            .into();
-        Self { url: url.trim_end_matches('/').to_owned(), token, agent }
+            .timeout_global(Some(Duration::from_secs(60)));
+        let (address, pin) = url.split_once('#').unwrap_or((url, ""));
+        let agent = match (pin.strip_prefix("sha256:"), address.starts_with("https://")) {
+            (Some(pin), true) => crate::pin::agent(config.proxy(None).build(), pin)?,
+            _ if pin.is_empty() => config.build().into(),
+            _ => anyhow::bail!(
+                "the url {url} does not end as one with its certificate's hash does, https://host:port#sha256:…; copy it whole"
+            ),
+        };
+        Ok(Self { url: address.trim_end_matches('/').to_owned(), token, agent })
     }
 
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {

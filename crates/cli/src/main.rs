@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod commands;
 mod exit;
+mod pin;
 mod settings;
 
 use clap::Parser;

@@ -3,6 +3,7 @@
 //! Finding the values (flag, environment, file) is the command's business.
 
 use crate::rate::Limits;
+use crate::tls;
 use bursa_core::config::{ConfigError, Key, Source, Values};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,21 @@ key!(
     "BURSA_PLAIN_HTTP",
     "false",
     "true: the REST API may listen without TLS where others can reach it, as behind a proxy that has TLS"
+);
+key!(
+    TLS_CERT,
+    "tls_cert",
+    "BURSA_TLS_CERT",
+    "",
+    "the certificate of the REST API, a file in PEM; read again on SIGHUP"
+);
+key!(TLS_KEY, "tls_key", "BURSA_TLS_KEY", "", "its key, a file in PEM that only its owner may read");
+key!(
+    TLS_SELF_SIGNED,
+    "tls_self_signed",
+    "BURSA_TLS_SELF_SIGNED",
+    "false",
+    "true: HTTPS with a certificate made here, which clients know by its hash in the url"
 );
 key!(
     ZMQ,
@@ -157,6 +173,9 @@ pub const KEYS: &[Key] = &[
     HTTP,
     PUBLIC_HTTP,
     PLAIN_HTTP,
+    TLS_CERT,
+    TLS_KEY,
+    TLS_SELF_SIGNED,
     ZMQ,
     PUBLIC_ZMQ,
     BULK,
@@ -184,6 +203,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Names by which the REST API is asked for, beside localhost.
     pub names: Vec<String>,
+    /// Its TLS.
+    pub tls: tls::Source,
     /// Where endpoints connect.
     pub zmq: String,
     /// What endpoints are told instead, if anything.
@@ -221,7 +242,10 @@ impl Config {
     /// [`ConfigError`] for the first value that is not what its key must be.
     pub fn from_values(values: &Values, home: &Path) -> Result<Self, ConfigError> {
         let http: SocketAddr = values.parse(&HTTP)?;
-        check_plain(values, http)?;
+        let tls = tls_source(values)?;
+        if tls == tls::Source::Off {
+            check_plain(values, http)?;
+        }
         let names = values.get(&PUBLIC_HTTP).0.split([',', ':', ' ']).filter(|name| !name.is_empty());
         let names = names.map(str::to_owned).chain(std::iter::once(crate::home::node())).collect();
         let zmq = match values.get(&ZMQ) {
@@ -258,19 +282,13 @@ impl Config {
         let memo_ttl_ms = days(values, &MEMO_TTL)?;
         let memo_per_user = values.whole(&MEMO_PER_USER, 1..=u64::MAX)?;
         let tasks_per_user = values.whole(&TASKS_PER_USER, 1..=usize::MAX)?;
-        let rate = |key| values.whole(key, 0..=u32::MAX);
-        let rates = Limits {
-            read: rate(&RATE_READ)?,
-            write: rate(&RATE_WRITE)?,
-            submit: rate(&RATE_SUBMIT)?,
-            bad_logins: rate(&RATE_BAD_LOGINS)?,
-        };
         let fail_when_offline_ms = Some(values.whole(&FAIL_WHEN_OFFLINE, 0..=u64::MAX)?).filter(|ms| *ms > 0);
         let home = home.to_owned();
         Ok(Self {
             home,
             http,
             names,
+            tls,
             zmq,
             public_zmq,
             bulk,
@@ -283,20 +301,43 @@ impl Config {
             memo_ttl_ms,
             memo_per_user,
             tasks_per_user,
-            rates,
+            rates: rates(values)?,
             fail_when_offline_ms,
         })
     }
 }
 
+fn rates(values: &Values) -> Result<Limits, ConfigError> {
+    let rate = |key| values.whole(key, 0..=u32::MAX);
+    Ok(Limits {
+        read: rate(&RATE_READ)?,
+        write: rate(&RATE_WRITE)?,
+        submit: rate(&RATE_SUBMIT)?,
+        bad_logins: rate(&RATE_BAD_LOGINS)?,
+    })
+}
+
 /// Refuses tokens in the clear where others can read them, unless that was said.
 fn check_plain(values: &Values, http: SocketAddr) -> Result<(), ConfigError> {
-    if http.ip().is_loopback() || truth(values, &PLAIN_HTTP)? {
+    if truth(values, &PLAIN_HTTP)? || http.ip().is_loopback() {
         return Ok(());
     }
-    let why = "without TLS tokens would cross the network in the clear: listen on a loopback address, or say \
-               --plain-http (service.plain_http = true) where a proxy with TLS stands before it";
+    let why = "without TLS tokens would cross the network in the clear: set service.tls_cert and service.tls_key, say \
+               --tls-self-signed, or say --plain-http (service.plain_http = true) where a proxy with TLS stands before it";
     Err(values.wrong(&HTTP, why.into()))
+}
+
+fn tls_source(values: &Values) -> Result<tls::Source, ConfigError> {
+    let (cert, key) = (values.get(&TLS_CERT).0, values.get(&TLS_KEY).0);
+    match (cert, key, truth(values, &TLS_SELF_SIGNED)?) {
+        ("", "", false) => Ok(tls::Source::Off),
+        ("", "", true) => Ok(tls::Source::SelfSigned),
+        (_, _, true) => Err(values
+            .wrong(&TLS_SELF_SIGNED, "there is a certificate in service.tls_cert: leave one out".into())),
+        ("", _, _) => Err(values.wrong(&TLS_KEY, "it needs service.tls_cert beside it".into())),
+        (_, "", _) => Err(values.wrong(&TLS_CERT, "it needs service.tls_key beside it".into())),
+        (cert, key, false) => Ok(tls::Source::Files { cert: cert.into(), key: key.into() }),
+    }
 }
 
 fn truth(values: &Values, key: &Key) -> Result<bool, ConfigError> {
@@ -352,6 +393,9 @@ mod tests {
         assert!(config(&[(&HTTP, "[::1]:0")]).is_ok());
         assert!(config(&[(&HTTP, "0.0.0.0:0"), (&PLAIN_HTTP, "true")]).is_ok());
         assert!(config(&[(&HTTP, "0.0.0.0:0"), (&PLAIN_HTTP, "false")]).is_err());
+        assert!(config(&[(&HTTP, "0.0.0.0:0"), (&TLS_SELF_SIGNED, "true")]).is_ok());
+        assert!(config(&[(&HTTP, "0.0.0.0:0"), (&TLS_CERT, "/c"), (&TLS_KEY, "/k")]).is_ok());
+        assert!(config(&[(&TLS_SELF_SIGNED, "true"), (&TLS_CERT, "/c"), (&TLS_KEY, "/k")]).is_err());
     }
 
     #[test]
@@ -369,6 +413,8 @@ mod tests {
             (&HTTP, "0.0.0.0:5000"),
             (&HTTP, "[::]:0"),
             (&PLAIN_HTTP, "yes"),
+            (&TLS_CERT, "/cert"),
+            (&TLS_KEY, "/key"),
             (&ZMQ, "here"),
             (&PUBLIC_ZMQ, ":1"),
             (&BULK, "127.0.0.1:55002"),

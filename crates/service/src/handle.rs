@@ -48,6 +48,8 @@ pub(crate) struct About {
     pub(crate) amqp: String,
     /// Names by which the REST API is asked for, beside localhost.
     pub(crate) names: Vec<String>,
+    /// Browsers may be told never to come without TLS.
+    pub(crate) is_tls: bool,
 }
 
 /// The driver is gone: the service stops.

@@ -29,6 +29,7 @@ mod restore;
 mod scope;
 mod start;
 mod store;
+pub mod tls;
 mod trouble;
 
 pub use backup::{Saved, backup};
@@ -47,8 +48,11 @@ pub type Pings = tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
 /// Where the service listens, once it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// The REST API's root, as `http://address:port`.
+    /// The REST API's root, as `http://address:port`, or `https://` and the hash of its certificate where no authority
+    /// vouches for it.
     pub url: String,
+    /// Where it listens, as `address:port`.
+    pub http: String,
     /// Where endpoints connect, as `host:port`.
     pub zmq: String,
     /// The key that endpoints must find there (Z85).

@@ -12,10 +12,12 @@ use crate::load::Loads;
 use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
-use crate::{Config, Error, Pings, Ready, amqp, bootstrap, http};
+use crate::tls::Tls;
+use crate::{Config, Error, Pings, Ready, amqp, bootstrap, http, tls};
 use bursa_core::hub::{self, Hub};
 use bursa_core::limits;
 use bursa_fabric::{Acceptor, Context, KeyPair, Timing};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +62,8 @@ pub async fn run(
     let amqp = listen_amqp(&config).await.map_err(|why| Error::Amqp { address: config.amqp, why })?;
     let forwarder = listen(&config, &keys, &recovery)?;
 
-    let url = format!("http://{address}");
+    let tls = Tls::open(&config.tls, &home.service, &config.names)?.map(Arc::new);
+    let url = url(&config, address, tls.as_deref());
     bootstrap::prepare_client(&home, &mut store, &url)?;
     let zmq = config.public_zmq.clone().unwrap_or_else(|| forwarder.local_addr().to_owned());
     let amqp_address =
@@ -71,11 +74,24 @@ pub async fn run(
         http: address,
         amqp: amqp_address,
         names: config.names.clone(),
+        is_tls: matches!(config.tls, tls::Source::Files { .. }),
     };
     let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics))?;
 
-    ready(Ready { url, zmq, service_key: keys.public.to_string() });
-    serve(listener, amqp, handle, driver, shutdown, pings).await
+    ready(Ready { url, http: address.to_string(), zmq, service_key: keys.public.to_string() });
+    serve((listener, tls), amqp, handle, driver, shutdown, pings).await
+}
+
+/// Where clients of this home find the service. Where authorities vouch for its certificate it is asked for by its name,
+/// else by its address and the certificate's hash.
+fn url(config: &Config, address: SocketAddr, tls: Option<&Tls>) -> String {
+    match (tls, &config.tls, config.names.first()) {
+        (None, ..) => format!("http://{address}"),
+        (Some(_), tls::Source::Files { .. }, Some(name)) if config.names.len() > 1 => {
+            format!("https://{name}:{}", address.port())
+        }
+        (Some(tls), ..) => format!("https://{address}#sha256:{}", tls.pin()),
+    }
 }
 
 /// The port for AMQP: another where nobody asked for this one and another process has it.
@@ -172,7 +188,7 @@ fn assemble(
 
 /// Serves until `shutdown`; then takes no more, lets answers leave, and closes the store.
 async fn serve(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     amqp: TcpListener,
     handle: Handle,
     driver: Driver,
@@ -182,8 +198,11 @@ async fn serve(
     let (stop, stopped) = oneshot::channel::<()>();
     let mut tasks = JoinSet::new();
     let (handle, (say_stop, stopping)) = (Arc::new(handle), watch::channel(false));
+    if let Some(tls) = &tls {
+        tasks.spawn(Arc::clone(tls).reload_on_hangup(stopping.clone()));
+    }
     tasks.spawn(amqp::serve(amqp, Arc::clone(&handle), stopping));
-    tasks.spawn(http::serve(listener, handle, async move {
+    tasks.spawn(http::serve(listener, tls, handle, async move {
         let _ = stopped.await;
         let _ = say_stop.send(true);
     }));

@@ -1,6 +1,8 @@
 //! What comes through the door: whom a request is for, how often one may ask, heads and bodies that nobody should send,
 //! and what every answer says to a browser.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use serde_json::json;

@@ -35,6 +35,11 @@ def settings(
         )
     if not re.match(r"https?://[^/]", url):
         raise Invalid(f"The service's url {url!r} does not begin with http:// or https://; write it in full.")
+    if not re.match(r"https://[^#]*(#sha256:[0-9a-fA-F]{64})?$|http://[^#]*$", url):
+        raise Invalid(
+            f"The service's url {url!r} does not end as a url or as one with its certificate's hash does, "
+            "https://host:port#sha256:…; copy it whole."
+        )
     return Settings(url.rstrip("/"), token)
 
 

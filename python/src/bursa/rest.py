@@ -8,9 +8,11 @@ import json
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from . import tls
 from .errors import BursaError, Busy, Unavailable, from_service
 
 TIMEOUT = 70.0
@@ -29,7 +31,7 @@ class Rest:
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        self._connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        self._connect = partial(tls.Connection, pin=tls.pin_of(url)) if secure else http.client.HTTPConnection
         self._address, self._url = parts.netloc, url
         self._prefix = parts.path.rstrip("/") + "/api/v1"
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
@@ -67,8 +69,8 @@ class Rest:
             self._idle.pop().close()
 
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
-        """Sends again while a service that was there before is away, or asks to come later: all our requests may
-        be repeated."""
+        """Sends again while a service that was there before is away, or asks to come later: all our requests
+        may be repeated."""
         until = time.monotonic() + GIVE_UP
         pause = FIRST_PAUSE
         while True:

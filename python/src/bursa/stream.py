@@ -544,7 +544,8 @@ class Stream:
 
     def _open(self) -> WebSocket:
         """A connection whose welcome has come."""
-        socket = WebSocket(f"{self._url}/api/v1/stream", self._token)
+        url, mark, pin = self._url.partition("#")
+        socket = WebSocket(f"{url}/api/v1/stream{mark}{pin}", self._token)
         try:
             while (data := socket.receive()) is None:
                 pass

@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
+from . import tls
 from .errors import BursaError, Unavailable, from_service
 
 CONNECT_TIMEOUT = 10.0
@@ -67,7 +68,7 @@ class WebSocket:
         try:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _probe(self._sock)
-            self._tls = _Tls(self._sock, host) if secure else None
+            self._tls = _Tls(self._sock, host, tls.pin_of(url)) if secure else None
             self._shake_hands(parts.netloc.rpartition("@")[2], parts.path or "/", token)
             self._sock.settimeout(None)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -297,11 +298,10 @@ def _probe(sock: socket.socket) -> None:
 class _Tls:
     """TLS over memory buffers, so that one thread can read the socket while another writes it."""
 
-    def __init__(self, sock: socket.socket, host: str) -> None:
+    def __init__(self, sock: socket.socket, host: str, pin: str | None) -> None:
         self._lock = threading.Lock()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.create_default_context()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._tls = tls.context(pin).wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         while True:
             try:
                 self._tls.do_handshake()
@@ -312,6 +312,7 @@ class _Tls:
                     raise ConnectionError("the service ended the TLS handshake") from None
                 self._incoming.write(data)
             else:
+                tls.check(pin, self._tls.getpeercert(True))
                 sock.sendall(self._outgoing.read())
                 return
 

@@ -16,7 +16,7 @@ mod token;
 mod up;
 mod user;
 
-use crate::args::{Args, Command, Config, Endpoint, Watchdog};
+use crate::args::{Args, Command, Config, Endpoint, SWITCHES, Watchdog};
 use crate::output;
 use crate::settings::Settings;
 use std::process::ExitCode;
@@ -86,7 +86,9 @@ fn flags(command: &Command) -> Vec<(&'static str, Option<String>)> {
     if let Some(service) = service {
         flags.push(("service.http", service.http.clone()));
         flags.push(("service.zmq", service.zmq.clone()));
-        flags.push(("service.plain_http", service.plain_http.then(|| "true".to_owned())));
+        for ((_, key), given) in SWITCHES.into_iter().zip([service.plain_http, service.tls_self_signed]) {
+            flags.push((key, given.then(|| "true".to_owned())));
+        }
     }
     if let Some(workers) = workers {
         flags.extend(workers.flags().map(|(_, key, value)| (key, value)));

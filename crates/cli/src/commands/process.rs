@@ -66,7 +66,11 @@ pub(super) fn service_child(
     let program = std::env::current_exe()?;
     let home = settings.home().to_owned();
     let first = ["service.http", "service.zmq"].map(|name| set_value(settings, name));
-    let is_plain = set_value(settings, "service.plain_http").is_some_and(|value| value == "true");
+    let switches: Vec<_> = crate::args::SWITCHES
+        .into_iter()
+        .filter(|(_, key)| set_value(settings, key).is_some_and(|value| value == "true"))
+        .map(|(flag, _)| flag)
+        .collect();
     // What endpoints are told is then not where it listens.
     let is_behind = set_value(settings, "service.public_zmq").is_some_and(|value| !value.is_empty());
     let command = move || {
@@ -81,7 +85,7 @@ pub(super) fn service_child(
                 command.args([flag, &value]);
             }
         }
-        command.args(is_plain.then_some("--plain-http"));
+        command.args(&switches);
         command
     };
     let (command, log) = (Box::new(command), settings.home().join("logs/service.log"));
@@ -224,7 +228,8 @@ pub(super) fn service(settings: &Settings, json: bool, in_foreground: bool) -> a
             say!("service is ready at {}; endpoints connect to {}", ready.url, ready.zmq);
         } else {
             let key = ready.service_key;
-            output::print_json(&json!({"url": ready.url, "zmq": ready.zmq, "service_key": key}));
+            let (url, http, zmq) = (ready.url, ready.http, ready.zmq);
+            output::print_json(&json!({"url": url, "http": http, "zmq": zmq, "service_key": key}));
         }
     };
     let runtime = runtime()?;

@@ -23,6 +23,7 @@ const TUTORIAL: &str = "4b116d3c-1703-4f8f-9f6f-39921e5864df";
 #[derive(Debug, Clone)]
 struct Service {
     url: String,
+    http: String,
     zmq: String,
 }
 
@@ -36,7 +37,7 @@ pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<Ex
     let addresses = move || {
         let known = known.borrow();
         let service = known.as_ref()?;
-        Some((service.url.trim_start_matches("http://").to_owned(), service.zmq.clone()))
+        Some((service.http.clone(), service.zmq.clone()))
     };
     let (own, tutorial) = (settings.clone(), up.tutorial);
     // Once: a service that was started again has the same addresses, key and registry.
@@ -69,12 +70,12 @@ pub(super) fn run(settings: &Settings, json: bool, up: &Up) -> anyhow::Result<Ex
 
 fn said(line: &Value) -> Option<Service> {
     let text = |name: &str| line.get(name)?.as_str().map(str::to_owned);
-    Some(Service { url: text("url")?, zmq: text("zmq")? })
+    Some(Service { url: text("url")?, http: text("http")?, zmq: text("zmq")? })
 }
 
 /// Makes the local endpoint known to the service, or tells it where the service is now.
 fn register(settings: &Settings, service: &Service, tutorial: bool) -> anyhow::Result<()> {
-    let client = Client::new(service.url.clone(), token(settings)?);
+    let client = Client::new(&service.url, token(settings)?)?;
     let existing = bursa_endpoint::home::load(settings.home(), LOCAL).ok();
     let known = existing.as_ref().map(|directory| directory.registration()).transpose()?;
     let id = match &known {

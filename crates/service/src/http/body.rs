@@ -75,7 +75,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let format = Format::of(request.headers(), header::CONTENT_TYPE);
         let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let is_longer =
+            length.and_then(|length| length.parse().ok()).is_some_and(|n: usize| n > limits::REQUEST_BYTES);
         let length = length.map_or_else(|| format!("more than {}", limits::REQUEST_BYTES), str::to_owned);
+        if is_longer {
+            return Err(ApiError::too_large("the request", length, limits::REQUEST_BYTES, "bytes"));
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(|error| match error {
             BytesRejection::FailedToBufferBody(why) if why.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 ApiError::too_large("the request", length, limits::REQUEST_BYTES, "bytes")

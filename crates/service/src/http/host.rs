@@ -63,6 +63,7 @@ mod tests {
             zmq: String::new(),
             http: "10.0.0.7:5000".parse().unwrap(),
             amqp: String::new(),
+            is_tls: false,
             names: vec!["bursa.example.org".to_owned()],
         };
         let ends = Ends { theirs: "10.0.0.9:1".parse().unwrap(), ours: "192.168.1.7:5000".parse().unwrap() };

@@ -1,5 +1,6 @@
 //! Connections: how many may come whose user is not known yet, and how long each head of a request may take.
 
+use crate::tls::Tls;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
@@ -17,9 +18,11 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// The bounds of connections.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +70,7 @@ impl Ends {
 
 /// Serves until `stopping` changes, then lets answers under way leave.
 pub(super) async fn serve(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     router: Router,
     bounds: Bounds,
     mut stopping: watch::Receiver<bool>,
@@ -87,7 +90,17 @@ pub(super) async fn serve(
         tokio::select! {
             (place, stream) = next => {
                 let newcomer = Newcomer(Arc::new(Mutex::new(place)));
-                connections.spawn(connection(stream, router.clone(), newcomer, bounds.head, stopping.clone()));
+                let (router, stopping) = (router.clone(), stopping.clone());
+                match &tls {
+                    None => {
+                        let ends = Ends::of(&stream);
+                        connections.spawn(connection(stream, ends, router, newcomer, bounds.head, stopping));
+                    }
+                    Some(tls) => {
+                        let tls = tls.acceptor();
+                        connections.spawn(secured(stream, tls, router, newcomer, bounds.head, stopping));
+                    }
+                }
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = stopping.changed() => break,
@@ -97,15 +110,32 @@ pub(super) async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(
+/// A connection that begins with the handshake of TLS, for which it has the time of a head.
+async fn secured(
     stream: TcpStream,
+    tls: TlsAcceptor,
+    router: Router,
+    newcomer: Newcomer,
+    head: Duration,
+    stopping: watch::Receiver<bool>,
+) {
+    let ends = Ends::of(&stream);
+    match tokio::time::timeout(head, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Box::pin(connection(stream, ends, router, newcomer, head, stopping)).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection without TLS, or with another"),
+        Err(_) => tracing::debug!("a handshake of TLS took too long"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ends: Option<Ends>,
     router: Router,
     newcomer: Newcomer,
     head: Duration,
     mut stopping: watch::Receiver<bool>,
 ) {
     let router = TowerToHyperService::new(router);
-    let ends = Ends::of(&stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(newcomer.clone());
         if let Some(ends) = ends {
@@ -147,7 +177,7 @@ async fn connection(
 mod tests {
     use super::*;
     use axum::Extension;
-    use axum::routing::get;
+    use axum::routing::{get, post};
     use std::time::Instant;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -159,8 +189,11 @@ mod tests {
             newcomer.known();
             "known"
         };
-        let router = Router::new().route("/known", get(known)).route("/anybody", get(|| async { "anybody" }));
-        tokio::spawn(serve(listener, router, bounds, stopping));
+        let router = Router::new()
+            .route("/known", get(known))
+            .route("/anybody", get(|| async { "anybody" }))
+            .route("/read", post(|body: String| async { body }));
+        tokio::spawn(serve((listener, None), router, bounds, stopping));
         (address, stop)
     }
 
@@ -185,6 +218,16 @@ mod tests {
         let mut rest = Vec::new();
         silent.read_to_end(&mut rest).await.unwrap();
         let _ = slow.read_to_end(&mut rest).await;
+    }
+
+    #[tokio::test]
+    async fn a_strangers_body_that_does_not_come_ends_its_connection() {
+        let (address, _stop) = start(Bounds { newcomers: 1, head: Duration::from_millis(300) }).await;
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
+        let mut said = String::new();
+        slow.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 408"), "{said}");
     }
 
     #[tokio::test]

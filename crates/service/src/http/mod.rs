@@ -35,6 +35,7 @@ mod value;
 
 use crate::handle::Handle;
 use crate::store::{Change, Changed};
+use crate::tls::Tls;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
@@ -65,6 +66,7 @@ pub(crate) struct App {
 /// Serves until `stop`, then lets answers under way leave.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     handle: Arc<Handle>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
@@ -74,7 +76,7 @@ pub(crate) async fn serve(
         stop.await;
         let _ = say_stop.send(true);
     };
-    let served = listen::serve(listener, router(app), listen::Bounds::default(), stopping);
+    let served = listen::serve((listener, tls), router(app), listen::Bounds::default(), stopping);
     tokio::join!(stopped, served);
 }
 

@@ -57,6 +57,7 @@ pub fn config(home: &Path) -> Config {
         home: home.to_owned(),
         http: "127.0.0.1:0".parse().unwrap(),
         names: Vec::new(),
+        tls: bursa_service::tls::Source::Off,
         zmq: "127.0.0.1:0".to_owned(),
         public_zmq: None,
         amqp: "127.0.0.1:0".parse().unwrap(),

@@ -30,7 +30,10 @@ pub(super) fn check(settings: &Settings, directory: Option<&EndpointDir>) -> (Ve
         }
         Err(error) => return (vec![item("service", Err(error.to_string()))], None),
     };
-    let client = Client::new(credentials.url.clone(), credentials.token.clone());
+    let client = match Client::new(&credentials.url, credentials.token.clone()) {
+        Ok(client) => client,
+        Err(error) => return (vec![item("service", Err(error.to_string()))], None),
+    };
     let mut items = Vec::new();
     let asked = SystemTime::now();
     match client.health() {
