@@ -7,8 +7,11 @@ import socket
 import struct
 import threading
 from contextlib import suppress
+from functools import partial
 
 CHUNK, CHUNKS = 1 << 16, 64
+HERE, THERE = "127.0.0.2", "127.0.0.1"
+"""Where the other end of a link seems to be, and where it is."""
 UP, DOWN = "up", "down"
 """From who connects to who accepts, and back."""
 RESET = struct.pack("ii", 1, 0)
@@ -60,17 +63,17 @@ class Wire:
 
 
 class Link:
-    """A fixed port here that leads to a fixed port there. Every method may be called from any thread."""
+    """A fixed port here that leads to a fixed port there, and one of the same number for its bulk connection:
+    both have one fate. Every method may be called from any thread."""
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, port: int, target: int) -> None:
-        self.name, self.port, self.target = name, port, target
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, port: int, target: int, bulk: int) -> None:
+        self.name, self.port, self.target, self.bulk = name, port, target, bulk
         self.latency = 0.0
         self.open = {UP: asyncio.Event(), DOWN: asyncio.Event()}
         self.wires: set[Wire] = set()
-        self.server: asyncio.Server | None = None
+        self.servers: list[asyncio.Server] = []
         self.loop = loop
         self.restore()
-        self._run(self._listen())
 
     # What can happen to it
 
@@ -100,7 +103,7 @@ class Link:
         self.latency = 0.0
         for way in self.open.values():
             self.loop.call_soon_threadsafe(way.set)
-        if self.server is not None and not self.server.is_serving():
+        if not self.servers:
             self._run(self._listen())
 
     # In the loop's thread
@@ -113,14 +116,17 @@ class Link:
             action(wire)
 
     async def _listen(self) -> None:
-        self.server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        for hosts, port, target in (([HERE, THERE], self.port, self.target), ([HERE], self.bulk, self.bulk)):
+            accept = partial(self._accept, target)
+            self.servers.append(await asyncio.start_server(accept, hosts, port))
 
     async def _close(self) -> None:
-        self.server.close()
+        while self.servers:
+            self.servers.pop().close()
 
-    async def _accept(self, near_in: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+    async def _accept(self, target: int, near_in: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         try:
-            far_in, far = await asyncio.open_connection("127.0.0.1", self.target)
+            far_in, far = await asyncio.open_connection(THERE, target)
         except OSError:
             near.transport.abort()
             return
@@ -141,5 +147,5 @@ class Proxies:
         self.thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
         self.thread.start()
 
-    def link(self, name: str, port: int, target: int) -> Link:
-        return Link(name, self.loop, port, target)
+    def link(self, name: str, port: int, target: int, bulk: int) -> Link:
+        return Link(name, self.loop, port, target, bulk)

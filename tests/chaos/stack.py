@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import processes
+from proxy import HERE as PROXY
 from proxy import Link, Proxies
 
 HERE = Path(__file__).resolve().parent
@@ -71,11 +72,12 @@ class Stack:
             "BURSA_PYTHON": sys.executable,
             "BURSA_EXECUTORS": str(executors),
             "BURSA_WORKERS": str(workers),
-            "BURSA_PUBLIC_ZMQ": f"127.0.0.1:{to_service.port}",
-            # Bulk connections go past the proxies; whatever ends a link ends them.
-            "BURSA_BULK": "0",
+            "BURSA_PUBLIC_ZMQ": f"{PROXY}:{to_service.port}",
+            # Who connects to a proxy finds the bulk port beside it under the same number.
+            "BURSA_BULK": str(to_service.bulk),
+            "BURSA_ENDPOINT_BULK": str(to_manager.bulk),
             "BURSA_ENDPOINT_LISTEN": f"127.0.0.1:{to_manager.target}",
-            "BURSA_ENDPOINT_PUBLIC_LISTEN": f"127.0.0.1:{to_manager.port}",
+            "BURSA_ENDPOINT_PUBLIC_LISTEN": f"{PROXY}:{to_manager.port}",
         }
         self.command = [str(BINARY), "up", "--json", "--home", str(home), "--write", str(home.parent)]
         self.command += [
@@ -91,8 +93,8 @@ class Stack:
     def _links(self) -> list[Link]:
         proxies = Proxies()
         names = ("client-service", "manager-service", "executor-manager")
-        ports = free_ports(2 * len(names))
-        return [proxies.link(name, ports.pop(), ports.pop()) for name in names]
+        ports = free_ports(3 * len(names))
+        return [proxies.link(name, ports.pop(), ports.pop(), ports.pop()) for name in names]
 
     @property
     def url(self) -> str:

@@ -141,8 +141,8 @@ pub const HIGH_WATER: i32 = 4 * 64;
 /// Items said and unsent beyond which a peer counts as one that does not take what it is sent (F27): more than all
 /// acknowledgements and orders that its holdings can call for, twice.
 pub const OUTBOX_ITEMS: usize = 4 * CREDIT_TASKS;
-/// Messages of at least this size leave on the bulk connection, if there is one: below, its system calls cost more than
-/// its cipher saves.
+/// Frames of at least this size are opened where they stay when they come on a bulk connection: below, a copy costs less
+/// than a read of its own.
 pub const BULK_BYTES: usize = 32 * KIB;
 /// Largest message on a bulk connection: a full message, its items and one payload beyond the bound that closes it.
 pub const BULK_MESSAGE_BYTES: usize = 2 * LINK_FRAME_BYTES;

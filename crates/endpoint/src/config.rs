@@ -71,7 +71,7 @@ key!(
     "bulk",
     "BURSA_ENDPOINT_BULK",
     "0",
-    "the port beside `listen` for large payloads (0: any free one; none: they take `listen`, which is slower)"
+    "the port beside `listen` to which executors move once they are known (0: any free one; none: all stays on `listen`, which is slower)"
 );
 key!(
     HEARTBEAT,
@@ -223,7 +223,7 @@ pub struct Config {
     pub listen: Option<String>,
     /// What executors are told instead, if anything.
     pub public_listen: Option<String>,
-    /// The port for large payloads, if any.
+    /// The port of bulk connections, if any.
     pub bulk: Option<u16>,
     /// Manager and executors: say something at least this often.
     pub heartbeat_ms: u64,

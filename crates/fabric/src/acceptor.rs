@@ -1,7 +1,7 @@
 //! The accepting end: a ROUTER, the ZAP handler of its context, and the connections that have spoken. Does not own
 //! sessions: a [`ConnId`] is a wire, the driver knows what it carries.
 
-use crate::bulk::{Arrival, Door, Note, is_large, is_note};
+use crate::bulk::{Arrival, Door, Note, is_note};
 use crate::conns::Conns;
 use crate::curve::{KeyPair, PublicKey};
 use crate::error::{Error, SendError};
@@ -12,7 +12,6 @@ use crate::zap::{self, Zap};
 use bursa_core::id::ConnId;
 use bursa_core::limits::CONNECTIONS;
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Looks after which handshakes get a turn untold: even if messages never stop, or nobody ever waits.
@@ -54,7 +53,7 @@ pub struct Counters {
     pub bulk_made: u64,
     /// Connections to the bulk port by whom it was not offered to.
     pub bulk_refused: u64,
-    /// Bulk connections that ended before their link was found gone.
+    /// Bulk connections that ended, and their links with them.
     pub bulk_lost: u64,
 }
 
@@ -70,8 +69,6 @@ pub struct Acceptor {
     addr: String,
     since_turn: u32,
     bulk: Option<Door>,
-    /// Messages that waited for a bulk connection, and those behind them: in order of each link.
-    ready: VecDeque<(ConnId, Vec<Bytes>)>,
 }
 
 /// What there is to look at.
@@ -115,7 +112,7 @@ impl Acceptor {
         let bound = router.link.socket().get_last_endpoint()?.unwrap_or_default();
         let addr = bound.strip_prefix("tcp://").unwrap_or(&bound).to_owned();
         let (conns, counters) = (Conns::new(CONNECTIONS), Counters::default());
-        Ok(Self { router, zap, conns, counters, addr, since_turn: 0, bulk: None, ready: VecDeque::new() })
+        Ok(Self { router, zap, conns, counters, addr, since_turn: 0, bulk: None })
     }
 
     /// Where it listens, as `host:port` with the real port.
@@ -124,8 +121,8 @@ impl Acceptor {
         &self.addr
     }
 
-    /// Listens beside [`Acceptor::local_addr`], on `port` (0: any free one), for the bulk connections that large messages
-    /// of the links take; gives the port. Peers reach it under the host to which their links go.
+    /// Listens beside [`Acceptor::local_addr`], on `port` (0: any free one), for the bulk connections that the messages of
+    /// the links take; gives the port. Peers reach it under the host to which their links go.
     ///
     /// # Errors
     /// When the port is in use: all goes over the links then.
@@ -157,7 +154,11 @@ impl Acceptor {
                         match self.news().await {
                             Woke::Messages => {}
                             Woke::Handshakes => self.since_turn = TURN,
-                            Woke::Bulk(conn, arrival) => self.arrived(conn, arrival),
+                            Woke::Bulk(conn, arrival) => {
+                                if let Look::Message(message) = self.arrived(conn, arrival) {
+                                    return message;
+                                }
+                            }
                         }
                         break;
                     }
@@ -189,15 +190,11 @@ impl Acceptor {
         if is_note(frames) {
             return Err(SendError::TooLarge);
         }
-        if is_large(frames) {
-            self.offer(conn);
-        }
-        let link = &self.router.link;
         let sent = self
             .conns
             .get(conn)
-            .and_then(|known| known.bulk.send(frames, |note| link.send(Some(&route), note)))
-            .unwrap_or_else(|| link.send(Some(&route), frames));
+            .and_then(|known| known.bulk.send(frames))
+            .unwrap_or_else(|| self.router.link.send(Some(&route), frames));
         if sent == Err(SendError::Unreachable) {
             self.conns.forget(conn);
         }
@@ -252,11 +249,8 @@ impl Acceptor {
         if self.since_turn >= TURN {
             self.turn();
         }
-        while let Some(Ok((conn, arrival))) = self.bulk.as_mut().map(|door| door.arrivals.try_recv()) {
-            self.arrived(conn, arrival);
-        }
-        if let Some((conn, frames)) = self.ready.pop_front() {
-            return self.waited(conn, frames);
+        if let Some(Ok((conn, arrival))) = self.bulk.as_mut().map(|door| door.arrivals.try_recv()) {
+            return self.arrived(conn, arrival);
         }
         let Some(route) = self.router.link.frame() else {
             return if self.since_turn >= TURN { Look::Dropped } else { Look::Nothing };
@@ -284,62 +278,58 @@ impl Acceptor {
             return Look::Dropped;
         };
         let conn = self.conns.heard(&route, key, &user);
-        match self.came(conn, frames) {
-            Some(frames) => Look::Message(Incoming { conn, user, key, frames }),
-            None => Look::Dropped,
+        self.offer(conn);
+        if is_note(&frames) {
+            self.noted(conn, &frames);
+            return Look::Dropped;
+        }
+        Look::Message(Incoming { conn, user, key, frames })
+    }
+
+    fn noted(&mut self, conn: ConnId, note: &[Bytes]) {
+        let Some((door, known)) = self.bulk.as_ref().zip(self.conns.get(conn)) else { return };
+        match Note::read(note) {
+            Some(Note::Moved) => {
+                known.bulk.moved();
+                known.bulk.read_aside(conn, door.news.clone());
+            }
+            // Of a build that knows more, or less.
+            Some(Note::Offer(_)) | None => {}
         }
     }
 
-    /// A message came on a link: given back if it is next.
-    fn came(&mut self, conn: ConnId, frames: Vec<Bytes>) -> Option<Vec<Bytes>> {
-        let known = self.conns.get(conn)?;
-        let next = if is_note(&frames) {
-            match Note::read(&frames) {
-                Some(Note::Follows(sizes)) => known.bulk.follows(sizes).map(|()| None),
-                Some(Note::Ask) => {
-                    self.offer(conn);
-                    Ok(None)
-                }
-                // Of a build that knows more, or less.
-                Some(Note::Offer(_)) | None => Ok(None),
-            }
-        } else {
-            known.bulk.came(frames)
+    fn arrived(&mut self, conn: ConnId, arrival: Arrival) -> Look {
+        // Whose link is over needs nothing any more.
+        let (Some(door), Some(route)) = (&self.bulk, self.conns.route(conn).map(Arc::clone)) else {
+            return Look::Dropped;
         };
-        next.unwrap_or_else(|_| {
-            self.conns.forget(conn);
-            None
-        })
+        let Some(known) = self.conns.get(conn) else { return Look::Dropped };
+        match arrival {
+            Arrival::Message(frames) => return self.aside(conn, frames),
+            // Nothing more on the link after the note, whose fate is the link's.
+            Arrival::Up(pipe) if self.router.link.send(Some(&route), &Note::Moved.frames()).is_ok() => {
+                self.counters.bulk_made += 1;
+                known.bulk.up(*pipe);
+                known.bulk.read_aside(conn, door.news.clone());
+            }
+            // Messages may lack: the session is over, and its peer will make another.
+            Arrival::Lost | Arrival::Up(_) => {
+                self.counters.bulk_lost += 1;
+                self.conns.forget(conn);
+            }
+        }
+        Look::Dropped
     }
 
-    /// A message that waited: its key may have been revoked since.
-    fn waited(&mut self, conn: ConnId, frames: Vec<Bytes>) -> Look {
-        let Some(known) = self.conns.get(conn) else { return Look::Dropped };
+    /// A message of a bulk connection. Its key may have been revoked since the handshake.
+    fn aside(&mut self, conn: ConnId, frames: Vec<Bytes>) -> Look {
+        let Some(known) = self.conns.spoke(conn) else { return Look::Dropped };
         let (key, user) = (known.key, Arc::clone(&known.user));
         match self.zap.user(&key) {
             Some(now) if *now == user => Look::Message(Incoming { conn, user, key, frames }),
             _ => {
                 self.counters.revoked_dropped += 1;
                 Look::Dropped
-            }
-        }
-    }
-
-    fn arrived(&mut self, conn: ConnId, arrival: Arrival) {
-        // Whose link is over needs nothing any more.
-        let Some(known) = self.conns.get(conn) else { return };
-        match arrival {
-            Arrival::Up(pipe) => {
-                self.counters.bulk_made += 1;
-                known.bulk.up(pipe);
-            }
-            Arrival::Message(message) => {
-                known.bulk.arrived(message, |frames| self.ready.push_back((conn, frames)));
-            }
-            // The session has a gap: its peer will make another.
-            Arrival::Lost | Arrival::Failed(_) => {
-                self.counters.bulk_lost += 1;
-                self.conns.forget(conn);
             }
         }
     }

@@ -2,14 +2,15 @@
 //! wants another connection makes another connector.
 
 use crate::acceptor::TURN;
-use crate::bulk::{Arrival, Bulk, Dialer, Note, is_large, is_note};
+use crate::bulk::{Bulk, Dialer, Note, Pipe, is_note};
 use crate::curve::{KeyPair, PublicKey};
 use crate::error::{Disconnected, Error, SendError};
 use crate::monitor::{Monitored, News, OF_CONNECTOR};
 use crate::socket::{self, Context, Taken, Timing};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{self, Poll, Waker};
 
 /// Where the connection stands. It only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,6 @@ pub struct Connector {
     since_turn: u32,
     bulk: Bulk,
     dialer: Dialer,
-    /// In order, and nothing lacks.
-    ready: VecDeque<Vec<Bytes>>,
 }
 
 impl Connector {
@@ -65,7 +64,6 @@ impl Connector {
             since_turn: 0,
             bulk: Bulk::default(),
             dialer: Dialer::new(addr, Arc::clone(&context.bulk)),
-            ready: VecDeque::new(),
         })
     }
 
@@ -95,16 +93,17 @@ impl Connector {
                 return Ok(frames);
             }
             let (messages, events) = (self.dealer.link.news(), self.dealer.monitor.news());
-            let arrival = tokio::select! {
-                () = messages => None,
-                () = events => {
-                    self.since_turn = TURN;
-                    None
-                }
-                arrival = self.dialer.arrivals.recv() => arrival,
-            };
-            if let Some((_, arrival)) = arrival {
-                self.arrived(arrival);
+            let bulk = &mut self.bulk;
+            tokio::select! {
+                message = poll_fn(|cx| bulk.poll(cx)) => match message {
+                    Some(frames) => return Ok(frames),
+                    None => self.lost(),
+                },
+                () = messages => {}
+                () = events => self.since_turn = TURN,
+                made = self.dialer.made() => if let Some(pipe) = made {
+                    self.up(pipe);
+                },
             }
         }
     }
@@ -135,17 +134,7 @@ impl Connector {
         if is_note(frames) {
             return Err(SendError::TooLarge);
         }
-        let link = &self.dealer.link;
-        let sent = match self.bulk.send(frames, |note| link.send(None, note)) {
-            Some(sent) => sent,
-            None => {
-                if is_large(frames) && self.dialer.wish() {
-                    // The message says what is wrong with the connection, if anything is.
-                    let _ = link.send(None, &Note::Ask.frames());
-                }
-                link.send(None, frames)
-            }
-        };
+        let sent = self.bulk.send(frames).unwrap_or_else(|| self.dealer.link.send(None, frames));
         if sent != Err(SendError::Full) {
             return sent;
         }
@@ -160,50 +149,44 @@ impl Connector {
     }
 
     fn take(&mut self) -> Option<Vec<Bytes>> {
-        while let Ok((_, arrival)) = self.dialer.arrivals.try_recv() {
-            self.arrived(arrival);
+        if let Some(pipe) = self.dialer.try_made() {
+            self.up(pipe);
+        }
+        // Who really waits does it in `recv`.
+        match self.bulk.poll(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(frames)) => return Some(frames),
+            Poll::Ready(None) => self.lost(),
+            Poll::Pending => {}
         }
         loop {
-            if let Some(frames) = self.ready.pop_front() {
-                return Some(frames);
-            }
             let first = self.dealer.link.frame()?;
             match self.dealer.link.rest(first) {
-                Taken::Frames(frames) => self.came(frames),
+                Taken::Frames(frames) if is_note(&frames) => self.noted(&frames),
+                Taken::Frames(frames) => {
+                    if !self.bulk.is_up() {
+                        self.dialer.dial();
+                    }
+                    return Some(frames);
+                }
                 Taken::TooMany => self.oversized += 1,
             }
         }
     }
 
-    /// A message came on the link.
-    fn came(&mut self, frames: Vec<Bytes>) {
-        let waits = if is_note(&frames) {
-            match Note::read(&frames) {
-                Some(Note::Follows(sizes)) => self.bulk.follows(sizes),
-                Some(Note::Offer(offer)) => {
-                    self.dialer.offered(offer);
-                    Ok(())
-                }
-                // Of a build that knows more, or less.
-                Some(Note::Ask) | None => Ok(()),
-            }
-        } else {
-            if !self.bulk.is_up() && is_large(&frames) {
-                self.dialer.dial();
-            }
-            self.bulk.came(frames).map(|ready| self.ready.extend(ready))
-        };
-        if waits.is_err() {
-            self.lost();
+    fn noted(&mut self, note: &[Bytes]) {
+        match Note::read(note) {
+            Some(Note::Offer(offer)) => self.dialer.offered(offer),
+            Some(Note::Moved) => self.bulk.moved(),
+            // Of a build that knows more, or less.
+            None => {}
         }
     }
 
-    fn arrived(&mut self, arrival: Arrival) {
-        match arrival {
-            Arrival::Up(pipe) => self.bulk.up(pipe),
-            Arrival::Failed(why) => self.dialer.failed(&why),
-            Arrival::Message(message) => self.bulk.arrived(message, |frames| self.ready.push_back(frames)),
-            Arrival::Lost => self.lost(),
+    /// The link's last message is the note that says so.
+    fn up(&mut self, pipe: Pipe) {
+        match self.dealer.link.send(None, &Note::Moved.frames()) {
+            Ok(()) => self.bulk.up(pipe),
+            Err(_) => self.lost(),
         }
     }
 

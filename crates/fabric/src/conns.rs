@@ -71,9 +71,19 @@ impl Conns {
         self.by_id.get(&id).and_then(|route| self.by_route.get_mut(route))
     }
 
+    /// One that has spoken beside its link.
+    pub(crate) fn spoke(&mut self, id: ConnId) -> Option<&Conn> {
+        self.clock += 1;
+        let clock = self.clock;
+        self.get(id).map(|conn| {
+            conn.heard = clock;
+            &*conn
+        })
+    }
+
     pub(crate) fn forget(&mut self, id: ConnId) {
-        if let Some(route) = self.by_id.remove(&id) {
-            self.by_route.remove(&route);
+        if let Some(conn) = self.by_id.remove(&id).and_then(|route| self.by_route.remove(&route)) {
+            conn.bulk.part();
         }
     }
 

@@ -36,9 +36,9 @@ pub enum Error {
         /// libzmq's words.
         reason: zmq::Error,
     },
-    /// Nobody can listen for bulk connections there: large messages go over the links then.
+    /// Nobody can listen for bulk connections there: all goes over the links then.
     #[error(
-        "cannot listen on {addr} for large payloads, they go the slow way: {source}; choose another port or 'none'"
+        "cannot listen on {addr} for bulk connections, so messages go the slow way: {source}; choose another port or 'none'"
     )]
     Bulk {
         /// The address that was asked for.

@@ -1,10 +1,10 @@
-//! The bulk connection of a link: large messages in their place, who gets in, and what its end means.
+//! The bulk connection of a link: every message in its place, who gets in, and what its end means.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 
-use bursa_core::limits::{BULK_BYTES, BULK_PIECE_BYTES, HIGH_WATER, LINK_FRAME_BYTES};
+use bursa_core::limits::{BULK_BYTES, BULK_PIECE_BYTES, HIGH_WATER, LINK_FRAME_BYTES, LINK_FRAMES};
 use bursa_fabric::{Connector, Disconnected, Incoming, SendError};
 use bytes::Bytes;
 use common::{Stranger, TIMING, World, pause, run, text};
@@ -33,17 +33,17 @@ async fn up(world: &mut World, from: &mut Connector, message: &[Bytes]) -> Incom
     }
 }
 
-/// A link whose bulk connection is up.
+/// A link both of whose directions have moved to its bulk connection.
 async fn linked(world: &mut World) -> (Connector, Incoming) {
     let (mut ann, hello) = world.ann().await;
     for mark in 0..1_000 {
-        let sent = large(BULK_BYTES, mark);
+        let sent = large(10, mark);
         assert_eq!(up(world, &mut ann, &sent).await.frames, sent);
         if world.acceptor.counters().bulk_made == 1 {
             // The connector has to see it too: it did when this comes by it.
-            world.acceptor.send(hello.conn, &large(BULK_BYTES, mark)).unwrap();
+            world.acceptor.send(hello.conn, &sent).unwrap();
             tokio::select! {
-                back = ann.recv() => assert_eq!(back, Ok(large(BULK_BYTES, mark))),
+                back = ann.recv() => assert_eq!(back, Ok(sent)),
                 other = world.acceptor.recv() => panic!("unexpected {other:?}"),
             }
             return (ann, hello);
@@ -52,18 +52,36 @@ async fn linked(world: &mut World) -> (Connector, Incoming) {
     panic!("no bulk connection: {:?}", world.acceptor.counters());
 }
 
+/// Messages go both ways all the time, before, while and after they move.
 #[test]
-fn small_messages_need_none() {
+fn none_is_lost_or_overtaken_by_the_move() {
     run(async {
-        let mut world = open_world();
-        let (mut ann, hello) = world.ann().await;
-        for mark in 0..200 {
-            let small = large(1_000, mark);
-            assert_eq!(up(&mut world, &mut ann, &small).await.frames, small);
-            world.acceptor.send(hello.conn, &small).unwrap();
-            assert_eq!(ann.recv().await, Ok(small));
+        for quiet in [0, 1, 3, 40] {
+            let mut world = open_world();
+            let (mut ann, hello) = world.ann().await;
+            let (mut up, mut down, mut sent) = (0, 0, 0);
+            while up < 400 || down < 400 {
+                if sent < 400 {
+                    ann.send(&large(sent, sent)).unwrap();
+                    world.acceptor.send(hello.conn, &large(sent, sent)).unwrap();
+                    sent += 1;
+                }
+                for _ in 0..quiet {
+                    tokio::task::yield_now().await;
+                }
+                while let Some(incoming) = world.acceptor.try_recv() {
+                    assert_eq!((incoming.conn, incoming.frames), (hello.conn, large(up, up)));
+                    up += 1;
+                }
+                while let Some(frames) = ann.try_recv().unwrap() {
+                    assert_eq!(frames, large(down, down));
+                    down += 1;
+                }
+                tokio::task::yield_now().await;
+            }
+            let counters = world.acceptor.counters();
+            assert_eq!((counters.bulk_made, counters.bulk_lost), (1, 0));
         }
-        assert_eq!(world.acceptor.counters(), bursa_fabric::Counters::default());
     });
 }
 
@@ -79,7 +97,10 @@ fn every_message_comes_whole_and_in_its_place() {
             sizes.iter().enumerate().map(|(mark, size)| large(*size, mark)).collect();
         let many =
             (0..=255).map(|mark: u8| Bytes::from(vec![mark; if mark.is_multiple_of(3) { 0 } else { 400 }]));
-        let many: Vec<Bytes> = std::iter::once(Bytes::from_static(b"many")).chain(many).collect();
+        let mut many: Vec<Bytes> = std::iter::once(Bytes::from_static(b"many")).chain(many).collect();
+        // A large frame in the middle, whose last piece is small.
+        many.insert(100, large(3 * piece + BULK_BYTES + 1, 9).remove(1));
+        many.push(large(BULK_BYTES, 8).remove(1));
         for round in 0..3 {
             for message in messages.iter().chain([&many]) {
                 ann.send(message).unwrap();
@@ -101,6 +122,34 @@ fn every_message_comes_whole_and_in_its_place() {
         }
         let counters = world.acceptor.counters();
         assert_eq!((counters.bulk_made, counters.bulk_lost, counters.bulk_refused), (1, 0, 0));
+        // As on a link.
+        let frame = large(LINK_FRAME_BYTES, 1).remove(1);
+        let larger = large(LINK_FRAME_BYTES + 1, 1);
+        for wrong in [vec![], larger, vec![frame; 3], vec![Bytes::from_static(b"x"); LINK_FRAMES + 1]] {
+            assert_eq!(ann.send(&wrong), Err(SendError::TooLarge));
+            assert_eq!(world.acceptor.send(hello.conn, &wrong), Err(SendError::TooLarge));
+        }
+    });
+}
+
+/// Who is refused hears it, though its link is forgotten at once.
+#[test]
+fn last_words_are_heard() {
+    run(async {
+        let mut world = open_world();
+        let (mut ann, hello) = linked(&mut world).await;
+        let words = large(3 << 20, 1);
+        // Something of it is on its way to an end that will not read it.
+        ann.send(&text("still here")).unwrap();
+        world.acceptor.send(hello.conn, &words).unwrap();
+        world.acceptor.send(hello.conn, &text("go away")).unwrap();
+        world.acceptor.forget(hello.conn);
+        for expected in [Ok(words), Ok(text("go away")), Err(Disconnected::Lost)] {
+            tokio::select! {
+                came = ann.recv() => assert_eq!(came, expected),
+                other = world.acceptor.recv() => panic!("unexpected {other:?}"),
+            }
+        }
     });
 }
 
@@ -142,7 +191,7 @@ fn a_port_in_use_is_told_and_does_no_harm() {
         let port = taken.local_addr().unwrap().port();
         let error = world.acceptor.listen_bulk(port).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("cannot listen on 127.0.0.1:{port} for large payloads")),
+            error.starts_with(&format!("cannot listen on 127.0.0.1:{port} for bulk connections")),
             "{error}"
         );
         let (mut ann, _) = world.ann().await;
@@ -178,7 +227,7 @@ fn a_revoked_key_says_nothing_there_either() {
         for mark in 0..10 {
             ann.send(&large(1 << 20, mark)).unwrap();
         }
-        // All of them are announced, and some are here already.
+        // Some are here already.
         let first = world.acceptor.recv().await;
         assert_eq!(first.frames, large(1 << 20, 0));
         world.acceptor.revoke(&world.ann.public);
@@ -200,7 +249,6 @@ impl Rogue {
         let keys = zmq::CurveKeyPair::new().unwrap();
         world.acceptor.allow(bursa_fabric::PublicKey(keys.public_key), "ann");
         let link = world.stranger(Some(&keys), |_| ());
-        link.socket.send_multipart(["", "\x01"], zmq::DONTWAIT).unwrap();
         link.socket.send("hello", zmq::DONTWAIT).unwrap();
         let hello = world.acceptor.recv().await;
         let mut offer = None;
@@ -209,7 +257,7 @@ impl Rogue {
             offer = link.heard();
         }
         let offer = offer.unwrap().remove(1);
-        assert_eq!((offer.len(), offer[0]), (1 + 2 + 16 + 64, 2));
+        assert_eq!((offer.len(), offer[0]), (1 + 2 + 16 + 64, 4));
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &offer[19..51]).unwrap());
         (Self { link, offer, key, count: 0 }, hello)
     }
@@ -241,9 +289,14 @@ impl Rogue {
         stream
     }
 
-    fn follows(&self, sizes: &[u32]) {
-        let body = sizes.iter().fold(vec![3], |body, size| [body, size.to_le_bytes().to_vec()].concat());
-        self.link.socket.send_multipart([vec![], body], zmq::DONTWAIT).unwrap();
+    fn move_there(&self) {
+        self.link.socket.send_multipart(["", "\x05"], zmq::DONTWAIT).unwrap();
+    }
+
+    /// A piece as it travels.
+    fn sized(&mut self, content: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(content.len()).unwrap();
+        [size.to_le_bytes().as_slice(), &self.piece(content)].concat()
     }
 }
 
@@ -301,30 +354,33 @@ type Fault = (&'static str, fn(&mut [Vec<u8>]));
 #[test]
 fn what_its_peer_did_not_make_ends_the_link() {
     // What is wrong with the bytes of a message of 3 pieces.
-    let faults: [Fault; 4] = [
+    let faults: [Fault; 6] = [
         ("cut", |pieces| pieces[1].truncate(70)),
-        ("changed", |pieces| pieces[1][5] ^= 1),
-        ("swapped", |pieces| pieces.swap(0, 1)),
-        ("repeated", |pieces| pieces[1] = pieces[0].clone()),
+        ("changed", |pieces| pieces[1][9] ^= 1),
+        ("swapped", |pieces| pieces.swap(1, 2)),
+        ("repeated", |pieces| pieces[2] = pieces[1].clone()),
+        ("empty", |pieces| pieces[1][..4].fill(0)),
+        ("too large", |pieces| pieces[1][..4].fill(0xff)),
     ];
     for (name, fault) in faults {
         run(async {
             let mut world = open_world();
             let (mut rogue, hello) = Rogue::new(&mut world).await;
             let mut stream = rogue.enter(&mut world).await;
-            rogue.follows(&[3 * u32::try_from(BULK_PIECE_BYTES).unwrap()]);
-            rogue.link.socket.send("behind it", zmq::DONTWAIT).unwrap();
-            let mut pieces: Vec<_> = (0..3).map(|mark| rogue.piece(&vec![mark; BULK_PIECE_BYTES])).collect();
+            rogue.move_there();
+            let size = u32::try_from(2 * BULK_PIECE_BYTES).unwrap();
+            let head = [1_u32.to_le_bytes(), size.to_le_bytes()].concat();
+            let mut pieces = vec![rogue.sized(&head)];
+            pieces.extend((0..2).map(|mark| rogue.sized(&vec![mark; BULK_PIECE_BYTES])));
             fault(&mut pieces);
             for piece in pieces {
-                let cut = piece.len() < BULK_PIECE_BYTES;
                 // The other end may be closed before all is written.
                 let _ = stream.write_all(&piece);
-                if cut {
+                if piece.len() == 70 {
                     break;
                 }
             }
-            drop(stream);
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
             world.until(|acceptor| acceptor.counters().bulk_lost == 1).await;
             assert_eq!(world.acceptor.send(hello.conn, &text("x")), Err(SendError::Unreachable), "{name}");
             assert_eq!(world.acceptor.try_recv(), None, "{name}: nothing of it, and nothing behind it");
@@ -334,23 +390,39 @@ fn what_its_peer_did_not_make_ends_the_link() {
 }
 
 #[test]
-fn what_never_comes_is_bounded() {
+fn what_is_beyond_the_limits_ends_the_link() {
+    let large = LINK_FRAME_BYTES;
+    let many = [vec![LINK_FRAMES + 1], vec![0; LINK_FRAMES + 1]].concat();
+    // No frames, more or larger ones than a link takes, a head that is cut, and bytes that belong to no frame.
+    let heads = [vec![0], many, vec![1, large + 1], vec![3, large, large, 1], vec![2, 1], vec![1, 2, 3]];
+    for head in heads {
+        run(async {
+            let mut world = open_world();
+            let (mut rogue, _) = Rogue::new(&mut world).await;
+            let mut stream = rogue.enter(&mut world).await;
+            rogue.move_there();
+            let content: Vec<u8> =
+                head.iter().flat_map(|number| u32::try_from(*number).unwrap().to_le_bytes()).collect();
+            stream.write_all(&rogue.sized(&content)).unwrap();
+            world.until(|acceptor| acceptor.counters().bulk_lost == 1).await;
+            world.check().await;
+        });
+    }
+}
+
+/// Who does not read takes a bounded part of the sender's memory.
+#[test]
+fn what_is_never_taken_is_bounded() {
     run(async {
         let mut world = open_world();
-        let (rogue, hello) = Rogue::new(&mut world).await;
-        // Beyond the limits: no note at all.
-        rogue.follows(&[u32::MAX]);
-        rogue.link.socket.send("after", zmq::DONTWAIT).unwrap();
-        assert_eq!(world.acceptor.recv().await.frames, text("after"));
-        rogue.follows(&[1 << 20]);
-        for _ in 0..HIGH_WATER {
-            rogue.link.socket.send("behind it", zmq::DONTWAIT).unwrap();
-            assert_eq!(world.acceptor.try_recv(), None);
-        }
-        while world.acceptor.send(hello.conn, &text("x")) != Err(SendError::Unreachable) {
-            assert_eq!(world.acceptor.try_recv(), None);
-            pause(1).await;
-        }
+        let (mut rogue, hello) = Rogue::new(&mut world).await;
+        let _stream = rogue.enter(&mut world).await;
+        let message = large(1 << 20, 1);
+        let taken = (0..).take_while(|_| world.acceptor.send(hello.conn, &message).is_ok()).count();
+        let waiting = usize::try_from(HIGH_WATER).unwrap();
+        // Beyond those that wait, what the system holds.
+        assert!((waiting..waiting + 64).contains(&taken), "{taken}");
+        assert_eq!(world.acceptor.send(hello.conn, &message), Err(SendError::Full));
         world.check().await;
     });
 }

@@ -71,7 +71,7 @@ key!(
     "bulk",
     "BURSA_BULK",
     "55002",
-    "the port beside `zmq` for large payloads (0: any free one; unset while the port of `zmq` is 0: the same; none: they take `zmq`, which is slower)"
+    "the port beside `zmq` to which endpoints move once they are known (0: any free one; unset while the port of `zmq` is 0: the same; none: all stays on `zmq`, which is slower)"
 );
 key!(
     AMQP,
@@ -209,7 +209,7 @@ pub struct Config {
     pub zmq: String,
     /// What endpoints are told instead, if anything.
     pub public_zmq: Option<String>,
-    /// The port for large payloads, if any.
+    /// The port of bulk connections, if any.
     pub bulk: Option<u16>,
     /// Where Globus Compute's clients read results.
     pub amqp: SocketAddr,

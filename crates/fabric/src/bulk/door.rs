@@ -1,12 +1,12 @@
 //! The acceptor's side of bulk connections: offers them, and lets in who proves an offer.
 
 use super::note::{Offer, Token};
-use super::pipe::{Arrival, Arrivals, Pipe};
-use super::prepare;
 use super::seal::{Cipher, Secret, TAG_BYTES};
+use super::{Pipe, prepare};
 use crate::error::Error;
 use bursa_core::id::ConnId;
 use bursa_core::limits::{BULK_NEWCOMERS, CONNECT_MS};
+use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
 use std::io;
@@ -22,6 +22,20 @@ use tokio::task::JoinSet;
 const NEWS: usize = 64;
 /// After an accept that failed, for want of descriptors most likely: the next would fail at once.
 const REST: Duration = Duration::from_millis(100);
+
+/// What happened to the bulk connection of a link.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// The peer proved that it is the link's.
+    Up(Box<Pipe>),
+    /// A message.
+    Message(Vec<Bytes>),
+    /// It ended, and with it what was on its way.
+    Lost,
+}
+
+/// Where the news of bulk connections go.
+pub(crate) type Arrivals = mpsc::Sender<(ConnId, Arrival)>;
 
 /// What is on offer, by token: for which link, and its two keys.
 #[derive(Default)]
@@ -59,6 +73,7 @@ pub(crate) struct Door {
     port: u16,
     offers: Arc<Offers>,
     pub(crate) arrivals: mpsc::Receiver<(ConnId, Arrival)>,
+    pub(crate) news: Arrivals,
     random: SystemRandom,
     _task: JoinSet<()>,
 }
@@ -81,8 +96,8 @@ impl Door {
         let offers = Arc::new(Offers::default());
         let (news, arrivals) = mpsc::channel(NEWS);
         let mut task = JoinSet::new();
-        task.spawn(serve(listener, Arc::clone(&offers), news));
-        Ok(Self { port, offers, arrivals, random: SystemRandom::new(), _task: task })
+        task.spawn(serve(listener, Arc::clone(&offers), news.clone()));
+        Ok(Self { port, offers, arrivals, news, random: SystemRandom::new(), _task: task })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -146,11 +161,11 @@ async fn meet(mut stream: TcpStream, offers: &Offers, arrivals: &Arrivals) -> io
     let (mut sealer, mut opener) = Cipher::new(&down).zip(Cipher::new(&up)).ok_or_else(stranger)?;
     opener.open(&mut proof).ok_or_else(stranger)?;
     let mut answer = Vec::new();
-    sealer.seal(&mut answer).ok_or_else(stranger)?;
+    sealer.seal(&mut answer, 0).ok_or_else(stranger)?;
     prepare(&stream)?;
     stream.write_all(&answer).await?;
-    let pipe = Pipe::new(stream, (sealer, opener), conn, arrivals);
+    let pipe = Pipe::new(stream, sealer, opener);
     // An acceptor that is gone needs no news.
-    let _ = arrivals.send((conn, Arrival::Up(pipe))).await;
+    let _ = arrivals.send((conn, Arrival::Up(Box::new(pipe)))).await;
     Ok(())
 }

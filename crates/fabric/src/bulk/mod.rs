@@ -1,41 +1,38 @@
-//! The bulk connection of a link: a second TCP connection to the same peer, for large messages. Sessions do not see it: a
-//! message that leaves on it is announced on the link, and handed over in its place among the others.
+//! The bulk connection of a link: a second TCP connection to the same peer, which carries all messages once it is up.
+//! Sessions do not see it.
 //!
 //! Both ends proved their keys on the link, and there the acceptor names port, token and two fresh keys. So who can speak
 //! on the bulk connection is the link's peer, and there is no second handshake and no second list of keys. Its cipher is
-//! several times faster than CURVE's, and its pieces are small, so that the work of sender and receiver overlaps.
+//! several times faster than CURVE's, and its sockets are the driver's own: no other thread has to be woken for a message.
 //!
-//! Made when the first large message comes; without it (a firewall, a port in use) all goes over the link. If it breaks,
-//! the link is over (F1).
+//! Each direction moves by itself: its last message on the link is a note that all others are here. Without a bulk
+//! connection (a firewall, a port in use) all stays on the link. If it breaks, the link is over (F1).
 
 mod dial;
 mod door;
+mod inlet;
 mod note;
-mod pipe;
+mod outlet;
 mod seal;
 
 pub(crate) use dial::{Dialer, Pause};
-pub(crate) use door::{Door, Standing};
+pub(crate) use door::{Arrival, Arrivals, Door, Standing};
+pub(crate) use inlet::Inlet;
 pub(crate) use note::{Note, is_note};
-pub(crate) use pipe::{Arrival, Pipe};
 
 use crate::error::SendError;
-use bursa_core::limits::{BULK_BYTES, BULK_MESSAGE_BYTES, LINK_FRAMES};
+use bursa_core::id::ConnId;
+use bursa_core::limits::CONNECT_MS;
 use bytes::Bytes;
-use pipe::WAITING;
-use std::collections::VecDeque;
+use outlet::Outlet;
+use seal::Cipher;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinSet;
 
 /// NAT mappings live longer than this without traffic.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-
-/// Whether a message of these frames is for the bulk connection.
-pub(crate) fn is_large(frames: &[Bytes]) -> bool {
-    let total: usize = frames.iter().map(Bytes::len).sum();
-    (BULK_BYTES..=BULK_MESSAGE_BYTES).contains(&total) && frames.len() <= LINK_FRAMES
-}
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
@@ -43,94 +40,84 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// A received message that others wait behind, or that waits.
+/// The two directions of a connection whose peer is proven.
 #[derive(Debug)]
-enum Next {
-    /// On the bulk connection, frames of these sizes.
-    Follows(Vec<u32>),
-    /// Came on the link, after one that is not here yet.
-    Here(Vec<Bytes>),
+pub(crate) struct Pipe {
+    inlet: Inlet,
+    outlet: Outlet,
 }
 
-/// The bulk side of one link: its connection, and the order of what came on both.
+impl Pipe {
+    /// Within a runtime.
+    fn new(stream: TcpStream, sealer: Cipher, opener: Cipher) -> Self {
+        let (from, to) = stream.into_split();
+        Self { inlet: Inlet::new(from, opener), outlet: Outlet::new(to, sealer) }
+    }
+}
+
+/// The bulk side of one link. Dropping it closes its connection and drops what was not sent yet.
 #[derive(Debug, Default)]
 pub(crate) struct Bulk {
-    pipe: Option<Pipe>,
-    /// The first is always one that follows.
-    behind: VecDeque<Next>,
+    outlet: Option<Outlet>,
+    inlet: Option<Inlet>,
+    /// The peer's messages are there.
+    moved: bool,
+    /// Reads for who has many links.
+    reader: JoinSet<()>,
 }
-
-/// More messages wait for the bulk connection than a session may have on their way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Flooded;
 
 impl Bulk {
     pub(crate) const fn is_up(&self) -> bool {
-        self.pipe.is_some()
+        self.outlet.is_some()
     }
 
+    /// From now on all leaves there: the caller has told the peer.
     pub(crate) fn up(&mut self, pipe: Pipe) {
-        self.pipe = Some(pipe);
-        self.want();
+        self.outlet = Some(pipe.outlet);
+        self.inlet = Some(pipe.inlet);
     }
 
-    /// Sends a large message, and `note` to tell the peer. `None`: there is no connection for it, send it on the link.
-    pub(crate) fn send(
-        &self,
-        frames: &[Bytes],
-        note: impl FnOnce(&[Bytes]) -> Result<(), SendError>,
-    ) -> Option<Result<(), SendError>> {
-        let pipe = self.pipe.as_ref().filter(|_| is_large(frames))?;
-        let place = match pipe.reserve() {
-            Ok(place) => place,
-            Err(TrySendError::Full(())) => return Some(Err(SendError::Full)),
-            Err(TrySendError::Closed(())) => return Some(Err(SendError::Unreachable)),
-        };
-        let size = |frame: &Bytes| u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let sizes = Note::Follows(frames.iter().map(size).collect());
-        Some(note(&sizes.frames()).map(|()| place.send(frames.to_vec())))
+    /// The peer says that its next message is there (which this end may see come up a little later).
+    pub(crate) const fn moved(&mut self) {
+        self.moved = true;
     }
 
-    /// The next message is on the bulk connection (which this end may see come up a little later).
-    pub(crate) fn follows(&mut self, sizes: Vec<u32>) -> Result<(), Flooded> {
-        self.wait(Next::Follows(sizes))?;
-        if self.behind.len() == 1 {
-            self.want();
+    /// Sends a message. `None`: there is no connection for it, send it on the link.
+    pub(crate) fn send(&self, frames: &[Bytes]) -> Option<Result<(), SendError>> {
+        self.outlet.as_ref().map(|outlet| outlet.send(frames))
+    }
+
+    /// The next message, if the peer has moved; `None`: the connection is over, and so is the link.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Bytes>>> {
+        let Some(inlet) = self.inlet.as_mut().filter(|_| self.moved) else { return Poll::Pending };
+        let message = ready!(inlet.poll(cx));
+        if message.is_none() {
+            self.inlet = None;
         }
-        Ok(())
+        Poll::Ready(message)
     }
 
-    /// A message came on the link: given back unless it has to wait for one before it.
-    pub(crate) fn came(&mut self, frames: Vec<Bytes>) -> Result<Option<Vec<Bytes>>, Flooded> {
-        if self.behind.is_empty() {
-            return Ok(Some(frames));
-        }
-        self.wait(Next::Here(frames)).map(|()| None)
+    /// From when the peer has moved, its messages go to `arrivals`, as those of `conn`.
+    pub(crate) fn read_aside(&mut self, conn: ConnId, arrivals: Arrivals) {
+        let Some(mut inlet) = self.inlet.take_if(|_| self.moved) else { return };
+        self.reader.spawn(async move {
+            while let Some(message) = std::future::poll_fn(|cx| inlet.poll(cx)).await {
+                if arrivals.send((conn, Arrival::Message(message))).await.is_err() {
+                    return;
+                }
+            }
+            // An acceptor that is gone needs no news.
+            let _ = arrivals.send((conn, Arrival::Lost)).await;
+        });
     }
 
-    fn wait(&mut self, next: Next) -> Result<(), Flooded> {
-        if self.behind.len() >= WAITING {
-            return Err(Flooded);
-        }
-        self.behind.push_back(next);
-        Ok(())
-    }
-
-    /// The message that was waited for is here: it, and those that waited behind it, go to `out`.
-    pub(crate) fn arrived(&mut self, message: Vec<Bytes>, mut out: impl FnMut(Vec<Bytes>)) {
-        self.behind.pop_front();
-        out(message);
-        while let Some(Next::Here(frames)) = self.behind.front_mut() {
-            out(std::mem::take(frames));
-            self.behind.pop_front();
-        }
-        self.want();
-    }
-
-    fn want(&mut self) {
-        if let (Some(pipe), Some(Next::Follows(sizes))) = (&self.pipe, self.behind.front_mut()) {
-            let wanted = pipe.want(std::mem::take(sizes));
-            debug_assert!(wanted || self.pipe.is_some(), "one at a time");
-        }
+    /// Ends it, but lets the peer have what was said: a socket that is closed before all was read may take that with it.
+    pub(crate) fn part(mut self) {
+        let Some(outlet) = self.outlet.take() else { return };
+        tokio::spawn(async move {
+            let both = async { tokio::join!(outlet.end(), self.reader.join_next()) };
+            // A peer that does not close its end has had its time.
+            let _ = tokio::time::timeout(Duration::from_millis(CONNECT_MS), both).await;
+        });
     }
 }

@@ -37,10 +37,13 @@ impl Cipher {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Encrypts `piece` where it is and appends the tag. `None`: it is larger than the cipher allows (64 GiB).
-    pub(crate) fn seal(&mut self, piece: &mut Vec<u8>) -> Option<()> {
+    /// Encrypts `bytes` from `begin` on, where they are, and appends the tag. `None`: it is larger than the cipher allows
+    /// (64 GiB).
+    pub(crate) fn seal(&mut self, bytes: &mut Vec<u8>, begin: usize) -> Option<()> {
         let nonce = self.nonce();
-        self.key.seal_in_place_append_tag(nonce, Aad::empty(), piece).ok()
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::empty(), bytes.get_mut(begin..)?).ok()?;
+        bytes.extend_from_slice(tag.as_ref());
+        Some(())
     }
 
     /// The content of the next piece, decrypted where it is. `None`: its maker does not have the key, or it is not the next.
@@ -56,7 +59,7 @@ mod tests {
 
     fn sealed(cipher: &mut Cipher, text: &[u8]) -> Vec<u8> {
         let mut piece = text.to_vec();
-        cipher.seal(&mut piece).unwrap();
+        cipher.seal(&mut piece, 0).unwrap();
         piece
     }
 
