@@ -23,6 +23,22 @@ pub const AMQP_PASSWORDS: usize = 10_000;
 pub const AMQP_CURSORS: usize = 100_000;
 /// Consumers of one group that broke off and are not gone on with yet.
 pub const AMQP_BROKEN: usize = 16;
+/// Attempts that an endpoint of Globus Compute is believed to hold: one page of a `Hello` names them all.
+pub const FOREIGN_CALLS: usize = 8_192;
+/// Of these, at one of its user endpoints: it acknowledges what it has not run, and loses that when it is killed.
+pub const FOREIGN_AHEAD: u32 = 1_024;
+/// User endpoints of one endpoint: one for each user, options and Python.
+pub const FOREIGN_ENDS: usize = 1_024;
+/// Orders that wait for one of its connections: all that it may hold, and the confirmations of as many.
+pub const FOREIGN_ORDERS: usize = 2 * FOREIGN_CALLS;
+/// What connections said that waits for their managers; behind it they are not read.
+pub const FOREIGN_HEARD: usize = 256;
+/// Messages of the hub that wait for such managers: the windows of 64; beyond, sessions begin anew.
+pub const FOREIGN_OF_HUB: usize = 4_096;
+/// A message of such an endpoint: the largest result, and what JSON adds to its lines.
+pub const FOREIGN_MESSAGE_BYTES: usize = RESULT_BYTES + RESULT_BYTES / 8;
+/// A connection that is lost comes again within 10 s: after this time without one a user endpoint is gone.
+pub const FOREIGN_GONE_MS: u64 = 15_000;
 /// One HTTP request body or WebSocket message: a full batch in base64 with its JSON around it.
 pub const REQUEST_BYTES: usize = 96 * MIB;
 /// Arguments of one task, serialized.

@@ -11,6 +11,7 @@ use bursa_core::limits;
 use bursa_core::task::Failure;
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
 const MARK: u8 = b'g';
 const HEADER: &[u8; 3] = b"g\0\0";
@@ -23,6 +24,22 @@ pub(crate) struct Beside<'a> {
     /// Import paths of the serializers to try on the result, in order.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(crate) result_serializers: &'a [String],
+    /// Only for endpoints of Globus Compute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) abroad: Option<Abroad<'a>>,
+}
+
+/// What an endpoint of Globus Compute must know of a call.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Abroad<'a> {
+    pub(crate) function: &'a str,
+    pub(crate) username: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_endpoint_config: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_runtime: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resource_specification: Option<&'a Value>,
 }
 
 /// A function's body: its packed code. Source that is not packed yet (`serialized: false`) is, under the function's name.
@@ -52,14 +69,35 @@ pub(crate) fn code(body: &[u8]) -> Option<&str> {
 
 /// The arguments of one call.
 pub(crate) fn args(beside: &Beside<'_>, payload: &str) -> Result<Bytes, ApiError> {
-    let beside = match beside.result_serializers {
-        [] => Vec::new(),
+    let beside = match (beside.result_serializers, &beside.abroad) {
+        ([], None) => Vec::new(),
         _ => serde_json::to_vec(beside).map_err(ApiError::internal)?,
     };
     let length = u32::try_from(beside.len()).map_err(|_| {
         ApiError::too_large("the list of result serializers", beside.len(), limits::TEXT_BYTES, "bytes")
     })?;
     Ok([HEADER.as_slice(), &length.to_le_bytes(), &beside, payload.as_bytes()].concat().into())
+}
+
+/// What is beside the packed arguments of a call, and these; `None`: they are no call of these clients.
+fn split(args: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = args.strip_prefix(HEADER)?.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
+
+/// The JSON beside the arguments of one call.
+pub(crate) fn beside(args: &[u8]) -> Option<&[u8]> {
+    split(args).map(|(beside, _)| beside)
+}
+
+/// The packed arguments of one call.
+pub(crate) fn packed(args: &[u8]) -> Option<&str> {
+    std::str::from_utf8(split(args)?.1).ok()
+}
+
+/// A result that such a worker serialized.
+pub(crate) fn answered(text: &str) -> Bytes {
+    [HEADER.as_slice(), text.as_bytes()].concat().into()
 }
 
 /// A result as those clients read it. One of Bursa's own clients' calls is a pickle, which they read as well.
@@ -102,7 +140,7 @@ mod tests {
     #[test]
     fn arguments_carry_what_is_beside_them() {
         assert_eq!(&args(&Beside::default(), "2\nab").unwrap()[..], b"g\0\0\0\0\0\x002\nab");
-        let with = args(&Beside { result_serializers: &["a.B".to_owned()] }, "x").unwrap();
+        let with = args(&Beside { result_serializers: &["a.B".to_owned()], abroad: None }, "x").unwrap();
         assert_eq!(&with[..], b"g\0\0\x1e\0\0\0{\"result_serializers\":[\"a.B\"]}x");
     }
 

@@ -1,9 +1,12 @@
 //! The service's end of the links to endpoints: frames to messages, keys to endpoints. No decision is taken here.
 
 use crate::Error;
+use crate::amqp::foreign::{Foreign, OfHub, is_foreign};
 use bursa_core::id::{ConnId, EndpointId};
 use bursa_core::wire::{self, Message};
 use bursa_fabric::{Acceptor, Incoming, PublicKey};
+use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Messages that are none, after which others get a turn: a peer may send nothing else.
 const JUNK: usize = 64;
@@ -20,13 +23,27 @@ pub(crate) struct Received {
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     acceptor: Acceptor,
+    abroad: Abroad,
     undecodable: u64,
     unsent: u64,
 }
 
+/// The managers of endpoints that speak AMQP: they are in this process.
+#[derive(Debug)]
+pub(crate) struct Abroad {
+    pub(crate) foreign: Arc<Foreign>,
+    pub(crate) said: mpsc::Receiver<Received>,
+    pub(crate) orders: mpsc::Sender<OfHub>,
+}
+
 impl Forwarder {
-    pub(crate) const fn new(acceptor: Acceptor) -> Self {
-        Self { acceptor, undecodable: 0, unsent: 0 }
+    pub(crate) const fn new(acceptor: Acceptor, abroad: Abroad) -> Self {
+        Self { acceptor, abroad, undecodable: 0, unsent: 0 }
+    }
+
+    /// The endpoints that speak AMQP.
+    pub(crate) fn foreign(&self) -> Arc<Foreign> {
+        Arc::clone(&self.abroad.foreign)
     }
 
     /// Where it listens.
@@ -39,6 +56,10 @@ impl Forwarder {
     /// # Errors
     /// The stored key is not one.
     pub(crate) fn allow(&mut self, endpoint: EndpointId, key: &str) -> Result<(), Error> {
+        if Foreign::owns(key) {
+            self.abroad.foreign.allow(endpoint, key);
+            return Ok(());
+        }
         let key: PublicKey = key.parse().map_err(|_| Error::Key(endpoint))?;
         self.acceptor.allow(key, endpoint.to_string());
         Ok(())
@@ -46,6 +67,7 @@ impl Forwarder {
 
     /// Lets a key in no longer; what its connections still say is dropped.
     pub(crate) fn revoke(&mut self, key: &str) {
+        self.abroad.foreign.revoke(key);
         if let Ok(key) = key.parse::<PublicKey>() {
             self.acceptor.revoke(&key);
         }
@@ -55,7 +77,10 @@ impl Forwarder {
     pub(crate) async fn recv(&mut self) -> Received {
         loop {
             for _ in 0..JUNK {
-                let incoming = self.acceptor.recv().await;
+                let incoming = tokio::select! {
+                    Some(received) = self.abroad.said.recv() => return received,
+                    incoming = self.acceptor.recv() => incoming,
+                };
                 if let Some(received) = self.decode(incoming) {
                     return received;
                 }
@@ -67,6 +92,9 @@ impl Forwarder {
     /// The next message, if there is one now. May say none while it drops a flood of what is no message;
     /// [`Self::recv`] then finds the rest.
     pub(crate) fn try_recv(&mut self) -> Option<Received> {
+        if let Ok(received) = self.abroad.said.try_recv() {
+            return Some(received);
+        }
         for _ in 0..JUNK {
             let incoming = self.acceptor.try_recv()?;
             if let Some(received) = self.decode(incoming) {
@@ -90,6 +118,9 @@ impl Forwarder {
 
     /// Sends a message; false: the session is over.
     pub(crate) fn send(&mut self, conn: ConnId, message: Message) -> bool {
+        if is_foreign(conn) {
+            return self.abroad.orders.try_send((conn, Some(message))).is_ok();
+        }
         let sent = match wire::encode(message) {
             Ok(frames) => self.acceptor.send(conn, &frames).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -103,6 +134,11 @@ impl Forwarder {
 
     /// This connection will not be spoken to again.
     pub(crate) fn forget(&mut self, conn: ConnId) {
+        if is_foreign(conn) {
+            // Where it has no room its manager hears nothing more, and begins anew.
+            let _ = self.abroad.orders.try_send((conn, None));
+            return;
+        }
         self.acceptor.forget(conn);
     }
 

@@ -1,5 +1,6 @@
 //! The cheap, clonable handle through which http reaches everything else: driver, readers, tokens, bells, counters.
 
+use crate::amqp::foreign::{Foreign, Links};
 use crate::amqp::{Credentials, Cursors};
 use crate::bell::Bells;
 use crate::clock;
@@ -35,6 +36,8 @@ pub(crate) struct Handle {
     pub(crate) intake: Arc<Intake>,
     pub(crate) credentials: Credentials,
     pub(crate) cursors: Cursors,
+    pub(crate) foreign: Arc<Foreign>,
+    pub(crate) links: Links,
 }
 
 /// What endpoints are told about this service.

@@ -1,10 +1,11 @@
 //! Starting and stopping in order: home, store, epoch, ports, `client.toml`, ready; then the driver until the end.
 
+use crate::amqp::foreign::{self, Foreign, Links};
 use crate::amqp::{Credentials, Cursors};
 use crate::bell::Bells;
 use crate::clock::Clock;
 use crate::driver::{Driver, Waits};
-use crate::forwarder::Forwarder;
+use crate::forwarder::{Abroad, Forwarder};
 use crate::handle::{About, Handle};
 use crate::home::Home;
 use crate::known::Known;
@@ -13,8 +14,9 @@ use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
 use crate::tls::Tls;
-use crate::{Config, Error, Pings, Ready, amqp, bootstrap, http, tls};
+use crate::{Config, Error, Pings, Ready, amqp, bootstrap, clock, http, tls};
 use bursa_core::hub::{self, Hub};
+use bursa_core::id::ManagerId;
 use bursa_core::limits;
 use bursa_fabric::{Acceptor, Context, KeyPair, Timing};
 use std::net::SocketAddr;
@@ -60,14 +62,15 @@ pub async fn run(
     let listener = listener.map_err(|why| Error::Http { address: config.http, why })?;
     let address = listener.local_addr().map_err(|why| Error::Http { address: config.http, why })?;
     let amqp = listen_amqp(&config).await.map_err(|why| Error::Amqp { address: config.amqp, why })?;
-    let forwarder = listen(&config, &keys, &recovery)?;
+    let amqp_address =
+        amqp.local_addr().map_err(|why| Error::Amqp { address: config.amqp, why })?.to_string();
+    let (abroad, links, managers) = abroad(&home.service, &amqp_address, recovery.epoch)?;
+    let forwarder = listen(&config, &keys, &recovery, abroad)?;
 
     let tls = Tls::open(&config.tls, &home.service, &config.names)?.map(Arc::new);
     let url = url(&config, address, tls.as_deref());
     bootstrap::prepare_client(&home, &mut store, &url)?;
     let zmq = config.public_zmq.clone().unwrap_or_else(|| forwarder.local_addr().to_owned());
-    let amqp_address =
-        amqp.local_addr().map_err(|why| Error::Amqp { address: config.amqp, why })?.to_string();
     let about = About {
         service_key: keys.public.to_string(),
         zmq: zmq.clone(),
@@ -76,10 +79,10 @@ pub async fn run(
         names: config.names.clone(),
         is_tls: matches!(config.tls, tls::Source::Files { .. }),
     };
-    let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics))?;
+    let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics), links)?;
 
     ready(Ready { url, http: address.to_string(), zmq, service_key: keys.public.to_string() });
-    serve((listener, tls), amqp, handle, driver, shutdown, pings).await
+    serve((listener, tls), (amqp, managers), handle, driver, shutdown, pings).await
 }
 
 /// Where clients of this home find the service. Where authorities vouch for its certificate it is asked for by its name,
@@ -92,6 +95,17 @@ fn url(config: &Config, address: SocketAddr, tls: Option<&Tls>) -> String {
         }
         (Some(tls), ..) => format!("https://{address}#sha256:{}", tls.pin()),
     }
+}
+
+/// Endpoints that speak AMQP: the forwarder's end of their managers, the connections' end, and these.
+fn abroad(service: &Path, amqp: &str, epoch: u32) -> Result<(Abroad, Links, foreign::Driver), Error> {
+    let unreadable = |why| Error::Refused(format!("the service's key cannot be read: {why}"));
+    let foreign = Arc::new(Foreign::new(&service.join("curve.key")).map_err(unreadable)?);
+    let (orders, of_hub) = mpsc::channel(limits::FOREIGN_OF_HUB);
+    let (to_hub, said) = mpsc::channel(limits::ROUND_EVENTS);
+    let life = (ManagerId::from_bytes(clock::new_id().map_err(Error::Random)?), u64::from(epoch));
+    let (links, managers) = foreign::Driver::new(Arc::clone(&foreign), amqp.into(), life, (of_hub, to_hub));
+    Ok((Abroad { foreign, said, orders }, links, managers))
 }
 
 /// The port for AMQP: another where nobody asked for this one and another process has it.
@@ -117,14 +131,14 @@ fn service_keys(service: &Path) -> Result<KeyPair, Error> {
     Ok(keys)
 }
 
-fn listen(config: &Config, keys: &KeyPair, recovery: &Recovery) -> Result<Forwarder, Error> {
+fn listen(config: &Config, keys: &KeyPair, recovery: &Recovery, abroad: Abroad) -> Result<Forwarder, Error> {
     let ms = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let timing = Timing { threshold_ms: ms(config.threshold_ms) };
     let mut acceptor = Acceptor::bind(&Context::new()?, &config.zmq, keys, timing)?;
     if let Some(Err(error)) = config.bulk.map(|port| acceptor.listen_bulk(port)) {
         tracing::warn!("{error}");
     }
-    let mut forwarder = Forwarder::new(acceptor);
+    let mut forwarder = Forwarder::new(acceptor, abroad);
     for (endpoint, key) in &recovery.keys {
         forwarder.allow(*endpoint, key)?;
     }
@@ -138,6 +152,7 @@ fn assemble(
     recovery: Recovery,
     forwarder: Forwarder,
     (about, metrics): (About, Arc<Metrics>),
+    links: Links,
 ) -> Result<(Handle, Driver), Error> {
     let reader = Arc::new(Reader::beside(&store, paths)?);
     let slow_reader = Reader::beside(&store, paths)?;
@@ -182,6 +197,8 @@ fn assemble(
         intake: Arc::default(),
         credentials: Credentials::default(),
         cursors: Cursors::default(),
+        foreign: driver.forwarder.foreign(),
+        links,
     };
     Ok((handle, driver))
 }
@@ -189,7 +206,7 @@ fn assemble(
 /// Serves until `shutdown`; then takes no more, lets answers leave, and closes the store.
 async fn serve(
     (listener, tls): (TcpListener, Option<Arc<Tls>>),
-    amqp: TcpListener,
+    (amqp, managers): (TcpListener, foreign::Driver),
     handle: Handle,
     driver: Driver,
     shutdown: impl Future<Output = ()>,
@@ -201,6 +218,7 @@ async fn serve(
     if let Some(tls) = &tls {
         tasks.spawn(Arc::clone(tls).reload_on_hangup(stopping.clone()));
     }
+    let managers = tokio::spawn(managers.run());
     tasks.spawn(amqp::serve(amqp, Arc::clone(&handle), stopping));
     tasks.spawn(http::serve(listener, tls, handle, async move {
         let _ = stopped.await;
@@ -220,6 +238,7 @@ async fn serve(
         Box::pin(driver.run(end, pings)).await;
     }
     tasks.shutdown().await;
+    managers.abort();
     match failure {
         Some(Err(error)) => Err(Error::Server(error.to_string())),
         Some(Ok(())) | None => Ok(()),

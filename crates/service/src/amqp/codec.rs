@@ -1,6 +1,7 @@
 //! Frames from and to bytes, each at most as large as both sides agreed on.
 
 use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
+use amq_protocol::types::ShortString;
 use bytes::{Buf as _, BytesMut};
 use std::io;
 
@@ -36,7 +37,7 @@ fn length(bytes: &[u8]) -> io::Result<Option<usize>> {
     Ok(Some(size + AROUND))
 }
 
-fn invalid(why: &str) -> io::Error {
+pub(super) fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
@@ -49,4 +50,11 @@ pub(super) fn put(out: &mut Vec<u8>, frame: &AMQPFrame) -> io::Result<()> {
         gen_frame(frame)(WriteContext::from(Vec::new())).map_err(|error| invalid(&error.to_string()))?;
     out.extend_from_slice(&written.into_inner().0);
     Ok(())
+}
+
+/// A text of AMQP's with at most 255 bytes.
+pub(super) fn short(mut text: String) -> ShortString {
+    let end = (0..=text.len().min(255)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.truncate(end);
+    text.into()
 }

@@ -1,9 +1,10 @@
-//! One client's connection: the handshake, its channels and consumers, and what is sent when.
+//! One client's connection: its channels and consumers, and what is sent when.
 //!
 //! Whatever a client says wrong closes its connection, and nothing else.
 
-use super::codec::{self, AROUND, FRAME};
+use super::codec::{self, AROUND, invalid, short};
 use super::consumer::Consumer;
+use super::handshake::{Tuned, close};
 use super::{PREFIX, message};
 use crate::clock;
 use crate::clock::sleep_until;
@@ -13,7 +14,6 @@ use crate::policy;
 use crate::store::{Slice, SliceLimits};
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
 use amq_protocol::protocol::{AMQPClass, BasicProperties, basic, channel, connection};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use bursa_core::id::GroupId;
 use bursa_core::limits;
 use bytes::BytesMut;
@@ -25,20 +25,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Silence of a client, and of us, in seconds: half of it may pass without a word.
-const HEARTBEAT_S: u16 = 60;
-/// From the connection to its `open`.
-const HANDSHAKE: Duration = Duration::from_millis(limits::HTTP_HEAD_MS);
 /// Results read at once.
 const SLICE: SliceLimits = SliceLimits { rows: 512, bytes: 1 << 20, scanned: 16_384 };
 /// Time for a client to take what is sent.
 const STUCK: Duration = Duration::from_millis(limits::STREAM_SEND_MS);
 
-/// The first bytes of a client of AMQP 0-9-1.
-const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
-
 /// AMQP's numbers for what can go wrong.
-const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const NOT_IMPLEMENTED: u16 = 540;
 const COMMAND_INVALID: u16 = 503;
@@ -65,20 +57,12 @@ struct Connection<'a> {
 
 /// Serves one client until it leaves, breaks a rule, or the service stops.
 pub(super) async fn run(
-    mut stream: TcpStream,
+    stream: &mut TcpStream,
+    bytes: &mut BytesMut,
+    (user, tuned): (User, Tuned),
     handle: &Handle,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut bytes = BytesMut::new();
-    let greeted = tokio::time::timeout(HANDSHAKE, handshake(&mut stream, &mut bytes, handle));
-    let (user, tuned) = tokio::select! {
-        greeted = greeted => match greeted.map_err(|_| invalid("it did not log in in time"))?? {
-            Some(greeted) => greeted,
-            None => return Ok(()),
-        },
-        _ = stopping.changed() => return Ok(()),
-    };
     let mut connection = Connection {
         handle,
         user,
@@ -89,109 +73,9 @@ pub(super) async fn run(
         over: false,
     };
     connection.method(0, AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})))?;
-    let ended = connection.serve(&mut stream, &mut bytes, tuned.heartbeat, stopping).await;
+    let ended = connection.serve(stream, bytes, tuned.heartbeat, stopping).await;
     connection.leave();
     ended
-}
-
-/// What both sides agreed on.
-struct Tuned {
-    frame: usize,
-    heartbeat: Option<Duration>,
-}
-
-/// Up to the client's `open`; `None`: it was told that it may not.
-async fn handshake(
-    stream: &mut TcpStream,
-    bytes: &mut BytesMut,
-    handle: &Handle,
-) -> io::Result<Option<(User, Tuned)>> {
-    use connection::AMQPMethod::{Open, StartOk, TuneOk};
-    while bytes.len() < GREETING.len() {
-        if stream.read_buf(bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    if bytes.split_to(GREETING.len()) != GREETING {
-        // As AMQP wants it: this is what is spoken here.
-        stream.write_all(GREETING).await?;
-        return Ok(None);
-    }
-    say(stream, connection::AMQPMethod::Start(start())).await?;
-    let AMQPFrame::Method(0, AMQPClass::Connection(StartOk(answer))) = next(stream, bytes).await? else {
-        return Err(invalid("it did not log in"));
-    };
-    let response = answer.response.as_bytes();
-    let password = response.rsplit(|byte| *byte == 0).next().and_then(|word| std::str::from_utf8(word).ok());
-    let plain = answer.mechanism.as_str() == "PLAIN";
-    let user = password.filter(|_| plain).and_then(|password| handle.credentials.user(password));
-    // The token that it was minted for may be gone.
-    let user = user.filter(|user| handle.again(user).is_ok_and(|now| now.is_some()));
-    let Some(user) = user else {
-        let why = "ACCESS_REFUSED - this user and password are not valid (any more): ask for new ones by \
-                   GET /v2/get_amqp_result_connection_url";
-        say(stream, connection::AMQPMethod::Close(close(ACCESS_REFUSED, why))).await?;
-        return Ok(None);
-    };
-    let (channel_max, frame_max) = (limits::AMQP_CHANNELS, u32::try_from(FRAME).unwrap_or(u32::MAX));
-    let tune = connection::Tune { channel_max, frame_max, heartbeat: HEARTBEAT_S };
-    say(stream, connection::AMQPMethod::Tune(tune)).await?;
-    let AMQPFrame::Method(0, AMQPClass::Connection(TuneOk(tuned))) = next(stream, bytes).await? else {
-        return Err(invalid("it did not agree on the size of frames"));
-    };
-    let AMQPFrame::Method(0, AMQPClass::Connection(Open(_))) = next(stream, bytes).await? else {
-        return Err(invalid("it opened nothing"));
-    };
-    let frame = match tuned.frame_max as usize {
-        0 => FRAME,
-        frame => frame.clamp(4_096, FRAME),
-    };
-    let heartbeat = (tuned.heartbeat > 0).then(|| Duration::from_secs(tuned.heartbeat.into()));
-    Ok(Some((user, Tuned { frame, heartbeat })))
-}
-
-fn start() -> connection::Start {
-    let mut can = FieldTable::default();
-    for name in ["consumer_cancel_notify", "basic.nack", "authentication_failure_close"] {
-        can.insert(name.into(), AMQPValue::Boolean(true));
-    }
-    let mut server_properties = FieldTable::default();
-    server_properties.insert("product".into(), AMQPValue::LongString("Bursa".into()));
-    server_properties.insert("version".into(), AMQPValue::LongString(env!("CARGO_PKG_VERSION").into()));
-    server_properties.insert("capabilities".into(), AMQPValue::FieldTable(can));
-    connection::Start {
-        version_major: 0,
-        version_minor: 9,
-        server_properties,
-        mechanisms: "PLAIN".into(),
-        locales: "en_US".into(),
-    }
-}
-
-fn close(code: u16, why: &str) -> connection::Close {
-    connection::Close { reply_code: code, reply_text: why.into(), class_id: 0, method_id: 0 }
-}
-
-async fn say(stream: &mut TcpStream, method: connection::AMQPMethod) -> io::Result<()> {
-    let mut out = Vec::new();
-    codec::put(&mut out, &AMQPFrame::Method(0, AMQPClass::Connection(method)))?;
-    stream.write_all(&out).await
-}
-
-/// The next frame but heartbeats.
-async fn next(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<AMQPFrame> {
-    loop {
-        match codec::take(bytes)? {
-            Some(AMQPFrame::Heartbeat) => {}
-            Some(frame) => return Ok(frame),
-            None if stream.read_buf(bytes).await? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            None => {}
-        }
-    }
-}
-
-fn invalid(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 impl Connection<'_> {
@@ -475,11 +359,4 @@ impl Connection<'_> {
         }
         Ok(())
     }
-}
-
-/// A text of AMQP's with at most 255 bytes.
-fn short(mut text: String) -> amq_protocol::types::ShortString {
-    let end = (0..=text.len().min(255)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    text.truncate(end);
-    text.into()
 }

@@ -1,6 +1,7 @@
-//! Results for clients that read AMQP 0-9-1: Globus Compute's `Executor` and funcX's from 1.0 on.
+//! AMQP 0-9-1: results for Globus Compute's `Executor` and funcX's from 1.0 on, and (`foreign/`) the queues of Globus Compute's
+//! endpoints.
 //!
-//! There is no broker: a "queue" is a task group of the user, and what is in it are the group's results in the store
+//! There is no broker: for a client a "queue" is a task group of the user, and what is in it are the group's results in the store
 //! behind a cursor (`cursors.rs`). The subset of AMQP and its pitfalls: docs/compat.md.
 
 mod codec;
@@ -8,6 +9,8 @@ mod connection;
 mod consumer;
 mod credentials;
 mod cursors;
+pub(crate) mod foreign;
+mod handshake;
 mod message;
 
 pub(crate) use credentials::Credentials;
@@ -15,8 +18,11 @@ pub(crate) use cursors::Cursors;
 
 use crate::handle::Handle;
 use bursa_core::limits;
+use bytes::BytesMut;
+use handshake::Login;
+use std::io;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -45,11 +51,30 @@ pub(crate) async fn serve(listener: TcpListener, handle: Arc<Handle>, mut stoppi
         };
         let (handle, stopping) = (Arc::clone(&handle), stopping.clone());
         connections.spawn(async move {
-            if let Err(error) = connection::run(stream, &handle, stopping).await {
+            if let Err(error) = run(stream, &handle, stopping).await {
                 tracing::debug!(%error, "an AMQP connection ended");
             }
             drop(place);
         });
     }
     while connections.join_next().await.is_some() {}
+}
+
+/// Serves one connection, whoever it is.
+async fn run(mut stream: TcpStream, handle: &Handle, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut bytes = BytesMut::new();
+    let greeted = tokio::select! {
+        greeted = handshake::greet(&mut stream, &mut bytes, handle) => greeted?,
+        _ = stopping.changed() => return Ok(()),
+    };
+    match greeted {
+        None => Ok(()),
+        Some((Login::User(user), tuned)) => {
+            connection::run(&mut stream, &mut bytes, (user, tuned), handle, stopping).await
+        }
+        Some((Login::Endpoint(who), tuned)) => {
+            foreign::run_link(&mut stream, &mut bytes, (who, tuned), handle, stopping).await
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::App;
 use super::body::{Format, Input};
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, Object};
 use super::extract::{Params, PathId, User};
 use super::functions::check_text;
 use super::types::{BlockCounts, Endpoint, EndpointMade, EndpointState, Endpoints, NewEndpoint, WarmWorkers};
@@ -29,40 +29,13 @@ pub(crate) async fn register(
     format: Format,
     Input(new): Input<NewEndpoint>,
 ) -> Result<Response, ApiError> {
-    if new.name.is_empty() {
-        return Err(ApiError::bad("name", "it is empty"));
-    }
-    let description = new.description.unwrap_or_default();
-    check_text("name", &new.name, limits::NAME_BYTES)?;
-    check_text("description", &description, limits::TEXT_BYTES)?;
     new.public_key.parse::<PublicKey>().map_err(|why| ApiError::bad("public_key", why.to_string()))?;
     let endpoint = match new.endpoint_id {
         Some(id) => id,
         None => EndpointId::from_bytes(clock::new_id()?),
     };
-    let (user_no, name, public_key, now) = (user.no, new.name, new.public_key, clock::wall());
-    let change = Change::AddEndpoint { endpoint, user_no, name, description, public_key, now };
-    let status = match changed(&app, change).await? {
-        Changed::Endpoint(Added::Same) => StatusCode::OK,
-        Changed::Endpoint(Added::IdTaken) => {
-            return Err(taken(endpoint, "this id belongs to another key or user"));
-        }
-        Changed::Endpoint(Added::Revoked) => {
-            let what = format!("the endpoint {endpoint} cannot be registered");
-            let next = "run `bursa endpoint revoke NAME` in the endpoint's home while the service runs (`bursa serve`): \
-                        that gives it a new key";
-            return Err(ApiError::conflict(what, "its key was revoked", next));
-        }
-        Changed::Endpoint(Added::Deleted) => return Err(taken(endpoint, "this endpoint was deleted")),
-        Changed::Endpoint(Added::KeyTaken) => {
-            return Err(taken(endpoint, "its key belongs to another endpoint"));
-        }
-        Changed::Endpoint(Added::Full) => {
-            let why = format!("this service has had {} endpoints, and that is its limit", limits::ENDPOINTS);
-            let what = format!("the endpoint {endpoint} cannot be registered");
-            let next = "use an endpoint that is registered, or another service";
-            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", what, why, next));
-        }
+    let status = match add(&app, &user, endpoint, new).await? {
+        Added::Same => StatusCode::OK,
         _ => StatusCode::CREATED,
     };
     let about = &app.handle.about;
@@ -70,9 +43,46 @@ pub(crate) async fn register(
     Ok(format.answer(status, &made))
 }
 
+/// Registers an endpoint with any kind of key.
+pub(super) async fn add(
+    app: &App,
+    user: &User,
+    endpoint: EndpointId,
+    new: NewEndpoint,
+) -> Result<Added, ApiError> {
+    if new.name.is_empty() {
+        return Err(ApiError::bad("name", "it is empty"));
+    }
+    let description = new.description.unwrap_or_default();
+    check_text("name", &new.name, limits::NAME_BYTES)?;
+    check_text("description", &description, limits::TEXT_BYTES)?;
+    let (user_no, name, public_key, now) = (user.no, new.name, new.public_key, clock::wall());
+    let change = Change::AddEndpoint { endpoint, user_no, name, description, public_key, now };
+    match changed(app, change).await? {
+        Changed::Endpoint(Added::IdTaken) => Err(taken(endpoint, "this id belongs to another key or user")),
+        Changed::Endpoint(Added::Revoked) => {
+            let what = format!("the endpoint {endpoint} cannot be registered");
+            let next = "run `bursa endpoint revoke NAME` in the endpoint's home while the service runs (`bursa serve`): \
+                        that gives it a new key";
+            Err(ApiError::conflict(what, "its key was revoked", next))
+        }
+        Changed::Endpoint(Added::Deleted) => Err(taken(endpoint, "this endpoint was deleted")),
+        Changed::Endpoint(Added::KeyTaken) => Err(taken(endpoint, "its key belongs to another endpoint")),
+        Changed::Endpoint(Added::Full) => {
+            let why = format!("this service has had {} endpoints, and that is its limit", limits::ENDPOINTS);
+            let what = format!("the endpoint {endpoint} cannot be registered");
+            let next = "use an endpoint that is registered, or another service";
+            Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", what, why, next))
+        }
+        Changed::Endpoint(added @ (Added::Same | Added::New { .. })) => Ok(added),
+        other => Err(ApiError::internal(format!("an answer that does not fit the request: {other:?}"))),
+    }
+}
+
 fn taken(endpoint: EndpointId, why: &str) -> ApiError {
     let what = format!("the endpoint {endpoint} cannot be registered");
-    ApiError::conflict(what, why, "register with a new id and a new key")
+    let next = "register with a new id and a new key";
+    ApiError { object: Object::Endpoint, ..ApiError::conflict(what, why, next) }
 }
 
 pub(super) fn word(status: Option<&EndpointStatus>) -> &'static str {
@@ -117,7 +127,7 @@ pub(super) fn find(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRo
 }
 
 /// An endpoint that the user may change; where he may not it does not exist for him.
-fn find_to_change(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
+pub(super) fn find_to_change(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
     let row = find(app, user, id)?;
     if policy::may_change(user, row.user_no) { Ok(row) } else { Err(ApiError::not_found("endpoint", id)) }
 }

@@ -78,7 +78,10 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/v3/functions", FUNCTIONS_REGISTER),
     ("POST", "/v3/endpoints/{id}/submit", TASKS_SUBMIT),
     ("GET", "/v3/endpoints/{id}/allowed_functions", ENDPOINTS_READ),
+    ("POST", "/v3/endpoints", ENDPOINTS_MANAGE),
+    ("PUT", "/v3/endpoints/{id}", ENDPOINTS_MANAGE),
     ("DELETE", "/v3/endpoints/{id}", ENDPOINTS_MANAGE),
+    ("POST", "/v3/endpoints/{id}/lock", ENDPOINTS_MANAGE),
 ];
 
 /// Refuses a request whose route needs a scope that its token has not.

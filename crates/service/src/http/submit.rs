@@ -130,6 +130,11 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Who submits.
+    pub(super) fn username(&self) -> &'a str {
+        &self.user.name
+    }
+
     /// Adds one task.
     pub(super) fn push(&mut self, target: &Target, task: TaskId, args: Bytes) -> Result<(), ApiError> {
         if args.len() > limits::PAYLOAD_BYTES {

@@ -42,6 +42,7 @@ fn known(error: &ApiError) -> (&'static str, u32) {
         ("not-found", Object::Container) => ("CONTAINER_NOT_FOUND", 5),
         ("not-found", Object::Task) => ("TASK_NOT_FOUND", 6),
         ("not-found", Object::Group) => ("TASK_GROUP_NOT_FOUND", 20),
+        ("conflict", Object::Endpoint) => ("ENDPOINT_ALREADY_REGISTERED", 11),
         ("conflict", _) => ("TASK_GROUP_ACCESS_FORBIDDEN", 21),
         ("invalid", Object::Id) => ("INVALID_UUID", 22),
         ("invalid", _) if error.status == StatusCode::UNPROCESSABLE_ENTITY => ("REQUEST_KEY_ERROR", 16),
@@ -73,7 +74,7 @@ pub(super) fn body(error: &ApiError, client: Client) -> serde_json::Value {
 /// They send the same again after a 5xx: what would fail again is no 5xx.
 fn status(error: &ApiError) -> StatusCode {
     match error.code {
-        "conflict" => StatusCode::FORBIDDEN,
+        "conflict" if error.object != Object::Endpoint => StatusCode::FORBIDDEN,
         _ if error.status == StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
         _ => error.status,
     }

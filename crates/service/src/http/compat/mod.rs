@@ -8,6 +8,7 @@ mod endpoints;
 mod failure;
 mod functions;
 mod login;
+mod registration;
 mod submit;
 mod tasks;
 
@@ -20,7 +21,7 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::middleware::from_fn;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post, put};
 use bursa_core::hub::Counter;
 pub(super) use failure::Dialect;
 use serde::Deserialize;
@@ -56,7 +57,9 @@ pub(super) fn routes() -> Router<App> {
         .route("/functions", post(functions::register))
         .route("/endpoints/{id}/submit", post(submit::to_endpoint))
         .route("/endpoints/{id}/allowed_functions", get(endpoints::allowed_functions))
-        .route("/endpoints/{id}", delete(endpoints::delete));
+        .route("/endpoints", post(registration::register))
+        .route("/endpoints/{id}", put(registration::register_again).delete(endpoints::delete))
+        .route("/endpoints/{id}/lock", post(registration::lock));
     let login = Router::new()
         .route("/v2/oauth2/token", post(login::token))
         .route("/v2/oauth2/token/revoke", post(login::revoke))

@@ -7,7 +7,7 @@ use super::super::extract::{PathId, User};
 use super::super::submit::{Batch, Options, accept, check_group};
 use super::failure::{Client, body};
 use crate::clock;
-use crate::dialect::{self, Beside};
+use crate::dialect::{self, Abroad, Beside};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -22,6 +22,9 @@ pub(super) struct Calls {
     tasks: Map<String, Value>,
     task_group_id: Option<GroupId>,
     result_serializers: Option<Vec<String>>,
+    user_endpoint_config: Option<Value>,
+    user_runtime: Option<Value>,
+    resource_specification: Option<Value>,
 }
 
 /// Answered when all tasks are on disk.
@@ -38,9 +41,17 @@ pub(super) async fn to_endpoint(
     let mut batch = Batch::new(&app, &user, group, count)?;
     let mut ids = clock::new_ids(count)?.into_iter();
     let serializers = calls.result_serializers.unwrap_or_default();
-    let beside = Beside { result_serializers: &serializers };
+    let is_foreign = app.handle.foreign.key(&endpoint).is_some();
     let mut made = Map::new();
     for (name, payloads) in calls.tasks.keys().zip(payloads) {
+        let abroad = Abroad {
+            function: name,
+            username: &user.name,
+            user_endpoint_config: calls.user_endpoint_config.as_ref(),
+            user_runtime: calls.user_runtime.as_ref(),
+            resource_specification: calls.resource_specification.as_ref(),
+        };
+        let beside = Beside { result_serializers: &serializers, abroad: is_foreign.then_some(abroad) };
         let target = batch.target(parsed(name)?, endpoint, Options::default())?;
         let mut tasks = Vec::with_capacity(payloads.len());
         for (payload, id) in payloads.into_iter().zip(&mut ids) {
@@ -117,7 +128,7 @@ pub(super) async fn many(
     let mut results = Vec::with_capacity(triples.len());
     for ((function, endpoint, payload), id) in triples.iter().zip(clock::new_ids(triples.len())?) {
         let task = TaskId::from_bytes(id);
-        results.push(match add(&mut batch, function, endpoint, payload, task) {
+        results.push(match add(&app, &mut batch, (function, endpoint, payload), task) {
             Ok(()) => json!({ "status": "Success", "task_uuid": task.to_string(), "http_status_code": 200 }),
             Err(error) => {
                 let mut refused = body(&error, client);
@@ -137,13 +148,20 @@ pub(super) async fn many(
 }
 
 fn add(
+    app: &App,
     batch: &mut Batch<'_>,
-    function: &str,
-    endpoint: &str,
-    payload: &str,
+    (function, endpoint, payload): (&str, &str, &str),
     task: TaskId,
 ) -> Result<(), ApiError> {
     let endpoint = endpoint.parse().map_err(|_| ApiError::bad("id", "the endpoint's is not a UUID"))?;
     let target = batch.target(parsed(function)?, endpoint, Options::default())?;
-    batch.push(&target, task, dialect::args(&Beside::default(), payload)?)
+    let abroad = app.handle.foreign.key(&endpoint).map(|_| Abroad {
+        function,
+        username: batch.username(),
+        user_endpoint_config: None,
+        user_runtime: None,
+        resource_specification: None,
+    });
+    let beside = Beside { abroad, ..Beside::default() };
+    batch.push(&target, task, dialect::args(&beside, payload)?)
 }
