@@ -26,6 +26,7 @@ CONFINED = {
     "zmq-sys": {"bursa-fabric"},
     "rusqlite": {"bursa-service"},
     "axum": {"bursa-service"},
+    "ureq": {"bursa-service", "bursa"},
     "nix": {"bursa-endpoint"},
     "anyhow": {"bursa"},
 }
@@ -36,7 +37,8 @@ MODULES = {
     "crates/core/src/executor": ["hub", "manager", "sim"],
     "crates/core/src/wire": ["hub", "manager", "executor", "sim"],
     "crates/service/src/http": ["store::sqlite", "driver::"],
-    "crates/service/src/store": ["http", "forwarder", "driver"],
+    "crates/service/src/store": ["http", "forwarder", "driver", "identity"],
+    "crates/service/src/identity": ["store", "forwarder", "driver", "handle"],
     "crates/endpoint/src/provider": ["worker", "manager_driver", "executor_driver"],
     "crates/endpoint/src/worker": ["provider", "manager_driver", "executor_driver"],
 }

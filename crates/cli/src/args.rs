@@ -25,6 +25,8 @@ Use:
   memo      Look at memoized results, and forget them
 
 Settings:
+  login     Log in at a provider of identity that the service knows
+  logout    Forget that login, here and there
   token     Show, make and revoke API tokens
   user      Add users, and end their access
   env       Show what other clients need in their environment
@@ -75,6 +77,10 @@ pub(crate) enum Command {
     /// Look at memoized results, and forget them
     #[command(subcommand)]
     Memo(Memo),
+    /// Log in at a provider of identity that the service knows
+    Login(Login),
+    /// Forget that login, here and there
+    Logout,
     /// Show, make and revoke API tokens
     #[command(subcommand)]
     Token(Token),
@@ -422,6 +428,19 @@ pub(crate) enum Memo {
         #[arg(long, value_name = "NAME or ID")]
         endpoint: Option<String>,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Login {
+    /// The provider, where the service has several
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: Option<String>,
+    /// Log in at Globus
+    #[arg(long)]
+    pub(crate) globus: bool,
+    /// Log in with a browser on this machine, which comes back by itself, instead of by a code
+    #[arg(long)]
+    pub(crate) browser: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,6 +20,10 @@ Environment:
 
 /// It failed.
 pub(crate) const FAILED: u8 = 1;
+/// There is no token, or it is not accepted.
+pub(crate) const NOT_ACCEPTED: u8 = 4;
+/// Who is asked cannot be reached or cannot answer.
+pub(crate) const UNREACHABLE: u8 = 5;
 /// Another process holds what this one needs ([`bursa_endpoint::exit::LOCKED`]).
 pub(crate) const HELD: u8 = 75;
 /// The configuration is wrong ([`bursa_endpoint::exit::REFUSED`]).
@@ -48,13 +52,13 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(coded.code);
     }
     match error.downcast_ref::<ApiError>() {
-        Some(ApiError::Unreachable { .. }) => ExitCode::from(5),
-        Some(ApiError::NoToken { .. }) => ExitCode::from(4),
+        Some(ApiError::Unreachable { .. }) => ExitCode::from(UNREACHABLE),
+        Some(ApiError::NoToken { .. }) => ExitCode::from(NOT_ACCEPTED),
         Some(ApiError::Answer { status, .. }) => match status {
             400 | 422 => ExitCode::from(2),
             404 => ExitCode::from(3),
-            401 | 403 => ExitCode::from(4),
-            429 | 503 => ExitCode::from(5),
+            401 | 403 => ExitCode::from(NOT_ACCEPTED),
+            429 | 503 => ExitCode::from(UNREACHABLE),
             _ => ExitCode::FAILURE,
         },
         None => ExitCode::FAILURE,

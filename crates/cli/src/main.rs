@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod commands;
 mod exit;
+mod login;
 mod pin;
 mod settings;
 

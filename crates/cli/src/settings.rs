@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::exit::{CONFIG, Coded};
+use crate::login::{self, Login};
 use anyhow::Context;
 use bursa_core::config::{Key, Source, Values};
 use std::path::{Path, PathBuf};
@@ -70,15 +71,33 @@ impl Settings {
         &self.values
     }
 
-    /// `BURSA_URL` and `BURSA_TOKEN`, else `client.toml`; `None` where neither is there.
+    /// `BURSA_URL` and `BURSA_TOKEN`, else the login of this home, else `client.toml`; `None` where none is there.
     pub(crate) fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
-        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (url, token) = (set("BURSA_URL"), set("BURSA_TOKEN"));
         if let (Some(url), Some(token)) = (&url, &token) {
             return Ok(Some(Credentials { url: url.clone(), token: token.clone() }));
         }
+        // A login is for one service: its token is shown to no other.
+        let elsewhere = |login: &Login| url.as_ref().is_some_and(|url| !same(url, &login.url));
+        if token.is_none()
+            && login::read(&self.home)?.is_some_and(|login| !elsewhere(&login))
+            && let Some(login) = login::current(&self.home)?
+        {
+            return Ok(Some(Credentials { url: login.url, token: login.access_token }));
+        }
         let Some(stored) = self.stored_credentials()? else { return Ok(None) };
         Ok(Some(Credentials { url: url.unwrap_or(stored.url), token: token.unwrap_or(stored.token) }))
+    }
+
+    /// Where the service is that this home knows.
+    pub(crate) fn service_url(&self) -> anyhow::Result<Option<String>> {
+        if let Some(url) = set("BURSA_URL") {
+            return Ok(Some(url));
+        }
+        if let Some(login) = login::read(&self.home)? {
+            return Ok(Some(login.url));
+        }
+        Ok(self.stored_credentials()?.map(|stored| stored.url))
     }
 
     /// What the service of this home left in `client.toml`.
@@ -98,6 +117,14 @@ impl Settings {
     }
 }
 
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn same(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/') == b.trim_end_matches('/')
+}
+
 /// The home directory of this command.
 fn home(args: &Args) -> anyhow::Result<PathBuf> {
     let home = match &args.home {
@@ -114,20 +141,24 @@ fn home(args: &Args) -> anyhow::Result<PathBuf> {
 fn offer_file(values: &mut Values, path: &Path, text: &str) -> anyhow::Result<()> {
     let document = DeTable::parse(text).map_err(|error| broken(path, text, &error))?;
     for (section, table) in document.get_ref() {
+        let line = line_of(text, section.span().start);
         let DeValue::Table(table) = table.get_ref() else {
-            return Err(misplaced(path, line_of(text, section.span().start), section.get_ref()));
+            let name = section.get_ref();
+            let key = keys().find(|key| key.name == name).ok_or_else(|| misplaced(path, line, name))?;
+            if path.ends_with("endpoint.toml") {
+                return Err(for_service(path, line, key));
+            }
+            let source = Source::File { path: path.display().to_string(), line };
+            let tables = tables(path, text, name, &source)?;
+            values.offer(key, tables, source);
+            continue;
         };
         for (name, value) in table {
             let line = line_of(text, name.span().start);
             let name = format!("{}.{}", section.get_ref(), name.get_ref());
             let key = keys().find(|key| key.name == name).ok_or_else(|| misplaced(path, line, &name))?;
             if key.name.starts_with("service.") && path.ends_with("endpoint.toml") {
-                let text = format!(
-                    "{}:{line}: {} is the service's: set it in config.toml",
-                    path.display(),
-                    key.name
-                );
-                return Err(Coded { code: CONFIG, text }.into());
+                return Err(for_service(path, line, key));
             }
             let source = Source::File { path: path.display().to_string(), line };
             values.offer(key, plain(value.get_ref(), &name, &source)?, source);
@@ -153,6 +184,19 @@ fn plain(value: &DeValue<'_>, name: &str, source: &Source) -> anyhow::Result<Str
     }
 }
 
+/// The tables `[[name]]`, as they are written in the environment: a JSON list.
+fn tables(path: &Path, text: &str, name: &str, source: &Source) -> anyhow::Result<String> {
+    // What one reading of the file took may still be too much for the other, such as a number of 20 digits.
+    let document: toml::Table = text.parse().map_err(|error| broken(path, text, &error))?;
+    match document.get(name) {
+        Some(toml::Value::Array(tables)) => Ok(serde_json::to_string(tables)?),
+        _ => {
+            let text = format!("{source}: {name} must be tables, each under a line [[{name}]]");
+            Err(Coded { code: CONFIG, text }.into())
+        }
+    }
+}
+
 /// A list of texts, as it is written in the environment.
 fn list(items: &[toml::Spanned<DeValue<'_>>], name: &str, source: &Source) -> anyhow::Result<String> {
     let texts: Option<Vec<&str>> =
@@ -162,6 +206,11 @@ fn list(items: &[toml::Spanned<DeValue<'_>>], name: &str, source: &Source) -> an
         Coded { code: CONFIG, text }
     };
     Ok(texts.ok_or_else(wrong)?.join(":"))
+}
+
+fn for_service(path: &Path, line: usize, key: &Key) -> anyhow::Error {
+    let text = format!("{}:{line}: {} is the service's: set it in config.toml", path.display(), key.name);
+    Coded { code: CONFIG, text }.into()
 }
 
 fn misplaced(path: &Path, line: usize, name: &str) -> anyhow::Error {

@@ -15,7 +15,11 @@ mod tape;
 fn file(tape: &mut Tape<'_>) -> Vec<u8> {
     let mut text = String::new();
     for key in keys() {
-        let (section, name) = key.name.split_once('.').unwrap();
+        // A key without a section is a list of tables.
+        let (head, name) = match key.name.split_once('.') {
+            Some((section, name)) => (format!("[{section}]"), name),
+            None => (format!("[[{}]]", key.name), if tape.one_in(2) { "issuer" } else { "kind" }),
+        };
         let value = match tape.below(8) {
             0 => tape.wild().to_string(),
             1 => format!("\"{}\"", tape.wild()),
@@ -24,7 +28,7 @@ fn file(tape: &mut Tape<'_>) -> Vec<u8> {
             4 => format!("\"{}\"", key.default),
             _ => continue,
         };
-        text.push_str(&format!("[{section}]\n{name} = {value}\n"));
+        text.push_str(&format!("{head}\n{name} = {value}\n"));
         if tape.one_in(2) {
             break;
         }

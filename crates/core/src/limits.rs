@@ -116,6 +116,29 @@ pub const TOKEN_USE_MS: u64 = 60_000;
 pub const IDENTITY_GROUPS: usize = 1_000;
 /// The latest end that a token may be given: ten years.
 pub const TOKEN_SECONDS: u64 = 10 * 366 * 24 * 3_600;
+/// What an identity provider said of a token, and its keys, count for this long at most: so long does one that was revoked
+/// there still work here.
+pub const IDENTITY_KEPT_MS: u64 = 300_000;
+/// That a token is refused is kept this long: whoever repeats it asks its provider once.
+pub const IDENTITY_REFUSED_MS: u64 = 10_000;
+/// Between two looks for a key that an issuer's set does not have: tokens with invented keys cost it one question.
+pub const IDENTITY_UNKNOWN_KEY_MS: u64 = 10_000;
+/// A provider that gave no answer is left alone for this long.
+pub const IDENTITY_DOWN_MS: u64 = 1_000;
+/// Time for an answer of a provider: a user waits for it.
+pub const IDENTITY_ANSWER_MS: u64 = 5_000;
+/// An answer of a provider: sets of keys are the largest.
+pub const IDENTITY_ANSWER_BYTES: usize = 256 * KIB;
+/// Keys of one issuer.
+pub const IDENTITY_KEYS: usize = 64;
+/// A token of a provider, as some put all groups of a user into it.
+pub const IDENTITY_TOKEN_BYTES: usize = 16 * KIB;
+/// How far a provider's clock may be ahead of this one's.
+pub const IDENTITY_SKEW_MS: u64 = 30_000;
+/// Questions to providers at once: each has a thread.
+pub const IDENTITY_ASKS: usize = 16;
+/// Longest life of a token that a workload gets for its own: a day.
+pub const EXCHANGED_TOKEN_S: u64 = 86_400;
 
 /// What an entry of the memo counts beside its result: its row and index entries, so that tiny results have a bound too.
 pub const MEMO_ENTRY_BYTES: u64 = 256;

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 pub(crate) struct Tokens {
     reader: Arc<Reader>,
     known: Mutex<HashMap<[u8; 32], Known>>,
+    /// Tokens of others, while what their issuers said of them counts.
+    lent: Mutex<HashMap<[u8; 32], Lent>>,
     revoked: watch::Sender<u64>,
 }
 
@@ -25,6 +27,13 @@ pub(crate) struct Session {
     pub(crate) expires: Option<Wall>,
     /// The store is to be told that it is used.
     pub(crate) unnoted: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lent {
+    user_no: i64,
+    scopes: Scopes,
+    until: Wall,
 }
 
 #[derive(Debug)]
@@ -40,17 +49,25 @@ pub(crate) fn hash(token: &str) -> [u8; 32] {
     *blake3::hash(token.as_bytes()).as_bytes()
 }
 
+/// What every token of Bursa's own begins with.
+const PREFIX: &str = "bursa_";
+
+/// Whether `token` is one that this service gave, by its looks.
+pub(crate) fn is_own(token: &str) -> bool {
+    token.starts_with(PREFIX)
+}
+
 /// A new token: a prefix that secret scanners know, and 256 random bits.
 pub(crate) fn new_token() -> std::io::Result<String> {
     use base64::Engine as _;
     let mut secret = [0; 32];
     crate::clock::random(&mut secret)?;
-    Ok(format!("bursa_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret)))
+    Ok(format!("{PREFIX}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret)))
 }
 
 impl Tokens {
     pub(crate) fn new(reader: Arc<Reader>) -> Self {
-        Self { reader, known: Mutex::default(), revoked: watch::Sender::new(0) }
+        Self { reader, known: Mutex::default(), lent: Mutex::default(), revoked: watch::Sender::new(0) }
     }
 
     /// What the token with this hash is good for now. Looked up by hash, so the time it takes tells nothing of a token.
@@ -61,13 +78,40 @@ impl Tokens {
         // Read and kept under one lock: who forgets a token finds it here or is before the read.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains_key(hash) {
-            let Some(grant) = self.reader.token(hash)? else { return Ok(None) };
+            let grant = match self.reader.token(hash)? {
+                None => self.lent(hash)?,
+                grant => grant,
+            };
+            let Some(grant) = grant else { return Ok(None) };
             if known.len() >= limits::CACHED_TOKENS {
                 known.clear();
             }
             known.insert(*hash, Known::of(grant));
         }
         Ok(known.get_mut(hash).and_then(|known| known.at(now)))
+    }
+
+    /// Until then the token of another issuer with this hash counts as one of the user with this number.
+    pub(crate) fn lend(&self, hash: [u8; 32], user_no: i64, scopes: Scopes, until: Wall, now: Wall) {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        if lent.len() >= limits::CACHED_TOKENS {
+            lent.retain(|_, lent| lent.until > now);
+        }
+        if lent.len() >= limits::CACHED_TOKENS {
+            lent.clear();
+        }
+        lent.insert(hash, Lent { user_no, scopes, until });
+        // Not both at once: `session` takes them in the other order.
+        drop(lent);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+    }
+
+    fn lent(&self, hash: &[u8; 32]) -> Result<Option<TokenGrant>, Error> {
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner).get(hash).copied();
+        let Some(Lent { user_no, scopes, until }) = lent else { return Ok(None) };
+        let user = self.reader.active_user(user_no)?;
+        // The store knows no such token, so it is told of no use.
+        Ok(user.map(|user| TokenGrant { user, scopes, expires: Some(until), used: until }))
     }
 
     /// Users, groups or tokens changed: all are read again, and what is open looks at its token again.

@@ -2,6 +2,7 @@
 //!
 //! Finding the values (flag, environment, file) is the command's business.
 
+use crate::identity::{self, ExchangeSettings, IdentitySettings, Providers};
 use crate::rate::Limits;
 use crate::tls;
 use bursa_core::config::{ConfigError, Key, Source, Values};
@@ -168,8 +169,23 @@ key!(
     "an endpoint that is offline for this long fails its tasks with endpoint-offline; 0: they wait for it until their deadlines"
 );
 
-/// Every key of the section `service`.
+const IDENTITY: Key = Key {
+    name: "identity",
+    env: "BURSA_IDENTITY",
+    default: "[]",
+    about: "who else says who somebody is: a [[identity]] for each provider, a JSON list in the environment (docs/identities.md)",
+};
+const EXCHANGE: Key = Key {
+    name: "exchange",
+    env: "BURSA_EXCHANGE",
+    default: "[]",
+    about: "rules by which workloads get tokens for their own: an [[exchange]] for each, a JSON list in the environment (docs/identities.md)",
+};
+
+/// Every key of the section `service`, and those of the service that are sections of their own.
 pub const KEYS: &[Key] = &[
+    IDENTITY,
+    EXCHANGE,
     HTTP,
     PUBLIC_HTTP,
     PLAIN_HTTP,
@@ -233,6 +249,10 @@ pub struct Config {
     pub rates: Limits,
     /// How long the tasks of an endpoint that is offline wait for it; `None`: until their deadlines.
     pub fail_when_offline_ms: Option<u64>,
+    /// Who else says who somebody is.
+    pub identity: Vec<IdentitySettings>,
+    /// How workloads get tokens.
+    pub exchange: Vec<ExchangeSettings>,
 }
 
 impl Config {
@@ -283,6 +303,7 @@ impl Config {
         let memo_per_user = values.whole(&MEMO_PER_USER, 1..=u64::MAX)?;
         let tasks_per_user = values.whole(&TASKS_PER_USER, 1..=usize::MAX)?;
         let fail_when_offline_ms = Some(values.whole(&FAIL_WHEN_OFFLINE, 0..=u64::MAX)?).filter(|ms| *ms > 0);
+        let (identity, exchange) = sources(values, home)?;
         let home = home.to_owned();
         Ok(Self {
             home,
@@ -303,6 +324,8 @@ impl Config {
             tasks_per_user,
             rates: rates(values)?,
             fail_when_offline_ms,
+            identity,
+            exchange,
         })
     }
 }
@@ -342,6 +365,19 @@ fn tls_source(values: &Values) -> Result<tls::Source, ConfigError> {
 
 fn truth(values: &Values, key: &Key) -> Result<bool, ConfigError> {
     values.get(key).0.parse().map_err(|_| values.wrong(key, "it must be true or false".into()))
+}
+
+/// Who else says who somebody is, and how workloads get tokens.
+fn sources(
+    values: &Values,
+    home: &Path,
+) -> Result<(Vec<IdentitySettings>, Vec<ExchangeSettings>), ConfigError> {
+    let wrong = |key, why| values.wrong(key, why);
+    let identity = identity::parse_identity(values.get(&IDENTITY).0).map_err(|why| wrong(&IDENTITY, why))?;
+    let exchange = identity::parse_exchange(values.get(&EXCHANGE).0).map_err(|why| wrong(&EXCHANGE, why))?;
+    // What is not there now would stop the service when it has begun.
+    Providers::new(&identity, &exchange, home).map_err(|why| wrong(&IDENTITY, why.to_string()))?;
+    Ok((identity, exchange))
 }
 
 /// Days as milliseconds.
@@ -421,6 +457,8 @@ mod tests {
             (&AMQP, "0.0.0.0:5672"),
             (&THRESHOLD, "19999"),
             (&RETENTION, "-1"),
+            (&IDENTITY, "{}"),
+            (&EXCHANGE, "[1]"),
         ] {
             let error = config(&[(key, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{} = '{value}' (from environment)", key.name)), "{error}");

@@ -2,10 +2,12 @@
 
 use crate::amqp::foreign::{Foreign, Links};
 use crate::amqp::{Credentials, Cursors};
+use crate::auth::Session;
 use crate::bell::Bells;
 use crate::clock;
 use crate::command::{Command, ReplyTo};
 use crate::http::{ApiError, User};
+use crate::identity::{self, Providers};
 use crate::intake::{Admitted, Intake};
 use crate::known::Known;
 use crate::metrics::{Gauges, Metrics};
@@ -30,6 +32,7 @@ pub(crate) struct Handle {
     pub(crate) slow_reader: Arc<Reader>,
     pub(crate) known: Arc<Known>,
     pub(crate) rates: Rates,
+    pub(crate) identity: Providers,
     pub(crate) bells: Arc<Bells>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) about: About,
@@ -105,8 +108,26 @@ impl Handle {
         Ok(session.map(|session| User::of(session, user.token_hash)))
     }
 
+    /// What a token of another issuer is good for now, while what that says of it counts; `None`: none is asked about it.
+    pub(crate) async fn known_elsewhere(
+        &self,
+        token: &str,
+        hash: [u8; 32],
+    ) -> Result<Option<Session>, ApiError> {
+        let Some(known) = self.identity.user_of(token).await? else { return Ok(None) };
+        let user = self.user_of(&known).await?;
+        let (tokens, now) = (&self.known.tokens, clock::wall());
+        tokens.lend(hash, user.no, known.scopes, known.expires, now);
+        Ok(tokens.session(&hash, now)?)
+    }
+
+    /// The user who somebody else says somebody is.
+    pub(crate) async fn user_of(&self, known: &identity::Known) -> Result<Arc<UserRow>, ApiError> {
+        let who = [&known.issuer, &known.subject, &known.username].map(String::clone);
+        self.see_identity(who, known.groups.clone()).await
+    }
+
     /// The user of an identity, of whom its issuer says that he is in these groups. At first sight he becomes one.
-    #[expect(dead_code, reason = "for who asks an issuer")]
     pub(crate) async fn see_identity(
         &self,
         [issuer, subject, username]: [String; 3],

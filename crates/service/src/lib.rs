@@ -19,6 +19,7 @@ mod forwarder;
 mod handle;
 mod home;
 mod http;
+pub mod identity;
 mod intake;
 mod known;
 mod load;

@@ -8,6 +8,7 @@ use crate::driver::{Driver, Waits};
 use crate::forwarder::{Abroad, Forwarder};
 use crate::handle::{About, Handle};
 use crate::home::Home;
+use crate::identity::Providers;
 use crate::known::Known;
 use crate::load::Loads;
 use crate::metrics::Metrics;
@@ -190,6 +191,7 @@ fn assemble(
         slow_reader: Arc::new(slow_reader),
         known,
         rates: Rates::new(config.rates),
+        identity: Providers::new(&config.identity, &config.exchange, &config.home)?,
         reader,
         bells,
         metrics,

@@ -20,6 +20,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/version", OPEN),
     ("get", "/api/v1/health", OPEN),
     ("get", "/api/v1/openapi.json", OPEN),
+    ("get", "/api/v1/login", OPEN),
     ("get", "/api/v1/whoami", ANY),
     ("get", "/metrics", ANY),
     ("post", "/api/v1/functions", "functions:register"),
@@ -49,6 +50,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/tokens", "tokens:manage"),
     ("get", "/api/v1/tokens", "tokens:manage"),
     ("delete", "/api/v1/tokens/{id}", "tokens:manage"),
+    // It has a token of its own kind in its form.
+    ("post", "/api/v1/tokens/exchange", OPEN),
     ("post", "/api/v1/users", "admin"),
     ("get", "/api/v1/users", "admin"),
     ("get", "/api/v1/users/{id}", "admin"),

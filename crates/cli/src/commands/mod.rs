@@ -7,6 +7,7 @@ mod container;
 mod endpoint;
 mod env;
 mod function;
+mod login;
 mod memo;
 mod process;
 mod restore;
@@ -40,6 +41,8 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Function(command) => function::run(&settings, json, &command),
         Command::Container(command) => container::run(&settings, json, &command),
         Command::Memo(command) => memo::run(&settings, json, &command),
+        Command::Login(command) => login::run(&settings, json, &command),
+        Command::Logout => login::log_out(&settings, json),
         Command::Token(command) => token::run(&settings, json, &command),
         Command::User(command) => user::run(&settings, json, &command),
         Command::Env(command) => env::run(&settings, json, &command),

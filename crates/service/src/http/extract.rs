@@ -9,7 +9,7 @@ use crate::rate::Kind;
 use crate::scope::Scopes;
 use crate::store::UserRow;
 use axum::extract::{FromRequestParts, MatchedPath, Path, Query};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::http::request::Parts;
 use bursa_core::time::Wall;
 use std::fmt::Display;
@@ -52,8 +52,14 @@ impl FromRequestParts<App> for User {
             _ => return Err(ApiError::unauthorized("its Authorization header is not 'Bearer TOKEN'")),
         };
         let token_hash = auth::hash(token);
-        let session = app.handle.known.tokens.session(&token_hash, clock::wall())?;
-        let session = session.ok_or_else(|| stranger(app, parts.extensions.get::<Ends>()))?;
+        let ends = parts.extensions.get::<Ends>();
+        let session = match app.handle.known.tokens.session(&token_hash, clock::wall())? {
+            None => app.handle.known_elsewhere(token, token_hash).await,
+            session => Ok(session),
+        };
+        let unknown = "its token is not known; it may have been revoked or have expired";
+        let session = session.and_then(|session| session.ok_or_else(|| ApiError::unauthorized(unknown)));
+        let session = session.map_err(|refused| stranger(app, ends, refused))?;
         if let Some(newcomer) = parts.extensions.get::<Newcomer>() {
             newcomer.known();
         }
@@ -68,14 +74,14 @@ impl FromRequestParts<App> for User {
     }
 }
 
-/// What a request with an unknown token gets. Looking for a token costs less than the rest of its request, so that it is
+/// What a request gets whose token is `refused`. Looking for a token costs less than the rest of its request, so that it is
 /// done however many came: nobody is locked out by others behind his address.
-fn stranger(app: &App, ends: Option<&Ends>) -> ApiError {
-    let from = ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs.ip());
-    match app.handle.rates.bad_login(from) {
-        Ok(()) => ApiError::unauthorized("its token is not known; it may have been revoked or have expired"),
-        Err(wait) => ApiError::too_many_strangers(wait),
+pub(super) fn stranger(app: &App, ends: Option<&Ends>, refused: ApiError) -> ApiError {
+    if refused.status != StatusCode::UNAUTHORIZED {
+        return refused;
     }
+    let from = ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs.ip());
+    app.handle.rates.bad_login(from).err().map_or(refused, ApiError::too_many_strangers)
 }
 
 /// The id in the path.

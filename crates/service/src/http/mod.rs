@@ -10,6 +10,7 @@ mod compat;
 mod containers;
 mod endpoints;
 mod error;
+mod exchange;
 mod explain;
 mod extract;
 mod functions;
@@ -18,6 +19,7 @@ mod fuzzed;
 mod host;
 mod listen;
 mod listing;
+mod login;
 mod memo;
 mod page;
 mod push;
@@ -97,6 +99,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(about::health))
         .routes(routes!(about::openapi))
         .routes(routes!(about::whoami))
+        .routes(routes!(login::logins))
         .routes(routes!(about::metrics))
         .routes(routes!(functions::register, functions::list))
         .routes(routes!(functions::get, functions::delete))
@@ -116,6 +119,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(memo::show, memo::clear))
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(exchange::exchange))
         .routes(routes!(users::add, users::list))
         .routes(routes!(users::get))
         .routes(routes!(users::disable))

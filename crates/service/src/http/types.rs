@@ -512,3 +512,56 @@ pub(crate) struct TaskPage {
     /// `after` for the next page; null when there is none.
     pub(crate) next: Option<String>,
 }
+
+/// Where people log in for this service.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Logins<'a> {
+    /// In the order of the service's configuration; none: Bursa's own tokens only.
+    pub(crate) providers: Vec<Login<'a>>,
+}
+
+/// A provider of identity, as a program needs it that logs in for its user.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Login<'a> {
+    /// `oidc` or `globus`.
+    pub(crate) kind: &'static str,
+    /// Its `/.well-known/openid-configuration` says where its parts are.
+    pub(crate) issuer: &'a str,
+    /// The public client to be there.
+    pub(crate) client_id: &'a str,
+    /// What to ask for.
+    pub(crate) scopes: &'a [String],
+    /// The resource (RFC 8707) to ask for, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resource: Option<&'a str>,
+}
+
+/// A workload's token to be exchanged, as RFC 8693 has it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Exchange {
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`.
+    pub(crate) grant_type: String,
+    /// The workload's token, a JWT.
+    pub(crate) subject_token: String,
+    /// `urn:ietf:params:oauth:token-type:jwt`, `:id_token` or `:access_token`.
+    pub(crate) subject_token_type: String,
+    /// `urn:ietf:params:oauth:token-type:access_token`, if anything.
+    pub(crate) requested_token_type: Option<String>,
+    /// Scopes between blanks: less than the rule gives.
+    pub(crate) scope: Option<String>,
+}
+
+/// A token of Bursa's for a workload.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Exchanged {
+    pub(crate) access_token: String,
+    /// `urn:ietf:params:oauth:token-type:access_token`.
+    pub(crate) issued_token_type: &'static str,
+    /// `Bearer`.
+    pub(crate) token_type: &'static str,
+    /// Seconds.
+    pub(crate) expires_in: u64,
+    /// Scopes between blanks.
+    pub(crate) scope: String,
+}

@@ -119,6 +119,17 @@ impl Reader {
         Ok(self.lock().prepare_cached(&sql)?.query_row(params![named, id], user_row).optional()?)
     }
 
+    /// The user of this number with his groups, if he is active.
+    pub(crate) fn active_user(&self, no: i64) -> Result<Option<UserRow>, Error> {
+        let sql = format!("SELECT {USER} FROM users u WHERE no = ?1 AND active");
+        let conn = self.lock();
+        let Some(user) = conn.prepare_cached(&sql)?.query_row([no], user_row).optional()? else {
+            return Ok(None);
+        };
+        let groups = groups_of(&conn, no)?;
+        Ok(Some(UserRow { groups, ..user }))
+    }
+
     /// Who a user is elsewhere.
     pub(crate) fn identities(&self, user_no: i64) -> Result<Vec<IdentityRow>, Error> {
         let conn = self.lock();

@@ -72,6 +72,8 @@ pub fn config(home: &Path) -> Config {
         tasks_per_user: 2_000_000,
         rates: Limits { read: 0, write: 0, submit: 0, bad_logins: 0 },
         fail_when_offline_ms: None,
+        identity: Vec::new(),
+        exchange: Vec::new(),
     }
 }
 
