@@ -1,4 +1,4 @@
-"""Which service, and with what token: arguments, then environment, then `<home>/client.toml`."""
+"""Which service, and with what token: arguments, environment, a login, `<home>/client.toml`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from . import login
 from .errors import Invalid, Unauthorized
 
 _LINE = re.compile(r'^\s*(url|token)\s*=\s*"([^"\\]*)"\s*(?:#.*)?$', re.MULTILINE)
@@ -14,7 +15,8 @@ _LINE = re.compile(r'^\s*(url|token)\s*=\s*"([^"\\]*)"\s*(?:#.*)?$', re.MULTILIN
 
 class Settings(NamedTuple):
     url: str
-    token: str
+    token: str | login.Login
+    """As text it is the token to send now: that of a login changes."""
 
 
 def settings(
@@ -23,7 +25,11 @@ def settings(
     """Raises Unauthorized when url or token is nowhere to be found."""
     url = url or os.environ.get("BURSA_URL")
     token = token or os.environ.get("BURSA_TOKEN")
-    path = Path(home or os.environ.get("BURSA_HOME") or Path.home() / ".bursa") / "client.toml"
+    directory = Path(home or os.environ.get("BURSA_HOME") or Path.home() / ".bursa")
+    path = directory / "client.toml"
+    known = None if token else login.of_home(directory)
+    if known is not None and url in (None, "", known.url, known.url + "/"):
+        url, token = known.url, known
     if not (url and token):
         stored = _read(path)
         url, token = url or stored.get("url"), token or stored.get("token")
@@ -31,7 +37,7 @@ def settings(
         missing = " and no ".join(name for name, value in (("url", url), ("token", token)) if not value)
         raise Unauthorized(
             f"There is no {missing} of a Bursa service in {path} or in the environment; "
-            "run `bursa up`, or set BURSA_URL and BURSA_TOKEN."
+            "run `bursa up` or `bursa login`, or set BURSA_URL and BURSA_TOKEN."
         )
     if not re.match(r"https?://[^/]", url):
         raise Invalid(f"The service's url {url!r} does not begin with http:// or https://; write it in full.")

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from . import tls
 from .errors import BursaError, Busy, Unavailable, from_service
+from .login import Login
 
 TIMEOUT = 70.0
 """Seconds for one answer; the longest wait that the service offers is 50."""
@@ -28,13 +29,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 class Rest:
     """Requests below `/api/v1`. Any thread may call; each request in flight has a connection of its own."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str | Login) -> None:
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._connect = partial(tls.Connection, pin=tls.pin_of(url)) if secure else http.client.HTTPConnection
         self._address, self._url = parts.netloc, url
         self._prefix = parts.path.rstrip("/") + "/api/v1"
-        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._token = token
         self._idle: deque[http.client.HTTPConnection] = deque()
         self._met = False
         self._closed = threading.Event()
@@ -91,7 +92,9 @@ class Rest:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _once(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = {**self._headers, "Content-Type": "application/json"} if body is not None else self._headers
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         try:
             connection = self._idle.pop()
         except IndexError:

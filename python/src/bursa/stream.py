@@ -30,6 +30,7 @@ import msgpack
 from .errors import BursaError, Unavailable, from_service
 from .future import TaskFuture, end_all
 from .ids import to_text
+from .login import Login
 from .websocket import CALL, IGNORE, LISTEN, SILENCE, WebSocket
 
 BATCH_TASKS, BATCH_BYTES = 8192, 1 << 20
@@ -115,7 +116,7 @@ class _Submit(NamedTuple):
 class Stream:
     """One connection at a time, read by a daemon thread, until `close` or until the service is gone."""
 
-    def __init__(self, url: str, token: str, group: bytes) -> None:
+    def __init__(self, url: str, token: str | Login, group: bytes) -> None:
         """Connects. Raises Unavailable, or what the service says (Unauthorized)."""
         self._url, self._token, self._group = url, token, group
         self._pending: dict[bytes, TaskFuture] = {}

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from . import tls
 from .errors import BursaError, Unavailable, from_service
+from .login import Login
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for connecting and for the handshake."""
@@ -49,7 +50,7 @@ _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
 class WebSocket:
     """Raises OSError (ConnectionError and so on) for anything wrong with the connection."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str | Login) -> None:
         """Connects and shakes hands. Raises OSError, or a BursaError that the service answered with."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
@@ -83,7 +84,7 @@ class WebSocket:
             self.close()
             raise
 
-    def _shake_hands(self, host: str, path: str, token: str) -> None:
+    def _shake_hands(self, host: str, path: str, token: str | Login) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         request = (
             f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
