@@ -32,6 +32,9 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument as _;
 
+/// Bytes read at once: each read, also one that finds nothing, zeroes a buffer of this size first (128 KiB if nothing is
+/// said), and most messages are small.
+const READ_BYTES: usize = 32 * 1024;
 /// Silence of a client, pings unanswered, after which it counts as gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -49,6 +52,7 @@ pub(crate) async fn open(
     let span = tracing::info_span!(parent: None, "stream", request_id = %request.0);
     Ok(upgrade
         .max_message_size(limits::REQUEST_BYTES)
+        .read_buffer_size(READ_BYTES)
         .max_frame_size(limits::REQUEST_BYTES)
         .on_upgrade(move |socket| run(app, user, request.0, socket).instrument(span)))
 }
