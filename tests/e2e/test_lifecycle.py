@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -295,3 +296,14 @@ def test_a_detached_endpoint_is_started_once_and_stopped(tmp_path: Path) -> None
             stopped = run_cli(home, "endpoint", "stop", "lab")
         assert stopped.returncode == 0, stopped.stderr
         assert f"(process {json.loads(third.stdout)['pid']} on node" in stopped.stdout
+
+
+def test_the_service_may_open_all_the_files_that_it_is_allowed(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard - 1), hard))
+    try:
+        with running(tmp_path / "home") as stack:
+            (service,) = with_role(stack.pid, "service")
+            assert resource.prlimit(service, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

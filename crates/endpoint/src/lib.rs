@@ -19,7 +19,7 @@ pub mod manager_driver;
 pub mod package;
 mod proc;
 pub mod provider;
-mod rlimit;
+pub mod rlimit;
 pub mod runtime;
 pub mod sandbox;
 mod scratch;

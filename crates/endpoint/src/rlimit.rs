@@ -1,4 +1,5 @@
-//! The limit on open files: raised for this process, which has three per worker; as it was for its workers.
+//! The limit on open files: raised for this process, which has three per worker or two per endpoint; as it was for its
+//! workers.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
@@ -17,8 +18,8 @@ impl Files {
     }
 }
 
-/// Raises the soft limit of this process to the hard one. Where that is not allowed, fewer workers fit.
-pub(crate) fn raise() {
+/// Raises the soft limit of this process to the hard one. Where that is not allowed, fewer workers or endpoints fit.
+pub fn raise() {
     let before = of_children();
     if let Err(error) = Files(before.1, before.1).apply() {
         tracing::warn!(%error, "the limit on open files stays at {}", before.0);

@@ -223,6 +223,7 @@ pub(super) fn service(settings: &Settings, json: bool, in_foreground: bool) -> a
     let config =
         bursa_service::Config::from_values(settings.values(), settings.home()).map_err(configuration)?;
     start_log(settings, (!in_foreground).then_some("service.log"))?;
+    bursa_endpoint::rlimit::raise();
     let ready = move |ready: bursa_service::Ready| {
         if in_foreground && !json {
             say!("service is ready at {}; endpoints connect to {}", ready.url, ready.zmq);
