@@ -94,6 +94,12 @@ impl Attempts {
         Some(self.arrivals)
     }
 
+    /// A place in the order of arrival: behind all that arrived, before all that will.
+    pub(super) const fn arrive(&mut self) -> u64 {
+        self.arrivals += 1;
+        self.arrivals
+    }
+
     pub(super) fn get(&self, key: Key) -> Option<&Entry> {
         self.entries.get(&key)
     }

@@ -2,12 +2,12 @@
 
 use super::attempt::{Entry, Place};
 use super::event::Action;
-use super::lane::{Lane, LaneKey};
+use super::lane::LaneKey;
 use super::pool::{Call, Phase, Worker};
 use super::{Executor, Key, verdict};
 use crate::id::WorkerId;
 use crate::limits;
-use crate::resources::{Resources, Share};
+use crate::resources::Share;
 use crate::task::{Begun, Outcome};
 use crate::time::Mono;
 
@@ -44,11 +44,13 @@ impl Executor {
         }
     }
 
-    /// Gives the lanes that have news what there is; the one that waits longest comes first.
+    /// Gives the lanes that have news what there is, in their turn.
     pub(super) fn dispatch(&mut self, now: Mono, out: &mut Vec<Action>) {
         while !self.todo.is_empty() {
             let mut lanes: Vec<LaneKey> = std::mem::take(&mut self.todo).into_iter().collect();
-            lanes.sort_by_key(|lane| self.lanes.get(*lane).and_then(Lane::first));
+            if lanes.len() > 1 {
+                lanes.sort_by_key(|lane| self.lanes.turn(*lane));
+            }
             for lane in lanes {
                 self.fill(now, lane, out);
                 self.lanes.tidy(lane);
@@ -91,7 +93,7 @@ impl Executor {
         }
         let share = self.share(&key.asks);
         // What others need that have no worker is kept for them: by a lane that has some, for all, by one that has none, for
-        // those that wait longer. Else smaller calls would pass a large one for ever.
+        // those whose turn is before. Else smaller calls would pass a large one for ever.
         let kept = if alone { self.starved(key) } else { self.bare() };
         let free = self.pool.free().less(&kept);
         let made = unserved.min(free.times(&share));
@@ -125,22 +127,6 @@ impl Executor {
         }
     }
 
-    /// What one worker of this size takes.
-    pub(super) fn share(&self, asks: &Resources) -> Share {
-        // What does not fit at all was refused when it came.
-        self.pool.share(asks).unwrap_or(Share::SLOT)
-    }
-
-    /// What all lanes without any worker need.
-    fn bare(&self) -> Share {
-        self.lanes.bare(|asks| self.share(asks))
-    }
-
-    /// What lanes without any worker need that waited longer than this one.
-    pub(super) fn starved(&self, key: LaneKey) -> Share {
-        self.lanes.starved(key, |asks| self.share(asks))
-    }
-
     pub(super) fn make_worker(&mut self, now: Mono, key: LaneKey, out: &mut Vec<Action>) {
         let worker = self.pool.add(key, self.share(&key.asks), now, self.clock);
         let lane = self.lanes.lane(key);
@@ -156,11 +142,12 @@ impl Executor {
         lane.waiting.len() > lane.starting && self.give(now, id, out)
     }
 
-    /// After a call ended: fills this worker's pipe again, or lets it go if another lane has no worker and waited longer.
+    /// After a call ended: fills this worker's pipe again, or lets it go if it is another lane's turn.
     pub(super) fn refill(&mut self, now: Mono, id: WorkerId, out: &mut Vec<Action>) {
         let Some(worker) = self.pool.get_mut(id) else { return };
         let (lane, empty, phase) = (worker.lane, worker.pipe.is_empty(), worker.phase);
         if phase == Phase::Ready && self.lanes.len() > 1 && self.must_make_room(id, lane) {
+            self.lanes.lane(lane).yielded = self.attempts.arrive();
             self.close(id);
         }
         match self.pool.get(id).map(|worker| worker.phase) {
@@ -175,16 +162,6 @@ impl Executor {
             Some(Phase::Ready) => while self.prefetch(now, id, out) {},
             _ => {}
         }
-    }
-
-    /// Whether a lane without any worker waited longer than this worker's, and needs what it takes.
-    fn must_make_room(&self, id: WorkerId, lane: LaneKey) -> bool {
-        let starved = self.starved(lane);
-        if starved == Share::default() {
-            return false;
-        }
-        let short = starved.less(&self.pool.free()).less(&self.pool.leaving());
-        self.pool.get(id).is_some_and(|worker| worker.share.helps(&short))
     }
 
     /// The worker takes no more calls.

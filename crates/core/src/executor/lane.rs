@@ -56,18 +56,20 @@ pub(super) struct Lane {
     pub(super) starting: usize,
     /// How long the newest of its workers took to start, in ns; `None`: none was ready yet.
     pub(super) start_ns: Option<u64>,
+    /// Arrivals until it gave a worker up for another user: it comes behind those, whatever waits in it since when.
+    pub(super) yielded: u64,
 }
 
 impl Lane {
-    /// When its first attempt arrived.
+    /// Its place among those that wait: when its first attempt arrived, or later if it had its turn since.
     pub(super) fn first(&self) -> Option<u64> {
-        self.waiting.first_key_value().map(|(arrival, _)| *arrival)
+        self.waiting.first_key_value().map(|(arrival, _)| (*arrival).max(self.yielded))
     }
 }
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(BTreeMap<LaneKey, Lane>);
+pub(super) struct Lanes(pub(super) BTreeMap<LaneKey, Lane>);
 
 impl Lanes {
     pub(super) fn len(&self) -> usize {
@@ -127,32 +129,6 @@ impl Lanes {
 
     pub(super) fn waiting(&self) -> usize {
         self.0.values().map(|lane| lane.waiting.len()).sum()
-    }
-
-    /// What those need that have work and no worker, one worker each.
-    pub(super) fn bare(&self, share: impl Fn(&Resources) -> Share) -> Share {
-        if self.0.len() < 2 {
-            return Share::default();
-        }
-        let bare = self.0.iter().filter(|(_, lane)| lane.workers.is_empty() && !lane.waiting.is_empty());
-        bare.fold(Share::default(), |need, (key, _)| need.and(&share(&key.asks)))
-    }
-
-    /// What other lanes need that have no worker and waited longer than `lane`'s first, one worker each: it must not take
-    /// every slot for ever.
-    pub(super) fn starved(&self, lane: LaneKey, share: impl Fn(&Resources) -> Share) -> Share {
-        let mut need = Share::default();
-        if self.0.len() < 2 {
-            return need;
-        }
-        let own = self.0.get(&lane).and_then(Lane::first).unwrap_or(u64::MAX);
-        for (key, other) in &self.0 {
-            let older = other.workers.is_empty() && other.first().is_some_and(|first| first < own);
-            if older && *key != lane {
-                need = need.and(&share(&key.asks));
-            }
-        }
-        need
     }
 
     /// Slots that all that waits would take.

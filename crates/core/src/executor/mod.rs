@@ -20,6 +20,7 @@ mod report;
 mod running;
 mod spawning;
 mod stop;
+mod turn;
 mod uplink;
 mod verdict;
 mod warm;

@@ -6,6 +6,7 @@ use super::lease::Leases;
 use super::queue::{List, WORK};
 use super::slab::{Slot, Tasks};
 use super::task::{Place, Task};
+use super::turns::Queue;
 use super::{EndpointStatus, RequestId};
 use crate::id::{ConnId, EndpointId, Hash, ManagerId, TaskId};
 use crate::limits;
@@ -132,8 +133,8 @@ pub(super) struct Endpoint {
     pub(super) lease_manager: Option<ManagerId>,
     /// The endpoint's first `complete` since the service started has come (F11).
     pub(super) completed: bool,
-    parked: List<WORK>,
-    pub(super) queue: List<WORK>,
+    parked: Queue,
+    pub(super) queue: Queue,
     pub(super) loading: List<WORK>,
     pub(super) held: List<WORK>,
     loading_bytes: u64,
@@ -163,8 +164,8 @@ impl Endpoint {
             leases: Leases::default(),
             lease_manager: None,
             completed: false,
-            parked: List::default(),
-            queue: List::default(),
+            parked: Queue::default(),
+            queue: Queue::default(),
             loading: List::default(),
             held: List::default(),
             loading_bytes: 0,
@@ -199,12 +200,19 @@ impl Endpoint {
         self.say(Item::Cancel { task, attempt, grace_ms });
     }
 
-    /// The list behind a place. Parked tasks are in the queue once the endpoint completed.
-    fn list(&mut self, place: Place) -> Option<&mut List<WORK>> {
+    /// The queue behind a place. Parked tasks are in the queue once the endpoint completed.
+    fn queue(&mut self, place: Place) -> Option<&mut Queue> {
         match place {
-            Place::Nowhere => None,
             Place::Parked if !self.completed => Some(&mut self.parked),
             Place::Parked | Place::Queue => Some(&mut self.queue),
+            Place::Nowhere | Place::Loading | Place::Held => None,
+        }
+    }
+
+    /// The list behind a place at the endpoint, or on the way there.
+    const fn there(&mut self, place: Place) -> Option<&mut List<WORK>> {
+        match place {
+            Place::Nowhere | Place::Parked | Place::Queue => None,
             Place::Loading => Some(&mut self.loading),
             Place::Held => Some(&mut self.held),
         }
@@ -215,12 +223,15 @@ impl Endpoint {
         self.leave(tasks, slot);
         tasks[slot].place = place;
         self.count_loading(&tasks[slot], true);
-        if let Some(list) = self.list(place) {
+        if let Some(queue) = self.queue(place) {
+            queue.push_back(tasks, slot);
+        } else if let Some(list) = self.there(place) {
             list.push_back(tasks, slot);
+            self.queue.goes(tasks[slot].user);
         }
     }
 
-    /// Moves a task to the head of the queue.
+    /// Moves a task to the head of its user's queue.
     pub(super) fn place_first(&mut self, tasks: &mut Tasks, slot: Slot) {
         self.leave(tasks, slot);
         tasks[slot].place = Place::Queue;
@@ -230,8 +241,11 @@ impl Endpoint {
     fn leave(&mut self, tasks: &mut Tasks, slot: Slot) {
         let place = tasks[slot].place;
         self.count_loading(&tasks[slot], false);
-        if let Some(list) = self.list(place) {
+        if let Some(queue) = self.queue(place) {
+            queue.remove(tasks, slot);
+        } else if let Some(list) = self.there(place) {
             list.remove(tasks, slot);
+            self.queue.left(tasks[slot].user);
         }
         tasks[slot].place = Place::Nowhere;
     }
@@ -255,12 +269,12 @@ impl Endpoint {
 
     /// Any task that can be ended for the endpoint's deletion.
     pub(super) fn any_waiting(&self) -> Option<Slot> {
-        [&self.parked, &self.queue, &self.loading].into_iter().find_map(List::front)
+        self.parked.front().or_else(|| self.queue.front()).or_else(|| self.loading.front())
     }
 
     /// Every list of its tasks.
-    pub(super) const fn lists(&self) -> [&List<WORK>; 4] {
-        [&self.parked, &self.queue, &self.loading, &self.held]
+    pub(super) fn lists(&self) -> impl Iterator<Item = &List<WORK>> {
+        self.parked.lists().chain(self.queue.lists()).chain([&self.loading, &self.held])
     }
 
     pub(super) const fn waiting(&self) -> usize {

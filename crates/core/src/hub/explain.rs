@@ -1,7 +1,6 @@
 //! Why a live task stands where it stands, for the person who waits for it: reads only.
 
 use super::endpoint::Endpoint;
-use super::queue::{List, WORK};
 use super::slab::Slot;
 use super::task::{Phase, Place, Task};
 use super::{EndpointStatus, Hub};
@@ -155,20 +154,7 @@ impl Hub {
             },
             (Place::Loading, _) => Reason::Loading,
             _ if !endpoint.completed => Reason::EndpointSettling,
-            _ => Reason::Turn { ahead: self.ahead(endpoint, slot) },
+            _ => Reason::Turn { ahead: endpoint.queue.ahead(&self.tasks, slot, limits::EXPLAIN_STEPS) },
         }
-    }
-
-    /// Tasks before this one in its endpoint's queue, if they are few enough to be counted.
-    fn ahead(&self, endpoint: &Endpoint, slot: Slot) -> Option<usize> {
-        let mut next = endpoint.queue.front();
-        for ahead in 0..limits::EXPLAIN_STEPS {
-            let at = next?;
-            if at == slot {
-                return Some(ahead);
-            }
-            next = List::<WORK>::after(&self.tasks, at);
-        }
-        None
     }
 }

@@ -25,6 +25,7 @@ mod slab;
 mod store;
 mod submit;
 mod task;
+mod turns;
 mod view;
 mod write;
 

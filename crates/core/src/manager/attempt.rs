@@ -4,19 +4,21 @@
 //! anybody: its callers turn what it returns into messages.
 
 mod handed;
+mod queues;
 mod sized;
 
 use super::ends::{cancelled, ended};
 use super::long::{Long, need};
-use crate::id::{ContainerId, ExecutorId, TaskId};
+use crate::id::{ContainerId, ExecutorId, TaskId, UserId};
 use crate::map::{Map, Set};
 use crate::resources::Resources;
 use crate::task::{Begun, Failure, FailureCode, Outcome};
 use crate::time::{Fine, Mono};
 use crate::wire::{Assign, Attempt, Done, Holding, Item, Stage};
 use handed::Handed;
+use queues::Queues;
 use std::collections::hash_map;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One attempt of one task.
@@ -42,6 +44,7 @@ impl Place {
 /// What an attempt needs, as far as it is known: nothing is of those that an executor brought along.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kind {
+    pub(super) user: Option<UserId>,
     pub(super) container: Option<ContainerId>,
     /// `None`: one slot.
     pub(super) asks: Option<Arc<Resources>>,
@@ -52,7 +55,12 @@ pub(super) struct Kind {
 impl Kind {
     fn of(assign: &Assign) -> Self {
         let need_ms = if assign.resources.is_some() { need(assign) } else { None };
-        Self { container: assign.container_id(), asks: assign.resources.clone(), need_ms }
+        Self {
+            user: Some(assign.user),
+            container: assign.container_id(),
+            asks: assign.resources.clone(),
+            need_ms,
+        }
     }
 }
 
@@ -104,11 +112,11 @@ pub(super) struct Book {
     /// Entries that wait here.
     waiting: usize,
     /// Those that ask for nothing in particular.
-    queues: BTreeMap<Option<ContainerId>, VecDeque<Key>>,
+    queues: Queues,
     /// Those that do not fit into every block.
     pub(super) long: Long,
     /// The others.
-    sized: VecDeque<Key>,
+    sized: Queues,
     expiries: BTreeSet<(Mono, Key)>,
     /// Declared lost, and the hub may not know it yet: its executor stays in the hints (F8).
     lost: BTreeMap<Key, ExecutorId>,
@@ -205,11 +213,11 @@ impl Book {
             let kind = Kind::of(&assign);
             let sized = kind.asks.is_some();
             if sized {
-                self.sized.push_back(key);
+                self.sized.of(None, assign.user).push_back(key);
             }
             let long = !sized && self.long.add(key, &assign, false);
             if !sized && !long {
-                self.queues.entry(kind.container).or_default().push_back(key);
+                self.queues.of(kind.container, assign.user).push_back(key);
             }
             let entry = vacant.insert(Entry::new(Place::Waiting(assign), kind, expires, self.clock));
             self.waiting += 1;
@@ -223,15 +231,12 @@ impl Book {
     /// Containers for which attempts wait, each with how many (a few may have been cancelled meanwhile); the one that
     /// has waited longest comes first.
     pub(super) fn waiting(&self) -> Vec<(Option<ContainerId>, usize)> {
-        let some = self.queues.iter().filter(|(_, queue)| !queue.is_empty());
-        let mut groups: Vec<_> = some.map(|(container, queue)| (*container, queue.len())).collect();
+        let since = |key: &Key| self.entries.get(key).map_or(Fine(0), |entry| entry.since);
+        let mut groups: Vec<_> = self.queues.groups().collect();
         if groups.len() > 1 {
-            groups.sort_by_key(|(container, _)| {
-                let first = self.queues.get(container).and_then(VecDeque::front);
-                first.and_then(|key| self.entries.get(key)).map_or(Fine(0), |entry| entry.since)
-            });
+            groups.sort_by_cached_key(|(_, _, firsts)| firsts.clone().map(since).min());
         }
-        groups
+        groups.into_iter().map(|(container, waiting, _)| (container, waiting)).collect()
     }
 
     /// The container of an attempt, as far as it is known.
@@ -240,25 +245,28 @@ impl Book {
     }
 
     /// How long each attempt for `container` has waited, in ns; the oldest comes first.
-    pub(super) fn waited(&self, container: Option<ContainerId>) -> impl Iterator<Item = u64> {
-        let queue = self.queues.get(&container).into_iter().flatten();
-        let waits = queue.filter_map(|key| self.entries.get(key)).filter(|entry| entry.place.waits());
-        waits.map(|entry| self.clock.since(entry.since))
+    pub(super) fn waited(&self, container: Option<ContainerId>) -> Vec<u64> {
+        let some = self.queues.at(container).filter_map(|key| self.entries.get(key));
+        let waits = some.filter(|entry| entry.place.waits());
+        let mut waits: Vec<u64> = waits.map(|entry| self.clock.since(entry.since)).collect();
+        if self.queues.is_shared(container) {
+            waits.sort_unstable_by(|one, other| other.cmp(one));
+        }
+        waits
     }
 
-    /// Gives the longest waiting attempt of `container` to `executor`: what to send, with the time it still has (F32).
+    /// Gives the attempt for `container` whose turn it is to `executor`: what to send, with the time it still has (F32).
     pub(super) fn give(
         &mut self,
         now: Mono,
         container: Option<ContainerId>,
         executor: ExecutorId,
     ) -> Option<Box<Assign>> {
-        while let Some(key) = self.queues.get_mut(&container)?.pop_front() {
+        while let Some(key) = self.queues.pop(container, |user| self.handed.of(user)) {
             if let Some(assign) = self.hand(now, key, executor) {
                 return Some(assign);
             }
         }
-        self.queues.remove(&container);
         None
     }
 
@@ -284,11 +292,12 @@ impl Book {
     pub(super) fn settle(&mut self) {
         if self.waiting == 0 {
             // Who is left in them was cancelled, and nobody may come to take him out.
-            self.queues.values_mut().for_each(VecDeque::clear);
+            self.queues.clear();
             self.long.clear();
         }
-        self.queues.retain(|container, queue| container.is_none() || !queue.is_empty());
-        for queue in self.queues.values_mut() {
+        self.queues.tidy();
+        self.sized.tidy();
+        for queue in self.queues.each_mut() {
             if queue.len() > 64 + 2 * self.entries.len() {
                 queue.retain(|key| {
                     self.entries.get(key).is_some_and(|entry| matches!(entry.place, Place::Waiting(_)))
@@ -419,9 +428,9 @@ impl Book {
         match assign.take() {
             Some(assign) if keep => {
                 if assign.resources.is_some() {
-                    self.sized.push_front(key);
+                    self.sized.of(None, assign.user).push_front(key);
                 } else if !self.long.add(key, &assign, true) {
-                    self.queues.entry(assign.container_id()).or_default().push_front(key);
+                    self.queues.of(assign.container_id(), assign.user).push_front(key);
                 }
                 let expires = entry.expires;
                 self.put(key, Place::Waiting(assign));
@@ -440,10 +449,11 @@ impl Book {
 
     /// Takes all waiting attempts out, to be handed back (F38).
     pub(super) fn hand_back(&mut self) -> Vec<Item> {
-        let mut keys: Vec<Key> = self.queues.values().flatten().copied().collect();
-        self.queues.clear();
+        let mut keys: Vec<Key> = self.queues.iter().copied().collect();
+        self.queues = Queues::default();
         keys.extend(self.long.clear());
-        keys.extend(self.sized.drain(..));
+        keys.extend(self.sized.iter());
+        self.sized = Queues::default();
         let mut back = Vec::new();
         for key in keys {
             if self.entries.get(&key).is_some_and(|entry| matches!(entry.place, Place::Waiting(_))) {

@@ -95,6 +95,6 @@ impl Manager {
             open += share.open;
         }
         own.queued = open.saturating_sub(own.workers);
-        own.due(waiting, self.book.waited(Some(container)))
+        own.due(waiting, self.book.waited(Some(container)).into_iter())
     }
 }

@@ -23,6 +23,7 @@ mod stress;
 mod tape;
 mod timing;
 mod timings;
+mod turn;
 mod warm;
 #[path = "../fuzz/words.rs"]
 mod words;

@@ -88,22 +88,6 @@ fn with_a_slot_left_nobody_is_retired() {
 }
 
 #[test]
-fn a_user_who_waits_longer_gets_a_slot_from_one_with_much_work() {
-    let mut rig = Rig::warm(1, 1_000);
-    assert_eq!(rig.assign(1..=64).len(), 64);
-    assert_eq!(rig.assign_for(2, 100), []);
-    assert_eq!(rig.assign(200..300), [], "full");
-    for n in 1..64 {
-        assert_eq!(rig.done(1, n, 1_000), [], "no refill: user 2 waited longer");
-    }
-    assert_eq!(rig.done(1, 64, 1_000), [retire(1)]);
-    assert_eq!(rig.exited(1, WorkerExit::default()), [spawn(2, 2)]);
-    rig.ready(2);
-    assert_eq!(rig.done(2, 100, 1_000), [retire(2)], "and back");
-    assert_eq!(rig.exited(2, WorkerExit::default()), [spawn(3, 1)]);
-}
-
-#[test]
 fn a_worker_whose_work_is_gone_when_it_is_ready_makes_room() {
     let mut rig = Rig::up(1);
     assert_eq!(rig.assign([1]), [spawn(1, 1)]);

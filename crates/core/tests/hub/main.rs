@@ -20,5 +20,6 @@ mod submit;
 #[path = "../fuzz/tape.rs"]
 mod tape;
 mod timing;
+mod turns;
 #[path = "../fuzz/words.rs"]
 mod words;

@@ -17,5 +17,6 @@ mod stress;
 #[path = "../fuzz/tape.rs"]
 mod tape;
 mod timing;
+mod turns;
 #[path = "../fuzz/words.rs"]
 mod words;

@@ -1,7 +1,7 @@
 //! Which attempts each executor has.
 
 use super::{Key, Kind};
-use crate::id::{ContainerId, ExecutorId};
+use crate::id::{ContainerId, ExecutorId, UserId};
 use crate::map::Set;
 use crate::resources::Resources;
 use std::collections::BTreeMap;
@@ -23,13 +23,23 @@ pub(super) struct Handed {
     pub(super) at: BTreeMap<ExecutorId, There>,
     /// How many of all ask for resources.
     pub(super) sized: usize,
+    /// How many each user has.
+    users: BTreeMap<UserId, usize>,
 }
 
 impl Handed {
+    /// How many this user has.
+    pub(super) fn of(&self, user: &UserId) -> usize {
+        self.users.get(user).copied().unwrap_or(0)
+    }
+
     pub(super) fn join(&mut self, executor: ExecutorId, key: Key, kind: &Kind) {
         let there = self.at.entry(executor).or_default();
         if !there.keys.insert(key) {
             return;
+        }
+        if let Some(user) = kind.user {
+            *self.users.entry(user).or_default() += 1;
         }
         if let Some(container) = kind.container {
             *there.contained.entry(container).or_default() += 1;
@@ -44,6 +54,14 @@ impl Handed {
         let Some(there) = self.at.get_mut(executor) else { return };
         if !there.keys.remove(key) {
             return;
+        }
+        if let Some(user) = kind.user
+            && let Some(count) = self.users.get_mut(&user)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
+            }
         }
         if let Some(container) = kind.container
             && let Some(count) = there.contained.get_mut(&container)

@@ -1,8 +1,9 @@
-//! Attempts that ask for resources: they wait in one queue of their own, in the order in which they came.
+//! Attempts that ask for resources: they wait in a queue of their own, each user's in the order in which they came.
 
 use super::{Book, Key, Kind};
-use crate::id::ExecutorId;
+use crate::id::{ExecutorId, UserId};
 use crate::resources::Resources;
+use std::collections::BTreeMap;
 
 impl Book {
     /// How many wait (a few may have been cancelled meanwhile).
@@ -10,22 +11,34 @@ impl Book {
         self.sized.len()
     }
 
-    /// Takes the first of those that wait out of their queue, at most `most`: [`Book::sized_wait`] puts them back.
+    /// Takes those whose turn it is out of their queues, at most `most`: [`Book::sized_wait`] puts them back.
     pub(in crate::manager) fn sized_first(&mut self, most: usize) -> Vec<(Key, Kind)> {
-        let mut first = Vec::new();
+        let (mut first, mut taken) = (Vec::new(), BTreeMap::<UserId, usize>::new());
+        let has = |user: &UserId, taken: &BTreeMap<UserId, usize>| {
+            self.handed.of(user) + taken.get(user).copied().unwrap_or(0)
+        };
         while first.len() < most
-            && let Some(key) = self.sized.pop_front()
+            && let Some(key) = self.sized.pop(None, |user| has(user, &taken))
         {
             let waits = self.entries.get(&key).filter(|entry| entry.place.waits());
-            first.extend(waits.map(|entry| (key, entry.kind.clone())));
+            let Some(kind) = waits.map(|entry| entry.kind.clone()) else { continue };
+            if let Some(user) = kind.user {
+                *taken.entry(user).or_default() += 1;
+            }
+            first.push((key, kind));
         }
         first
     }
 
-    /// They wait on: before all others, or behind them, since there is nowhere yet where they fit.
+    /// They wait on: before all others of their users, or behind them, since there is nowhere yet where they fit.
     pub(in crate::manager) fn sized_wait(&mut self, first: &[Key], last: &[Key]) {
-        first.iter().rev().for_each(|key| self.sized.push_front(*key));
-        self.sized.extend(last);
+        let user = |key: &Key| self.entries.get(key).and_then(|entry| entry.kind.user);
+        for (key, user) in first.iter().rev().filter_map(|key| Some((*key, user(key)?))) {
+            self.sized.of(None, user).push_front(key);
+        }
+        for (key, user) in last.iter().filter_map(|key| Some((*key, user(key)?))) {
+            self.sized.of(None, user).push_back(key);
+        }
     }
 
     /// What those ask for that wait, in their order.
