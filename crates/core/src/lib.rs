@@ -5,6 +5,7 @@
 //! no IO, reads no clock, starts no thread and draws no randomness that was not given to it, so that [`sim`] can run a
 //! whole world of them in one thread.
 
+mod by_user;
 pub mod config;
 pub mod container;
 pub mod executor;

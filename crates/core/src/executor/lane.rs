@@ -5,12 +5,11 @@ use crate::container::Container;
 use crate::id::{ContainerId, UserId, WorkerId};
 use crate::resources::{Resources, Share};
 use crate::wire::Assign;
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whose work, in which container, by workers of which size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LaneKey {
     pub(super) user: UserId,
     pub(super) container: Option<ContainerId>,
@@ -24,22 +23,6 @@ impl LaneKey {
 
     pub(super) fn of(assign: &Assign) -> Self {
         Self { user: assign.user, container: assign.container_id(), asks: assign.asks() }
-    }
-}
-
-impl Ord for LaneKey {
-    /// By its bytes as numbers: each call looks for its lane several times, and a call of `memcmp` is most of a look.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let user = |key: &Self| u128::from_be_bytes(*key.user.as_bytes());
-        let container = |key: &Self| key.container.map(|id| u128::from_be_bytes(*id.as_bytes()));
-        let users = user(self).cmp(&user(other));
-        users.then_with(|| container(self).cmp(&container(other))).then_with(|| self.asks.cmp(&other.asks))
-    }
-}
-
-impl PartialOrd for LaneKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 

@@ -6,9 +6,8 @@
 
 use super::queue::{List, WORK};
 use super::slab::{Slot, Tasks};
+use crate::by_user::ByUser;
 use crate::id::UserId;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 /// What one user has.
 #[derive(Debug, Default)]
@@ -27,7 +26,7 @@ impl Share {
 /// Tasks that wait to be sent to one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    users: BTreeMap<UserId, Share>,
+    users: ByUser<Share>,
     len: usize,
     /// Whose task went last: among equals those after him come first.
     last: Option<UserId>,
@@ -40,56 +39,55 @@ impl Queue {
 
     /// The task that is to go next.
     pub(super) fn front(&self) -> Option<Slot> {
-        if self.len == 0 {
-            return None;
+        if let Some((_, share)) = self.users.only() {
+            return share.waiting.front();
         }
         let waiting = self.users.iter().filter(|(_, share)| share.waiting.len() > 0);
-        let (_, share) = waiting.min_by_key(|(user, share)| (share.there, Some(**user) <= self.last))?;
+        let (_, share) = waiting.min_by_key(|(user, share)| (share.there, Some(*user) <= self.last))?;
         share.waiting.front()
     }
 
     pub(super) fn push_back(&mut self, tasks: &mut Tasks, slot: Slot) {
-        self.users.entry(tasks[slot].user).or_default().waiting.push_back(tasks, slot);
+        self.users.entry(tasks[slot].user).waiting.push_back(tasks, slot);
         self.len += 1;
     }
 
     /// Before all others of its user.
     pub(super) fn push_front(&mut self, tasks: &mut Tasks, slot: Slot) {
-        self.users.entry(tasks[slot].user).or_default().waiting.push_front(tasks, slot);
+        self.users.entry(tasks[slot].user).waiting.push_front(tasks, slot);
         self.len += 1;
     }
 
     /// Takes out a task that is in this queue.
     pub(super) fn remove(&mut self, tasks: &mut Tasks, slot: Slot) {
-        let Entry::Occupied(mut share) = self.users.entry(tasks[slot].user) else { return };
-        share.get_mut().waiting.remove(tasks, slot);
+        let user = tasks[slot].user;
+        self.users.change(&user, |share| {
+            share.waiting.remove(tasks, slot);
+            share.is_empty()
+        });
         self.len -= 1;
-        if share.get().is_empty() {
-            share.remove();
-        }
     }
 
     /// Puts all of `other` before what is here, for each user.
     pub(super) fn prepend(&mut self, tasks: &mut Tasks, other: Self) {
         self.len += other.len;
         for (user, share) in other.users {
-            self.users.entry(user).or_default().waiting.prepend(tasks, share.waiting);
+            self.users.entry(user).waiting.prepend(tasks, share.waiting);
         }
     }
 
     /// A task of `user` goes to the endpoint.
     pub(super) fn goes(&mut self, user: UserId) {
-        self.users.entry(user).or_default().there += 1;
+        self.users.entry(user).there += 1;
         self.last = Some(user);
     }
 
     /// One that went there is there no more.
     pub(super) fn left(&mut self, user: UserId) {
-        let Entry::Occupied(mut share) = self.users.entry(user) else { return };
-        share.get_mut().there = share.get().there.saturating_sub(1);
-        if share.get().is_empty() {
-            share.remove();
-        }
+        self.users.change(&user, |share| {
+            share.there = share.there.saturating_sub(1);
+            share.is_empty()
+        });
     }
 
     /// Every user's list.
@@ -107,7 +105,7 @@ impl Queue {
             if at == slot {
                 let turns = own.there + before;
                 let theirs = |share: &Share| share.waiting.len().min((turns + 1).saturating_sub(share.there));
-                let others = self.users.iter().filter(|(user, _)| **user != tasks[slot].user);
+                let others = self.users.iter().filter(|(user, _)| *user != tasks[slot].user);
                 return Some(before + others.map(|(_, share)| theirs(share)).sum::<usize>());
             }
             next = List::<WORK>::after(tasks, at);

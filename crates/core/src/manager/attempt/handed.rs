@@ -1,6 +1,7 @@
 //! Which attempts each executor has.
 
 use super::{Key, Kind};
+use crate::by_user::ByUser;
 use crate::id::{ContainerId, ExecutorId, UserId};
 use crate::map::Set;
 use crate::resources::Resources;
@@ -24,7 +25,7 @@ pub(super) struct Handed {
     /// How many of all ask for resources.
     pub(super) sized: usize,
     /// How many each user has.
-    users: BTreeMap<UserId, usize>,
+    users: ByUser<usize>,
 }
 
 impl Handed {
@@ -39,7 +40,7 @@ impl Handed {
             return;
         }
         if let Some(user) = kind.user {
-            *self.users.entry(user).or_default() += 1;
+            *self.users.entry(user) += 1;
         }
         if let Some(container) = kind.container {
             *there.contained.entry(container).or_default() += 1;
@@ -55,13 +56,11 @@ impl Handed {
         if !there.keys.remove(key) {
             return;
         }
-        if let Some(user) = kind.user
-            && let Some(count) = self.users.get_mut(&user)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(&user);
-            }
+        if let Some(user) = kind.user {
+            self.users.change(&user, |count| {
+                *count -= 1;
+                *count == 0
+            });
         }
         if let Some(container) = kind.container
             && let Some(count) = there.contained.get_mut(&container)

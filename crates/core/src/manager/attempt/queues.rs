@@ -3,16 +3,17 @@
 //! Of one user the oldest goes first; between users it is the turn of who has the fewest attempts at executors.
 
 use super::Key;
+use crate::by_user::ByUser;
 use crate::id::{ContainerId, UserId};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
-type ByUser = BTreeMap<UserId, VecDeque<Key>>;
+type Users = ByUser<VecDeque<Key>>;
 
 /// All of them; a few may have been cancelled meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    all: BTreeMap<Option<ContainerId>, ByUser>,
+    all: BTreeMap<Option<ContainerId>, Users>,
     /// Whose attempt went last: among equals those after him come first.
     last: Option<UserId>,
 }
@@ -20,7 +21,7 @@ pub(super) struct Queues {
 impl Queues {
     /// The attempts of this user for this container.
     pub(super) fn of(&mut self, container: Option<ContainerId>, user: UserId) -> &mut VecDeque<Key> {
-        self.all.entry(container).or_default().entry(user).or_default()
+        self.all.entry(container).or_default().entry(user)
     }
 
     /// Containers for which attempts wait, how many, and the first of each user.
@@ -50,9 +51,9 @@ impl Queues {
         has: impl Fn(&UserId) -> usize,
     ) -> Option<Key> {
         let users = self.all.get_mut(&container)?;
-        let user = match users.len() {
-            1 => *users.first_key_value()?.0,
-            _ => {
+        let user = match users.only() {
+            Some((user, _)) => *user,
+            None => {
                 let waiting = users.iter().filter(|(_, queue)| !queue.is_empty()).map(|(user, _)| *user);
                 waiting.min_by_key(|user| (has(user), Some(*user) <= self.last))?
             }
@@ -65,25 +66,25 @@ impl Queues {
     pub(super) fn tidy(&mut self) {
         self.all.retain(|container, users| {
             if users.len() > 1 || container.is_some() {
-                users.retain(|_, queue| !queue.is_empty());
+                users.retain(|queue| !queue.is_empty());
             }
             container.is_none() || !users.is_empty()
         });
     }
 
     pub(super) fn len(&self) -> usize {
-        self.all.values().flat_map(BTreeMap::values).map(VecDeque::len).sum()
+        self.all.values().flat_map(ByUser::values).map(VecDeque::len).sum()
     }
 
     pub(super) fn clear(&mut self) {
-        self.all.values_mut().flat_map(BTreeMap::values_mut).for_each(VecDeque::clear);
+        self.all.values_mut().flat_map(ByUser::values_mut).for_each(VecDeque::clear);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
-        self.all.values().flat_map(BTreeMap::values).flatten()
+        self.all.values().flat_map(ByUser::values).flatten()
     }
 
     pub(super) fn each_mut(&mut self) -> impl Iterator<Item = &mut VecDeque<Key>> {
-        self.all.values_mut().flat_map(BTreeMap::values_mut)
+        self.all.values_mut().flat_map(ByUser::values_mut)
     }
 }
