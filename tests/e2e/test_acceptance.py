@@ -458,7 +458,7 @@ def test_logs_have_ids_and_neither_payloads_nor_tokens(tmp_path: Path) -> None:
     service = logs[tmp_path / "home/logs/service.log"]
     assert re.search(rf"accepted task={good.task_id}", service)
     assert re.search(rf"ended task={good.task_id}", service)
-    requests = [line for line in service.splitlines() if "bursa_service::http: request" in line]
+    requests = [line for line in service.splitlines() if "bursa_service::http::around: request" in line]
     assert requests and all("request_id=" in line for line in requests)
 
 

@@ -16,6 +16,7 @@ Host:
   endpoint  Make, start and look after endpoints
   backup    Write all that the service has to one file, while it runs
   restore   Put a backup into a home whose service does not run
+  audit     Look at the audit log, and check that nobody changed it
 
 Use:
   run       Call a function of a Python file and print its result
@@ -63,6 +64,9 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Put a backup into a home whose service does not run
     Restore(Restore),
+    /// Look at the audit log, and check that nobody changed it
+    #[command(subcommand)]
+    Audit(Audit),
     /// Call a function of a Python file and print its result
     Run(Run),
     /// Look at and cancel tasks
@@ -139,6 +143,30 @@ pub(crate) struct Service {
 /// Flags of the service without a value, and the keys that they set.
 pub(crate) const SWITCHES: [(&str, &str); 2] =
     [("--plain-http", "service.plain_http"), ("--tls-self-signed", "service.tls_self_signed")];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Read all of this home's log: no line edited, removed or moved, and its end not cut
+    Verify,
+    /// Show lines of the service's log, oldest first; for administrators
+    Search {
+        /// Of this user: name or id
+        #[arg(long)]
+        user: Option<String>,
+        /// Whose action has this in it, as DELETE or /tokens
+        #[arg(long, value_name = "TEXT")]
+        action: Option<String>,
+        /// About the object with this id
+        #[arg(long, value_name = "ID")]
+        object: Option<String>,
+        /// Not before this time, as 2026-01-31T00:00:00Z
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// So many at most
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+}
 
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Workers {

@@ -75,6 +75,13 @@ impl Client {
         self.answer(request.call())
     }
 
+    /// With these parameters, as far as they are given.
+    pub(crate) fn get_with(&self, path: &str, query: &[(&str, &Option<String>)]) -> anyhow::Result<Value> {
+        let given = query.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let request = self.agent.get(self.at(path)).query_pairs(given).header("Authorization", self.bearer());
+        self.answer(request.call())
+    }
+
     /// Whether the service is well, and what time it has.
     pub(crate) fn health(&self) -> anyhow::Result<(Value, Option<SystemTime>)> {
         let answer = self.agent.get(self.at("/health")).call();

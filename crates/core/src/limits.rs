@@ -83,6 +83,14 @@ pub const HTTP_HEAD_MS: u64 = 30_000;
 pub const RATE_BURST_S: u64 = 10;
 /// Users and addresses whose rate is kept; those that asked for nothing lately are forgotten first.
 pub const RATE_BUCKETS: usize = 100_000;
+/// Entries that wait for the audit log: beyond it, as behind a full disk, they are counted only.
+pub const AUDIT_ENTRIES: usize = 65_536;
+/// So many are written at once, at the latest.
+pub const AUDIT_BATCH: usize = 1_024;
+/// An entry waits so long for others: a lone submit wakes nobody, and the log is behind by no more than a power cut explains.
+pub const AUDIT_LINGER_MS: u64 = 200;
+/// A file of the audit log; then another begins.
+pub const AUDIT_FILE_BYTES: u64 = 64 * MIB as u64;
 /// The head of an HTTP request, and how much of its body is read at once: a thousand strangers take 64 MiB.
 pub const HTTP_HEAD_BYTES: usize = 64 * KIB;
 /// Payload bytes in one answer of a listing: further tasks are left for the next request.

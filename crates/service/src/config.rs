@@ -162,6 +162,13 @@ key!(
 );
 
 key!(
+    AUDIT_MB,
+    "audit_mb",
+    "BURSA_AUDIT_MB",
+    "1024",
+    "megabytes of the audit log; beyond them its oldest file is removed"
+);
+key!(
     FAIL_WHEN_OFFLINE,
     "fail_when_offline_ms",
     "BURSA_FAIL_WHEN_OFFLINE_MS",
@@ -207,6 +214,7 @@ pub const KEYS: &[Key] = &[
     RATE_WRITE,
     RATE_SUBMIT,
     RATE_BAD_LOGINS,
+    AUDIT_MB,
     FAIL_WHEN_OFFLINE,
 ];
 
@@ -247,6 +255,8 @@ pub struct Config {
     pub tasks_per_user: usize,
     /// How often one may ask.
     pub rates: Limits,
+    /// Bytes of the audit log.
+    pub audit_bytes: u64,
     /// How long the tasks of an endpoint that is offline wait for it; `None`: until their deadlines.
     pub fail_when_offline_ms: Option<u64>,
     /// Who else says who somebody is.
@@ -323,6 +333,7 @@ impl Config {
             memo_per_user,
             tasks_per_user,
             rates: rates(values)?,
+            audit_bytes: values.whole(&AUDIT_MB, 1..=u64::MAX >> 20)? << 20,
             fail_when_offline_ms,
             identity,
             exchange,

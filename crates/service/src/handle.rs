@@ -2,6 +2,7 @@
 
 use crate::amqp::foreign::{Foreign, Links};
 use crate::amqp::{Credentials, Cursors};
+use crate::audit::{self, Audit};
 use crate::auth::Session;
 use crate::bell::Bells;
 use crate::clock;
@@ -33,6 +34,7 @@ pub(crate) struct Handle {
     pub(crate) known: Arc<Known>,
     pub(crate) rates: Rates,
     pub(crate) identity: Providers,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) bells: Arc<Bells>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) about: About,
@@ -93,6 +95,7 @@ impl Handle {
 
     /// Changes the registry; the inner error is why the store could not be written.
     pub(crate) async fn change(&self, change: Change) -> Result<Result<Changed, String>, Stopping> {
+        audit::about(&change);
         self.ask(|answer| Command::Change(change, answer)).await
     }
 

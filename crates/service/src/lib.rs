@@ -6,6 +6,7 @@
 
 mod alarm;
 mod amqp;
+pub mod audit;
 mod auth;
 mod backup;
 mod bell;
@@ -117,6 +118,14 @@ pub enum Error {
     /// The store.
     #[error("{0}")]
     Store(store::Error),
+    /// The audit log cannot be used.
+    #[error("cannot go on with the audit log in {directory}: {why}; make it writable, or move it away")]
+    Audit {
+        /// Where it is.
+        directory: String,
+        /// Why.
+        why: std::io::Error,
+    },
     /// No random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(std::io::Error),

@@ -2,6 +2,7 @@
 
 use crate::amqp::foreign::{self, Foreign, Links};
 use crate::amqp::{Credentials, Cursors};
+use crate::audit::Audit;
 use crate::bell::Bells;
 use crate::clock::Clock;
 use crate::driver::{Driver, Waits};
@@ -80,7 +81,11 @@ pub async fn run(
         names: config.names.clone(),
         is_tls: matches!(config.tls, tls::Source::Files { .. }),
     };
-    let (handle, driver) = assemble(&config, store, &paths, recovery, forwarder, (about, metrics), links)?;
+    let directory = home.service.join("audit");
+    let audit = Audit::open(&directory, config.audit_bytes, Arc::clone(&metrics))
+        .map_err(|why| Error::Audit { directory: directory.display().to_string(), why })?;
+    let (handle, driver) =
+        assemble(&config, store, &paths, recovery, forwarder, (about, metrics, audit), links)?;
 
     ready(Ready { url, http: address.to_string(), zmq, service_key: keys.public.to_string() });
     serve((listener, tls), (amqp, managers), handle, driver, shutdown, pings).await
@@ -152,7 +157,7 @@ fn assemble(
     paths: &Paths,
     recovery: Recovery,
     forwarder: Forwarder,
-    (about, metrics): (About, Arc<Metrics>),
+    (about, metrics, audit): (About, Arc<Metrics>, Audit),
     links: Links,
 ) -> Result<(Handle, Driver), Error> {
     let reader = Arc::new(Reader::beside(&store, paths)?);
@@ -192,6 +197,7 @@ fn assemble(
         known,
         rates: Rates::new(config.rates),
         identity: Providers::new(&config.identity, &config.exchange, &config.home)?,
+        audit: Arc::new(audit),
         reader,
         bells,
         metrics,
@@ -217,6 +223,7 @@ async fn serve(
     let (stop, stopped) = oneshot::channel::<()>();
     let mut tasks = JoinSet::new();
     let (handle, (say_stop, stopping)) = (Arc::new(handle), watch::channel(false));
+    let audit = Arc::clone(&handle.audit);
     if let Some(tls) = &tls {
         tasks.spawn(Arc::clone(tls).reload_on_hangup(stopping.clone()));
     }
@@ -241,6 +248,7 @@ async fn serve(
     }
     tasks.shutdown().await;
     managers.abort();
+    audit.finish();
     match failure {
         Some(Err(error)) => Err(Error::Server(error.to_string())),
         Some(Ok(())) | None => Ok(()),

@@ -1,4 +1,4 @@
-//! What of the store does not work now, part by part: `/health` shows it, and it clears when that part works again.
+//! What of the store, or of the log beside it, does not work now, part by part: `/health` shows it, and it clears when that part works again.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,11 +11,13 @@ pub(crate) enum Part {
     Files,
     /// Reading what the hub needs.
     Reads,
+    /// The audit log.
+    Audit,
 }
 
 /// Why each part fails; `None`: it works.
 #[derive(Debug, Default)]
-pub(crate) struct Troubles(Mutex<[Option<String>; 3]>);
+pub(crate) struct Troubles(Mutex<[Option<String>; 4]>);
 
 impl Troubles {
     /// `part` failed.
@@ -26,7 +28,7 @@ impl Troubles {
     /// `part` works.
     pub(crate) fn works(&self, part: Part) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner)[part as usize].take().is_some() {
-            tracing::info!(?part, "this part of the store works again");
+            tracing::info!(?part, "this part works again");
         }
     }
 

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod audit;
 mod backup;
 mod check;
 mod config;
@@ -36,6 +37,7 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Endpoint(command) => endpoint::run(&settings, json, command),
         Command::Backup(command) => backup::run(&settings, json, &command),
         Command::Restore(command) => restore::run(&settings, json, &command),
+        Command::Audit(command) => audit::run(&settings, json, &command),
         Command::Run(command) => run::run(&settings, json, &command),
         Command::Task(command) => task::run(&settings, json, &command),
         Command::Function(command) => function::run(&settings, json, &command),

@@ -6,10 +6,15 @@ use super::compat::Dialect;
 use super::error::{ApiError, RequestId};
 use super::listen::Ends;
 use super::{App, host};
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use crate::audit::{self, Entry, Visit, Who};
+use crate::clock;
+use crate::rate::Kind;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use bursa_core::limits;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tracing::Instrument as _;
 
@@ -25,14 +30,35 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     // Every line that is logged on its way names the request; a submit adds its group.
     let span = tracing::info_span!("request", request_id = %id, group = tracing::field::Empty);
     let ends = request.extensions().get::<Ends>().copied();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let visit = Arc::new(Visit::default());
     let mut response = match host::foreign(request.uri(), request.headers(), ends, &app.handle.about) {
         Some(host) => host::misdirected(&host).into_response(),
-        None => next.run(request).instrument(span).await,
+        None => audit::visited(Arc::clone(&visit), next.run(request)).instrument(span).await,
     };
     let status = response.status();
     tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), "request");
+    let error = error_of(&mut response);
+    if let (Some(who), Some(route)) = (visit.who.get(), &route)
+        && is_recorded(&method, route.as_str(), status)
+    {
+        app.handle.audit.record(Entry {
+            at: clock::wall(),
+            user: match who {
+                Who::User(row, token_hash) => Some((Arc::clone(row), *token_hash)),
+                Who::Stranger => None,
+            },
+            from: ends.map(|ends| ends.theirs.ip().to_canonical()),
+            action: format!("{method} {}", route.as_str()),
+            object: visit.object().map(str::to_owned).or_else(|| named(route.as_str(), &path)),
+            tasks: visit.tasks(),
+            status: status.as_u16(),
+            code: error.as_ref().map(|error| error.code),
+            request: Some(id.clone()),
+        });
+    }
     let dialect = response.extensions_mut().remove::<Dialect>();
-    if let Some(error) = error_of(&mut response) {
+    if let Some(error) = error {
         app.handle.metrics.errors.fetch_add(1, Relaxed);
         if status.is_server_error() {
             tracing::warn!(request_id = %id, %method, path, status = status.as_u16(), why = error.why, "failed");
@@ -53,6 +79,21 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     }
     to_browsers(response.headers_mut(), app.handle.about.is_tls);
     response
+}
+
+/// Whatever changes something is recorded, and what was refused to who asked for it. Who asks too often is not: that would
+/// fill the log.
+fn is_recorded(method: &Method, route: &str, status: StatusCode) -> bool {
+    let is_refusal =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND].contains(&status);
+    status != StatusCode::TOO_MANY_REQUESTS && (is_refusal || Kind::of(method, route) != Kind::Read)
+}
+
+/// What stands in `path` where the route has a parameter.
+fn named(route: &str, path: &str) -> Option<String> {
+    let pairs = route.split('/').zip(path.split('/'));
+    let names: Vec<_> = pairs.filter(|(part, _)| part.starts_with('{')).map(|(_, name)| name).collect();
+    (!names.is_empty()).then(|| names.join("/").chars().take(limits::NAME_BYTES).collect())
 }
 
 /// The error that `response` is; what a library refused in words of its own is told in ours.

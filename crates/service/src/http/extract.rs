@@ -3,6 +3,7 @@
 use super::error::ApiError;
 use super::listen::{Ends, Newcomer};
 use super::{App, scopes};
+use crate::audit::{self, Who};
 use crate::auth::{self, Session};
 use crate::clock;
 use crate::rate::Kind;
@@ -63,6 +64,7 @@ impl FromRequestParts<App> for User {
         if let Some(newcomer) = parts.extensions.get::<Newcomer>() {
             newcomer.known();
         }
+        audit::is_by(Who::User(Arc::clone(&session.row), token_hash));
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let kind = Kind::of(&parts.method, route);
         app.handle.rates.ask(session.row.no, kind).map_err(|wait| ApiError::too_often(kind, wait))?;
@@ -81,7 +83,13 @@ pub(super) fn stranger(app: &App, ends: Option<&Ends>, refused: ApiError) -> Api
         return refused;
     }
     let from = ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs.ip());
-    app.handle.rates.bad_login(from).err().map_or(refused, ApiError::too_many_strangers)
+    match app.handle.rates.bad_login(from) {
+        Ok(()) => {
+            audit::is_by(Who::Stranger);
+            refused
+        }
+        Err(wait) => ApiError::too_many_strangers(wait),
+    }
 }
 
 /// The id in the path.

@@ -5,6 +5,7 @@
 
 mod about;
 mod around;
+mod audit;
 mod body;
 mod compat;
 mod containers;
@@ -101,6 +102,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(about::whoami))
         .routes(routes!(login::logins))
         .routes(routes!(about::metrics))
+        .routes(routes!(audit::search))
         .routes(routes!(functions::register, functions::list))
         .routes(routes!(functions::get, functions::delete))
         .routes(routes!(functions::body))

@@ -3,13 +3,16 @@
 use super::App;
 use super::error::ApiError;
 use super::extract::User;
+use super::listen::Ends;
 use super::stream_types::{Indexed, ServerMessage};
 use super::submit::reply_error;
 use super::tasks::find_payload;
+use crate::audit::Entry;
 use crate::clock;
 use crate::clock::sleep_until;
 use crate::store::{Memoized, RESULT_GONE, ResultRow, Slice, SliceLimits};
 use axum::extract::ws::{Message, WebSocket};
+use axum::http::StatusCode;
 use bursa_core::hub::Reply;
 use bursa_core::id::{GroupId, TaskId};
 use bursa_core::limits;
@@ -17,6 +20,7 @@ use bursa_core::task::{Failure, FailureCode, TaskState};
 use futures_util::SinkExt as _;
 use futures_util::stream::SplitSink;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -38,8 +42,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub(super) enum Note {
     /// Push the results of these groups.
     Subscribe { groups: Vec<GroupId>, cursor: Option<u64> },
-    /// A submit in this group follows.
-    Group(GroupId),
+    /// A submit of so many tasks in this group follows.
+    Submit { id: u64, group: GroupId, tasks: usize },
     /// Something the client said was wrong.
     Error(Option<u64>, ApiError),
 }
@@ -71,6 +75,9 @@ pub(super) struct Pusher<'a> {
     /// Room for open submits: one place is free again with each answer.
     room: Arc<Semaphore>,
     request_id: String,
+    from: Option<IpAddr>,
+    /// Submits without an answer: their groups, and how many tasks they have.
+    asked: HashMap<u64, (GroupId, usize)>,
     feed: Feed,
     stopping: watch::Receiver<bool>,
     revocations: watch::Receiver<u64>,
@@ -117,7 +124,7 @@ impl<'a> Pusher<'a> {
         user: &'a User,
         sink: SplitSink<WebSocket, Message>,
         room: Arc<Semaphore>,
-        request_id: String,
+        (request_id, ends): (String, Option<Ends>),
     ) -> Self {
         Self {
             app,
@@ -125,6 +132,8 @@ impl<'a> Pusher<'a> {
             sink,
             room,
             request_id,
+            from: ends.map(|ends| ends.theirs.ip().to_canonical()),
+            asked: HashMap::new(),
             feed: Feed::default(),
             stopping: app.stopping.clone(),
             revocations: app.handle.known.tokens.revocations(),
@@ -181,7 +190,8 @@ impl<'a> Pusher<'a> {
     async fn note(&mut self, note: Note) -> Result<(), Ended> {
         match note {
             Note::Subscribe { groups, cursor } => self.subscribe(groups, cursor)?,
-            Note::Group(group) => {
+            Note::Submit { id, group, tasks } => {
+                self.asked.insert(id, (group, tasks));
                 if self.feed.groups.is_empty() {
                     self.feed.cursor = self.newest()?;
                 }
@@ -189,7 +199,12 @@ impl<'a> Pusher<'a> {
                 self.feed.groups.entry(group).or_insert(self.feed.cursor);
                 self.feed.begun = true;
             }
-            Note::Error(id, error) => self.error(id, &error).await?,
+            Note::Error(id, error) => {
+                if id.is_some() && error.status != StatusCode::TOO_MANY_REQUESTS {
+                    self.record(None, Some(&error));
+                }
+                self.error(id, &error).await?;
+            }
         }
         Ok(())
     }
@@ -222,10 +237,33 @@ impl<'a> Pusher<'a> {
 
     async fn reply(&mut self, id: u64, reply: Reply) -> Result<(), Ended> {
         self.room.add_permits(1);
+        let asked = self.asked.remove(&id);
         match reply {
-            Reply::Accepted => self.say(&ServerMessage::Accepted { id }).await,
-            reply => self.error(Some(id), &reply_error(reply)).await,
+            Reply::Accepted => {
+                self.record(asked, None);
+                self.say(&ServerMessage::Accepted { id }).await
+            }
+            reply => {
+                let error = reply_error(reply);
+                self.record(asked, Some(&error));
+                self.error(Some(id), &error).await
+            }
         }
+    }
+
+    /// A submit, and what came of it, for the audit log.
+    fn record(&self, asked: Option<(GroupId, usize)>, error: Option<&ApiError>) {
+        self.app.handle.audit.record(Entry {
+            at: clock::wall(),
+            user: Some((Arc::clone(&self.user.row), self.user.token_hash)),
+            from: self.from,
+            action: "SUBMIT /api/v1/stream".to_owned(),
+            object: asked.map(|(group, _)| group.to_string()),
+            tasks: asked.map(|(_, tasks)| tasks),
+            status: error.map_or(200, |error| error.status.as_u16()),
+            code: error.map(|error| error.code),
+            request: Some(self.request_id.clone()),
+        });
     }
 
     async fn error(&mut self, id: Option<u64>, error: &ApiError) -> Result<(), Ended> {

@@ -22,6 +22,7 @@ const ADMIN: Need = Some(Scope::Admin);
 const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/whoami", None),
     ("GET", "/metrics", None),
+    ("GET", "/api/v1/audit", ADMIN),
     ("POST", "/api/v1/functions", FUNCTIONS_REGISTER),
     ("GET", "/api/v1/functions", FUNCTIONS_READ),
     ("GET", "/api/v1/functions/{id}", FUNCTIONS_READ),

@@ -5,6 +5,7 @@
 
 use super::error::{ApiError, ErrorBody, RequestId};
 use super::extract::User;
+use super::listen::Ends;
 use super::push::{Note, Pusher};
 use super::stream_types::{Call, ClientMessage};
 use super::submit::{Batch, Options, admit, check_group};
@@ -45,19 +46,21 @@ pub(crate) async fn open(
     user: User,
     State(app): State<App>,
     Extension(request): Extension<RequestId>,
+    ends: Option<Extension<Ends>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|why| ApiError::bad("", format!("this route is a WebSocket: {why}")))?;
     app.handle.metrics.streams.fetch_add(1, Relaxed);
     let span = tracing::info_span!(parent: None, "stream", request_id = %request.0);
+    let from = (request.0, ends.map(|Extension(ends)| ends));
     Ok(upgrade
         .max_message_size(limits::REQUEST_BYTES)
         .read_buffer_size(READ_BYTES)
         .max_frame_size(limits::REQUEST_BYTES)
-        .on_upgrade(move |socket| run(app, user, request.0, socket).instrument(span)))
+        .on_upgrade(move |socket| run(app, user, from, socket).instrument(span)))
 }
 
-async fn run(app: App, user: User, request_id: String, socket: WebSocket) {
+async fn run(app: App, user: User, from: (String, Option<Ends>), socket: WebSocket) {
     let (sink, source) = socket.split();
     let (notes, noted) = mpsc::channel(limits::STREAM_SUBMITS);
     let (replies, replied) = mpsc::channel(limits::STREAM_SUBMITS);
@@ -71,7 +74,7 @@ async fn run(app: App, user: User, request_id: String, socket: WebSocket) {
         groups: HashSet::new(),
         followed: HashSet::new(),
     };
-    let pusher = Pusher::new(&app, &user, sink, room, request_id);
+    let pusher = Pusher::new(&app, &user, sink, room, from);
     tokio::select! {
         () = Box::pin(listener.run(source)) => {}
         ended = Box::pin(pusher.run(noted, replied)) => {
@@ -161,7 +164,8 @@ impl Listener<'_> {
         self.follow(&[group])?;
         // The group is subscribed before any of its results can be.
         let stopping = |_| ApiError::from(crate::handle::Stopping);
-        self.notes.send(Note::Group(group)).await.map_err(|_| stopping(()))?;
+        let note = Note::Submit { id, group, tasks: tasks.len() };
+        self.notes.send(note).await.map_err(|_| stopping(()))?;
         self.room.acquire().await.map_err(|_| stopping(()))?.forget();
         let answer = ReplyTo::Stream(id, self.replies.clone(), admitted);
         let command = Command::Submit { user: self.user.user, group, tasks, answer };

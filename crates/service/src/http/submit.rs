@@ -5,7 +5,7 @@ use super::error::ApiError;
 use super::value::Place;
 use crate::intake::Admitted;
 use crate::store::UserRow;
-use crate::{clock, policy};
+use crate::{audit, clock, policy};
 use axum::http::StatusCode;
 use bursa_core::container::Container;
 use bursa_core::hub::{Counter, Reply, Whose};
@@ -244,6 +244,7 @@ pub(super) async fn accept(
 ) -> Result<(), ApiError> {
     let first = tasks.first().map(|spec| tracing::field::display(spec.task));
     tracing::debug!(tasks = tasks.len(), first, "a submit");
+    audit::about_tasks(&group, tasks.len());
     let admitted = admit(app, &tasks)?;
     match app.handle.submit(user.user, group, tasks, admitted).await? {
         Reply::Accepted => Ok(()),

@@ -565,3 +565,13 @@ pub(crate) struct Exchanged {
     /// Scopes between blanks.
     pub(crate) scope: String,
 }
+
+/// Lines of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditLines {
+    /// Each with `n`, `at`, `user`, `name`, `token`, `from`, `action`, `object`, `tasks`, `status`, `code`, `request`, `prev`
+    /// and `hash`, as far as there are such.
+    pub(crate) entries: Vec<serde_json::Value>,
+    /// Where the next page begins; null: nothing is left.
+    pub(crate) next: Option<String>,
+}

@@ -70,6 +70,7 @@ pub fn config(home: &Path) -> Config {
         memo_ttl_ms: 30 * 24 * 3_600_000,
         memo_per_user: 1 << 30,
         tasks_per_user: 2_000_000,
+        audit_bytes: 1 << 30,
         rates: Limits { read: 0, write: 0, submit: 0, bad_logins: 0 },
         fail_when_offline_ms: None,
         identity: Vec::new(),
