@@ -21,7 +21,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 MODULES = HERE.parents[1] / "target" / "identity"
-PACKAGE = "oidc-provider@9.13.3"
+PACKAGE = "oidc-provider@8.8.1"
 
 
 def _e2e() -> ModuleType:

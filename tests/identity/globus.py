@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 CLIENT, SECRET = "5a1a1a52-6bd5-4d5c-8c9e-0a5b2c6cf0a1", "c2VjcmV0L3dpdGgrc2lnbnM="
@@ -16,9 +18,14 @@ NATIVE = "9a9a3b1c-2f6e-4a3e-9a51-6ea6a1e4a111"
 
 
 class Globus(ThreadingHTTPServer):
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        """`certificate`: PEM with its key, for TLS."""
         super().__init__(("127.0.0.1", 0), _Answer)
-        self.issuer = f"http://127.0.0.1:{self.server_port}"
+        self.issuer = f"http{'s' if certificate else ''}://127.0.0.1:{self.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.tokens: dict[str, dict[str, object]] = {}
         self.introspected: list[dict[str, str]] = []
         self.codes: dict[str, dict[str, str]] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,8 @@ def globus() -> Iterator[Globus]:
     globus.stop()
 
 
-@pytest.fixture
-def service(globus: Globus, tmp_path: Path) -> Iterator[str]:
-    text = f"""
+def settings(globus: Globus, more: str = "") -> str:
+    return f"""
         [[identity]]
         kind = "globus"
         issuer = "{globus.issuer}"
@@ -31,8 +32,19 @@ def service(globus: Globus, tmp_path: Path) -> Iterator[str]:
         login_client_id = "{NATIVE}"
         scopes = ["{SCOPE}"]
         allow = ["subject:66666666-7777-4888-8999-000000000000"]
+        {more}
     """
-    home = configured(tmp_path / "service", text)
+
+
+@pytest.fixture
+def service(globus: Globus, tmp_path: Path) -> Iterator[str]:
+    with running(tmp_path / "service", settings(globus)) as url:
+        yield url
+
+
+@contextmanager
+def running(home: Path, text: str) -> Iterator[str]:
+    configured(home, text)
     (home / "globus-secret").write_text(SECRET)
     (home / "globus-secret").chmod(0o600)
     with serving(home) as url:
@@ -82,3 +94,28 @@ def test_a_pasted_code_needs_its_own_verifier(service: str, globus: Globus, tmp_
     assert code == 1 and "invalid_grant" in err
     code, _, err = finish(first, "\n")
     assert code == 1 and "no code was pasted" in err
+
+
+def test_a_provider_with_a_certificate_of_its_own_is_trusted_where_that_is_said(tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=globus"]
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    key = tmp_path / "key.pem"
+    made = subprocess.run([*make, *more, "-keyout", str(key)], capture_output=True, text=True, check=True)
+    certificate.write_text(made.stdout)
+    both = tmp_path / "both.pem"
+    both.write_text(made.stdout + key.read_text())
+    globus = Globus(both)
+    try:
+        with running(tmp_path / "no", settings(globus)) as url:
+            status, body, _ = ask(url, globus.token())
+            assert status == 503 and "gave no good answer" in body["error"]["why"]
+        with running(tmp_path / "yes", settings(globus, f'ca_file = "{certificate}"')) as url:
+            assert ask(url, globus.token())[0] == 200
+            done = e2e.run_cli(tmp_path / "home", "login", BURSA_URL=url)
+            assert done.returncode == 1 and globus.issuer in done.stderr
+            process, address = log_in(tmp_path / "home", url, SSL_CERT_FILE=str(certificate))
+            code, _, err = finish(process, globus.code(address) + "\n")
+            assert code == 0, err
+    finally:
+        globus.stop()

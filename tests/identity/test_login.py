@@ -51,11 +51,11 @@ class Browser:
         return page
 
 
-def log_in(home: Path, service: str, *flags: str) -> tuple[subprocess.Popen[str], str]:
+def log_in(home: Path, service: str, *flags: str, **more: str) -> tuple[subprocess.Popen[str], str]:
     """The command, and the address that it says to open."""
     process = subprocess.Popen(
         [str(e2e.BINARY), "login", "--json", *flags],
-        env=e2e.environment(home, BURSA_URL=service),
+        env=e2e.environment(home, BURSA_URL=service, **more),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
