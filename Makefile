@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos compat identity bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos compat compat-all identity bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ slurm: setup build ## Blocks on a real Slurm of four nodes, made for it
 
 compat: setup build ## The real packages of funcX and Globus Compute, several versions of each
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/compat
+
+compat-all: export COMPAT_ALL = 1
+compat-all: compat ## The same, with endpoints whose workers are on nodes
 
 identity: setup build ## A certified OpenID Connect provider (needs Node), a stand-in for Globus Auth, logins and workloads
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/identity

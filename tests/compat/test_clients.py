@@ -51,3 +51,20 @@ def test_funcx(clients: Clients) -> None:
     assert heard["status"] == "online"
     if age != "2":
         assert heard["container"] == "docker.io/none:1"
+
+
+@pytest.mark.parametrize("clients", ["sdk-4"], indirect=True)
+def test_tokens_in_its_store(clients: Clients) -> None:
+    none = {"GLOBUS_COMPUTE_CLIENT_ID": "", "GLOBUS_COMPUTE_CLIENT_SECRET": ""}
+    heard = said(
+        clients.run(
+            "seeded.py", clients.stack.token, **none, FUNCX_SDK_CLIENT_ID="", FUNCX_SDK_CLIENT_SECRET=""
+        )
+    )
+    assert heard == {"valid": "online", "renewed": "online"}
+
+
+@pytest.mark.parametrize("clients", ["sdk-4"], indirect=True)
+def test_what_travels_by_name_says_what_it_needs(clients: Clients) -> None:
+    (text,) = clients.run("shell.py")
+    assert "install globus_compute_sdk there" in text

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,19 @@ engine:
   max_workers: {{{{ workers|default({workers}) }}}}
 heartbeat_period: 5
 """
+# Parsl's, without a network: its first call takes several seconds.
+PARSL = """
+engine:
+  type: GlobusComputeEngine
+  address: 127.0.0.1
+  max_workers_per_node: 2
+  provider:
+    type: LocalProvider
+    init_blocks: 1
+    max_blocks: 1
+heartbeat_period: 5
+"""
+everything = pytest.mark.skipif("COMPAT_ALL" not in os.environ, reason="only in `make compat-all`")
 
 
 def free_port() -> int:
@@ -179,9 +193,22 @@ def test_its_calls(site: Site, engine: str) -> None:
     assert kind == "TaskExecutionFailed" and text.rstrip().endswith("ValueError: no 7")
     assert heard["bulk"] == 7_000_000
     assert "MaxResultSizeExceeded" in heard["refused"]
+    assert heard["shell"] == "heard\n"
     assert heard["status"] == "online"
     # All of it is in the store: another process finds it there.
-    assert site.run("reload", heard["group"]) == {"count": 64, "failed": 2}
+    assert site.run("reload", heard["group"]) == {"count": 65, "failed": 2}
+
+
+@everything
+def test_calls_of_workers_on_nodes(site: Site, tmp_path: Path) -> None:
+    site.configure(PARSL)
+    site.start()
+    assert site.run("one") == {"one": 8}
+    program = site.program("wait", str(tmp_path / "now"))
+    e2e.wait_for((tmp_path / "now").exists, 120, "a first result")
+    (pid,) = site.user_endpoints()
+    os.kill(pid, signal.SIGKILL)
+    assert said(program) == {"got": list(range(8))}
 
 
 def test_options_make_another_user_endpoint(site: Site) -> None:
@@ -204,6 +231,18 @@ def test_stop_start_restart_and_delete(site: Site) -> None:
     assert deleted.returncode == 0, deleted.stderr
     with bursa.Client(site.service.url, site.service.token) as client:
         assert first not in [endpoint["endpoint_id"] for endpoint in client.endpoints()]
+
+
+def test_a_revoked_key_ends_it_until_it_is_started_again(site: Site) -> None:
+    first = site.start()
+    assert site.run("one") == {"one": 8}
+    headers = {"Authorization": f"Bearer {site.service.token}"}
+    url = f"{site.service.url}/api/v1/endpoints/{first}/revoke-key"
+    urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="POST"), timeout=30).close()
+    site.process.wait(timeout=60)
+    assert site.status() == "offline"
+    assert site.start() == first
+    assert site.run("one") == {"one": 8}
 
 
 def test_a_killed_user_endpoint_loses_nothing(site: Site, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from globus_compute_sdk import Client, Executor
+from globus_compute_sdk import Client, Executor, ShellFunction
 
 endpoint, what, *arguments = sys.argv[1:]
 
@@ -49,6 +49,7 @@ with Executor(endpoint_id=endpoint) as executor:
         say(failed=[type(error).__name__, str(error)])
         say(bulk=len(executor.submit(bulk, 7_000_000).result(timeout=120)))
         say(refused=str(executor.submit(bulk, 9_000_000).exception(timeout=120)))
+        say(shell=executor.submit(ShellFunction("echo {what}"), what="heard").result(timeout=120).stdout)
         say(status=Client().get_endpoint_status(endpoint)["status"])
         say(group=str(executor.task_group_id))
     elif what == "reload":

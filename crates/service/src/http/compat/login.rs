@@ -24,6 +24,8 @@ pub(super) struct Grant {
     grant_type: String,
     scope: Option<String>,
     client_secret: Option<String>,
+    /// One of those that a seeded token store has: an API token, as the secret is.
+    refresh_token: Option<String>,
 }
 
 /// `POST /v2/oauth2/token`.
@@ -32,16 +34,26 @@ pub(super) async fn token(
     headers: HeaderMap,
     Form(grant): Form<Grant>,
 ) -> Result<Response, ApiError> {
-    if grant.grant_type != "client_credentials" {
-        let why = format!("'{}' is not client_credentials", grant.grant_type);
-        return Err(ApiError::bad("grant_type", why));
-    }
-    let secret = grant.client_secret.or_else(|| basic(&headers));
-    let secret = secret.ok_or_else(|| ApiError::unauthorized("it has no client secret"))?;
+    let secret = match grant.grant_type.as_str() {
+        "client_credentials" => grant.client_secret.or_else(|| basic(&headers)),
+        "refresh_token" => grant.refresh_token,
+        other => {
+            let why = format!("'{other}' is not client_credentials or refresh_token");
+            return Err(ApiError::bad("grant_type", why));
+        }
+    };
+    let secret =
+        secret.ok_or_else(|| ApiError::unauthorized("it has no client secret, or no refresh token"))?;
     if app.handle.known.tokens.session(&auth::hash(&secret), clock::wall())?.is_none() {
-        return Err(ApiError::unauthorized("its client secret is no API token of this service"));
+        return Err(ApiError::unauthorized(
+            "its client secret (or refresh token) is no API token of this service",
+        ));
     }
-    Ok(Format::Json.ok(&granted(&secret, grant.scope.as_deref().unwrap_or(ALL))))
+    let mut granted = granted(&secret, grant.scope.as_deref().unwrap_or(ALL));
+    if grant.grant_type == "refresh_token" {
+        granted["refresh_token"] = json!(secret);
+    }
+    Ok(Format::Json.ok(&granted))
 }
 
 /// The password of HTTP's basic authorization.

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bursa_core::id::{EndpointId, FunctionId, GroupId, TaskId};
+use bursa_core::resources::Resources;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -42,6 +43,11 @@ pub(super) async fn to_endpoint(
     let mut ids = clock::new_ids(count)?.into_iter();
     let serializers = calls.result_serializers.unwrap_or_default();
     let is_foreign = app.handle.foreign.key(&endpoint).is_some();
+    let resources = match &calls.resource_specification {
+        // It is that of the engine there.
+        Some(asked) if !is_foreign => resources(asked)?,
+        _ => Resources::NONE,
+    };
     let mut made = Map::new();
     for (name, payloads) in calls.tasks.keys().zip(payloads) {
         let abroad = Abroad {
@@ -52,7 +58,7 @@ pub(super) async fn to_endpoint(
             resource_specification: calls.resource_specification.as_ref(),
         };
         let beside = Beside { result_serializers: &serializers, abroad: is_foreign.then_some(abroad) };
-        let target = batch.target(parsed(name)?, endpoint, Options::default())?;
+        let target = batch.target(parsed(name)?, endpoint, Options { resources, ..Options::default() })?;
         let mut tasks = Vec::with_capacity(payloads.len());
         for (payload, id) in payloads.into_iter().zip(&mut ids) {
             let task = TaskId::from_bytes(id);
@@ -68,6 +74,41 @@ pub(super) async fn to_endpoint(
         "endpoint_id": endpoint.to_string(),
         "tasks": made,
     })))
+}
+
+/// What a call of MPI asks for. Their engines know other words too, such as `priority`: these ask for nothing here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ranks {
+    num_nodes: Option<u32>,
+    ranks_per_node: Option<u32>,
+    num_ranks: Option<u32>,
+}
+
+/// The resources that a `resource_specification` asks for.
+fn resources(asked: &Value) -> Result<Resources, ApiError> {
+    let bad = |why: String| ApiError::bad("resource_specification", why);
+    let Ranks { num_nodes, ranks_per_node, num_ranks } =
+        Ranks::deserialize(asked).map_err(|error| bad(error.to_string()))?;
+    let nodes = match (num_nodes, num_ranks, ranks_per_node) {
+        (Some(nodes), ..) => nodes,
+        (None, Some(ranks), Some(each)) if each > 0 => ranks.div_ceil(each),
+        (None, None, None) => 0,
+        _ => 1,
+    };
+    let each = match (ranks_per_node, num_ranks) {
+        (Some(each), _) => each,
+        (None, Some(ranks)) if nodes > 0 => ranks.div_ceil(nodes),
+        _ => 0,
+    };
+    if num_ranks.is_some_and(|ranks| u64::from(ranks) != u64::from(nodes) * u64::from(each)) {
+        let ranks = num_ranks.unwrap_or_default();
+        return Err(bad(format!(
+            "num_ranks is {ranks}, and {nodes} nodes with {each} ranks each are not as many"
+        )));
+    }
+    let resources = Resources { nodes, ranks_per_node: each, ..Resources::NONE };
+    resources.checked().map_err(|(name, why)| bad(format!("{name}: {why}")))
 }
 
 fn payloads<'a>(function: &str, args: &'a Value) -> Result<Vec<&'a str>, ApiError> {
@@ -164,4 +205,21 @@ fn add(
     });
     let beside = Beside { abroad, ..Beside::default() };
     batch.push(&target, task, dialect::args(&beside, payload)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_become_nodes_and_ranks_of_each() {
+        let of = |asked| resources(&asked).map(|found| (found.nodes, found.ranks_per_node)).ok();
+        assert_eq!(of(json!({ "num_nodes": 2, "ranks_per_node": 3, "num_ranks": 6 })), Some((2, 3)));
+        assert_eq!(of(json!({ "num_nodes": 2, "num_ranks": 6 })), Some((2, 3)));
+        assert_eq!(of(json!({ "num_ranks": 6, "ranks_per_node": 3 })), Some((2, 3)));
+        assert_eq!(of(json!({ "num_ranks": 4 })), Some((1, 4)));
+        assert_eq!(of(json!({ "priority": 3 })), Some((0, 0)));
+        assert_eq!(of(json!({ "num_nodes": 2, "num_ranks": 5 })), None);
+        assert_eq!(of(json!({ "num_nodes": "2" })), None);
+    }
 }
