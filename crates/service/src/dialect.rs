@@ -8,7 +8,7 @@ use crate::http::ApiError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bursa_core::limits;
-use bursa_core::task::Failure;
+use bursa_core::task::{Failure, FailureCode};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
@@ -123,7 +123,10 @@ pub(crate) fn pickled(pickle: &[u8]) -> String {
 /// Why a task failed, as text: the traceback where its own code failed, else the sentence.
 pub(crate) fn failure_text(failure: Option<&Failure>) -> String {
     let Some(failure) = failure else { return "the task was cancelled by its user".to_owned() };
-    failure.traceback.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| failure.message.clone())
+    // Where code cannot be loaded the traceback is the loader's, and says nothing of what to do.
+    let loaded = !matches!(failure.code, FailureCode::LoadFailed | FailureCode::DeserializeMismatch);
+    let traceback = failure.traceback.clone().filter(|text| loaded && !text.is_empty());
+    traceback.unwrap_or_else(|| failure.message.clone())
 }
 
 #[cfg(test)]
