@@ -13,6 +13,7 @@ import pytest
 from bursa import errors, serialize
 from bursa.future import TaskFuture, end_all
 from bursa.ids import new_id, to_text
+from bursa.outcome import Outcome
 
 SEVEN = serialize.dumps(7)
 FAILED = (b"", {"code": "worker-died", "message": "The worker was killed."}, b"last words")
@@ -20,6 +21,9 @@ FAILED = (b"", {"code": "worker-died", "message": "The worker was killed."}, b"l
 
 class FakeClient:
     loads = staticmethod(serialize.loads)
+
+    def opened(self, outcome: Outcome, task: bytes) -> Outcome:
+        return outcome
 
     def read_for(self, future: TaskFuture, until: float | None) -> None:
         """Nobody reads here."""

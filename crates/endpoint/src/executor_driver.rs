@@ -7,6 +7,7 @@ use crate::home::{self, EndpointDir, Sandboxed};
 use crate::package;
 use crate::runtime::Runtimes;
 use crate::sandbox::Enclosure;
+use crate::seal::Seals;
 use crate::uplink::{News, Uplink};
 use crate::worker::{Pool, PoolSetup, Shares};
 use bursa_core::executor::{self, Action, Event, Executor};
@@ -27,6 +28,7 @@ struct Driver {
     machine: Executor,
     link: Uplink,
     pool: Pool,
+    seals: Seals,
     inbox: Vec<Event>,
     actions: Vec<Action>,
     exit: Option<String>,
@@ -107,6 +109,7 @@ impl Driver {
             orphan_ms: config.orphan_ms,
             seed: clock::seed().map_err(Error::io("get random bytes"))?,
         };
+        let seals = Seals::of(&dir);
         let context = Context::new()?;
         Ok(Self {
             dir,
@@ -114,6 +117,7 @@ impl Driver {
             clock,
             link: Uplink::new(context, keys, timing(config.threshold_ms)),
             pool: Pool::new(setup).map_err(Error::io("watch workers"))?,
+            seals,
             inbox: Vec::new(),
             actions: Vec::new(),
             exit: None,
@@ -143,7 +147,9 @@ impl Driver {
             Wake::Pool | Wake::Timer => {}
         }
         self.pool.tick();
+        let before = self.inbox.len();
         self.pool.pump(&mut self.inbox, limits::ROUND_EVENTS);
+        self.inbox.iter_mut().skip(before).for_each(|event| self.seals.heard(event));
         while self.inbox.len() < limits::ROUND_EVENTS
             && let Some(news) = self.link.try_news()
         {
@@ -196,8 +202,9 @@ impl Driver {
                 }
             }
             Action::Spawn { worker, user, container, .. } => self.pool.spawn(worker, user, container),
-            Action::Load { worker, hash, body } => self.pool.load(worker, hash, body),
+            Action::Load { worker, hash, body } => self.pool.load(worker, hash, self.seals.body(body)),
             Action::Run { worker, task, attempt, hash, args, flush } => {
+                let args = self.seals.args(worker, task, attempt, args);
                 self.pool.run(worker, (task, attempt), hash, args, flush);
             }
             Action::Withhold { worker, calls } => self.pool.withhold(worker, calls),

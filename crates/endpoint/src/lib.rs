@@ -23,6 +23,7 @@ pub mod rlimit;
 pub mod runtime;
 pub mod sandbox;
 mod scratch;
+mod seal;
 mod uplink;
 pub mod watchdog;
 pub mod worker;

@@ -24,7 +24,7 @@ pub struct PublicKey(pub [u8; 32]);
 #[error("not a key: expected 40 characters of Z85")]
 pub struct ParseKeyError;
 
-/// A key pair. The secret leaves it only into its file and into libzmq; `Debug` shows the public half only.
+/// A key pair. The secret leaves it only into its file and into libzmq; what is agreed with it leaves it to who asks; `Debug` shows the public half only.
 #[derive(Clone)]
 pub struct KeyPair {
     /// The half that others may know.
@@ -170,6 +170,15 @@ impl KeyPair {
         file.sync_all()
     }
 
+    /// What this pair and the owner of `other` know and nobody else does (X25519); keys are derived from it.
+    /// `None`: `other` is no key, but one of the few points with which everybody would know.
+    #[must_use]
+    pub fn agree(&self, other: &PublicKey) -> Option<[u8; 32]> {
+        let secret = x25519_dalek::StaticSecret::from(self.secret);
+        let shared = secret.diffie_hellman(&x25519_dalek::PublicKey::from(other.0));
+        shared.was_contributory().then(|| shared.to_bytes())
+    }
+
     pub(crate) fn apply(&self, socket: &zmq::Socket) -> Result<(), zmq::Error> {
         socket.set_curve_publickey(&self.public.0)?;
         socket.set_curve_secretkey(&self.secret)
@@ -197,6 +206,14 @@ mod tests {
             assert_eq!(text.parse::<PublicKey>(), Err(ParseKeyError), "{text}");
         }
         assert_eq!(PublicKey([255; 32]).to_string().parse(), Ok(PublicKey([255; 32])));
+    }
+
+    #[test]
+    fn two_pairs_agree_and_a_point_of_small_order_is_refused() {
+        let (one, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        assert_eq!(one.agree(&other.public), other.agree(&one.public));
+        assert!(one.agree(&other.public).is_some());
+        assert_eq!(one.agree(&PublicKey([0; 32])), None);
     }
 
     #[test]

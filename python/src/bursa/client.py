@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 import weakref
-from typing import Any, Callable, Iterable, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Union
 
 from .chunks import Inputs, Plan, fixed_size
 from .config import settings
@@ -18,13 +18,16 @@ from .future import TaskFuture
 from .ids import new_id, to_raw, to_text
 from .map import Calls, Results
 from .options import checked
-from .outcome import CANCELLED, ENDED, of_task, value_of
+from .outcome import CANCELLED, ENDED, Outcome, of_task, value_of
 from .progress import Bar
 from .registry import Registry, body_of, name_of
 from .resources import Resources, frozen
 from .rest import Rest, segment
 from .serialize import LIMIT, LOADERS, dumps_call
 from .stream import Route, Stream
+
+if TYPE_CHECKING:
+    from .sealed import Seals
 
 Callee = Union[Callable[..., Any], str, uuid.UUID]
 """A function, or the id of a registered one."""
@@ -54,11 +57,13 @@ class Client:
         token: str | None = None,
         home: str | os.PathLike[str] | None = None,
         results: str = "any",
+        sealed: bool = False,
     ) -> None:
         """`url` and `token` default to BURSA_URL and BURSA_TOKEN, then to `<home>/client.toml`.
 
         `results="data"` reads builtins and numpy arrays only, so that an endpoint that you do not trust
-        cannot run code here.
+        cannot run code here. `sealed=True`: functions and arguments that only their endpoint can read, and
+        results that only this home can; the service sees none of them (docs/security.md).
         """
         if results not in LOADERS:
             raise Invalid(
@@ -66,6 +71,7 @@ class Client:
             )
         self.url, self._token = settings(url, token, home)
         self.loads = LOADERS[results]
+        self._home, self._sealed = home, sealed
         self._reset()
         _clients.add(self)
 
@@ -73,11 +79,17 @@ class Client:
         """Fresh connections; what a fork's child needs too."""
         self._rest = Rest(self.url, self._token)
         self._registry, self._containers = Registry(self._rest), Containers(self._rest)
+        self._seals = self._make_seals() if self._sealed else None
         self._group = new_id()
         self._stream: Stream | None = None
         self._routes: dict[Any, tuple[Any, Route]] = {}
         self._only_endpoint: bytes | None = None
         self._closed = False
+
+    def _make_seals(self) -> Seals:
+        from .sealed import Seals
+
+        return Seals(self._home, lambda endpoint: self._rest.get(f"/endpoints/{segment(endpoint)}"))
 
     @property
     def group_id(self) -> str:
@@ -205,6 +217,8 @@ class Client:
                 "pass less, or write them to a file that the endpoint can read."
             )
         future = TaskFuture(new_id(), self)
+        if self._seals is not None:
+            args = self._seals.arguments(args, future.raw, route.fields["endpoint"])
         stream = self._stream
         if stream is None or stream.over:
             stream = self._connect()
@@ -227,20 +241,30 @@ class Client:
         except TypeError:  # what has no hash is refused below
             held = None
         if held is None:
-            named = checked(options)
-            raw = to_raw(self._function_id(function), "function")
-            route = Route(raw, self._endpoint(endpoint_id), **named)
+            named, endpoint = checked(options), self._endpoint(endpoint_id)
+            if self._sealed and named.get("memoize"):
+                raise Invalid(
+                    "Sealed calls cannot be memoized, since no two look equal; leave out one of the two."
+                )
+            raw = to_raw(self._function_id(function, endpoint), "function")
+            route = Route(raw, endpoint, **named)
             if len(self._routes) >= ROUTES:
                 self._routes.pop(next(iter(self._routes)), None)
             held = self._routes[key] = (function, route)  # holds the function, so that its id() stays its own
         return held[1]
 
-    def _function_id(self, function: Callee) -> str:
+    def _function_id(self, function: Callee, endpoint: bytes) -> str:
         if isinstance(function, (str, uuid.UUID)):
             return str(function)
         if not callable(function):
             raise Invalid(f"{function!r} is neither a function nor the id of one; pass one of the two.")
-        return self._registry.of_function(function)
+        if self._seals is None:
+            return self._registry.of_function(function)
+        return self._registry.of_function(function, self._seals, endpoint)
+
+    def opened(self, outcome: Outcome, task: bytes) -> Outcome:
+        """How a task ended, unsealed if it was sealed."""
+        return outcome if self._seals is None else self._seals.opened(outcome, task)
 
     def _endpoint(self, endpoint: str | uuid.UUID | None) -> bytes:
         """Raw id of an endpoint given by id or name, or of the caller's only one."""
@@ -275,7 +299,8 @@ class Client:
             left = _WAIT if until is None else min(_WAIT, max(0.0, until - time.monotonic()))
             found = self.task(task, wait=left)
             if found["state"] in ENDED:
-                return value_of(of_task(found), to_raw(found["task_id"], "task"), self.loads)
+                raw = to_raw(found["task_id"], "task")
+                return value_of(self.opened(of_task(found), raw), raw, self.loads)
             if until is not None and time.monotonic() >= until:
                 raise TaskPending(
                     f"Task {found['task_id']} has not ended within {timeout} s (it is {found['state']}); "
@@ -394,6 +419,10 @@ class Client:
 
         `container`: where it is called unless a call says otherwise.
         """
+        if self._sealed:
+            raise Invalid(
+                "A sealed function is for one endpoint; call it, and it is registered for that one."
+            )
         body = body_of(function)
         return self._registry.register(name or name_of(function), body, description, container)
 

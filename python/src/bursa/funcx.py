@@ -148,7 +148,8 @@ class FuncXClient:
             return seen
         seen["completion_t"] = task.get("ended_at")
         try:
-            seen["result"] = value_of(of_task(task), to_raw(task["task_id"], "task"), self.client.loads)
+            raw = to_raw(task["task_id"], "task")
+            seen["result"] = value_of(self.client.opened(of_task(task), raw), raw, self.client.loads)
         except Exception as error:
             seen["exception"] = error
         return seen

@@ -52,7 +52,8 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     """Once it has ended: "hit" (an earlier result), "stored" (later calls may have its), or None."""
 
     def __init__(self, raw: bytes, client: Any) -> None:
-        """`client` has `loads` (payload to value), `read_for`, `cancel_one`, `explain`, `wait_accepted`."""
+        """`client` has `loads` (payload to value), `opened`, `read_for`, `cancel_one`, `explain`,
+        `wait_accepted`."""
         self.raw = raw
         self._client = client
 
@@ -148,7 +149,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         """How it ended, undecoded, for who asks in place of `result`; waits as that does."""
         if self._state == PENDING:
             self._wait(timeout)
-        return self._outcome or b""
+        return self._client.opened(self._outcome or b"", self.raw)
 
     def _wait(self, timeout: float | None) -> None:
         until = None if timeout is None else time.monotonic() + timeout
@@ -170,7 +171,7 @@ class TaskFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         if outcome is None:  # another thread was quicker
             return
         try:
-            self._result = value_of(outcome, self.raw, self._client.loads)
+            self._result = value_of(self._client.opened(outcome, self.raw), self.raw, self._client.loads)
         except Exception as error:
             self._exception = error
         self._outcome = None  # last: who sees None finds the result

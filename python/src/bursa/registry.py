@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from .containers import Container
 from .errors import SerializationError, TooLarge
 from .rest import Rest
 from .serialize import LIMIT
 from .source import dumps_function
+
+if TYPE_CHECKING:
+    from .sealed import Seals
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 BODIES = 4096
@@ -24,13 +27,16 @@ class Registry:
         self._rest = rest
         self._ids: dict[bytes, str] = {}
 
-    def of_function(self, function: Callable[..., Any]) -> str:
-        """The id of a function that may be registered already."""
+    def of_function(self, function: Callable[..., Any], seals: Seals | None = None, to: bytes = b"") -> str:
+        """The id of a function that may be registered already; with `seals`, only endpoint `to` reads it."""
         body = body_of(function)
-        digest = hashlib.blake2b(body, digest_size=32).digest()
+        digest = hashlib.blake2b(body, digest_size=32, key=to).digest()
         known = self._ids.get(digest)
         if known is None:
-            known = self.register(name_of(function), body, None, None)
+            name = name_of(function)
+            if seals is not None:
+                name, body = "sealed", seals.function(body, to)
+            known = self.register(name, body, None, None)
             if len(self._ids) >= BODIES:
                 self._ids.pop(next(iter(self._ids)))
             self._ids[digest] = known

@@ -4,6 +4,7 @@
     c major minor  cloudpickle, code by value: only the same Python minor reads it
     m 0 0          arguments of many calls: a payload follows, see `dumps_items`
     g              text of a funcX or Globus Compute client, see `globus`
+    x 0 0          sealed, see `sealed`: workers never see one that can be opened
 
 The header is read before anything is unpickled. Client and worker share this module, so it imports only the
 standard library, the vendored cloudpickle and `errors`.
@@ -30,6 +31,7 @@ CODE = b"c" + bytes(sys.version_info[:2])
 ITEMS = b"m\0\0"
 GLOBUS = b"g\0\0"
 """Begins what funcX and Globus Compute clients send (`globus`); functions have major and minor for zeros."""
+SEALED = b"x\0\0"
 PROTOCOL = 5
 LIMIT = 64 << 20
 """The largest payload, in bytes; the service refuses more."""
@@ -263,6 +265,11 @@ def loads_data(payload: bytes | bytearray) -> Any:
 def _refusal(head: bytes) -> SerializationError:
     if len(head) == 3 and head[:1] == b"c":
         return DeserializeMismatch((head[1], head[2]), (CODE[1], CODE[2]))
+    if head == SEALED:
+        return SerializationError(
+            "This payload is sealed, and not to the key of who reads it; seal it to the endpoint that runs "
+            "it (bursa.Client(sealed=True)), which must have its key on all of its nodes."
+        )
     return SerializationError(
         f"This payload begins with {head!r}, which is no Bursa header; "
         "update this side to the version of the other."

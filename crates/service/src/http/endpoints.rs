@@ -94,6 +94,7 @@ fn shown(row: EndpointRow, status: Option<&EndpointStatus>) -> Endpoint {
         endpoint_id: Text(row.endpoint),
         name: row.name,
         description: row.description,
+        public_key: row.public_key,
         registered_at: Time(row.registered),
         status: word(status),
         degraded: status.and_then(|status| status.degraded.clone()),

@@ -1,5 +1,6 @@
 //! Reading beside the writer: registry, payloads, results after a cursor.
 
+use super::change::REVOKED;
 use super::payload::Payloads;
 use super::rows::{ContainerRow, Content, EndpointRow, FunctionRow, MemoFilter, MemoSums, Page};
 use super::{Error, Paths, SqliteStore, schema};
@@ -19,7 +20,7 @@ pub(crate) struct Reader {
 
 const FUNCTION: &str = "no, user_no, function, hash, name, description, python, size, registered, container";
 pub(super) const CONTAINER: &str = "container, kind, location, no, user_no, name, description, registered";
-const ENDPOINT: &str = "no, user_no, endpoint, name, description, registered";
+const ENDPOINT: &str = "no, user_no, endpoint, name, description, registered, public_key";
 
 impl Reader {
     /// A read connection by itself.
@@ -259,5 +260,6 @@ fn endpoint_row(row: &Row<'_>) -> rusqlite::Result<EndpointRow> {
         name: row.get(3)?,
         description: row.get(4)?,
         registered: wall(row, 5)?,
+        public_key: Some(row.get(6)?).filter(|key: &String| !key.starts_with(REVOKED)),
     })
 }

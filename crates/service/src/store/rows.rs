@@ -229,6 +229,8 @@ pub(crate) struct EndpointRow {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) registered: Wall,
+    /// Its manager's key; `None` while it is revoked.
+    pub(crate) public_key: Option<String>,
 }
 
 /// A task as accepted, and its end if it has one.
