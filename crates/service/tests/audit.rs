@@ -5,6 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
 use support::{NOBODY, b64, config, start, try_start};
 
 #[test]
@@ -88,4 +89,21 @@ fn a_flood_of_refusals_does_not_fill_it() {
     service.stop();
     let lines = bursa_service::audit::verify(&home).unwrap().lines;
     assert!((20..100).contains(&lines), "{lines}");
+}
+
+#[test]
+fn refused_logins_of_amqp_are_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(&dir.path().join("home"));
+    let url = service.get("/v2/get_amqp_result_connection_url").json()["connection_url"].clone();
+    let address = url.as_str().unwrap().rsplit_once('@').unwrap().1.trim_end_matches('/').to_owned();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let answer = b"\0\x0a\0\x0b\0\0\0\0\x05PLAIN\0\0\0\x08\0ada\0bad\x05en_US";
+    let size = u32::try_from(answer.len()).unwrap().to_be_bytes();
+    let frame = [b"AMQP\0\0\x09\x01\x01\0\0".as_slice(), &size, answer, b"\xce"].concat();
+    stream.write_all(&frame).unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    assert!(String::from_utf8_lossy(&said).contains("ACCESS_REFUSED"));
+    service.until("/api/v1/audit?action=LOGIN", "/entries/0/status", &json!(403));
 }

@@ -2,6 +2,7 @@
 
 use super::codec::{self, FRAME, invalid};
 use super::foreign::Who;
+use crate::audit::Entry;
 use crate::handle::Handle;
 use crate::http::User;
 use amq_protocol::frame::AMQPFrame;
@@ -73,6 +74,7 @@ async fn handshake(
         return Err(invalid("it did not log in"));
     };
     let Some(login) = login(&answer, handle) else {
+        record_refusal(stream, handle);
         let why = "ACCESS_REFUSED - this user and password are not valid (any more): a client asks for new ones by \
                    GET /v2/get_amqp_result_connection_url, an endpoint is started again";
         say(stream, connection::AMQPMethod::Close(close(ACCESS_REFUSED, why))).await?;
@@ -97,6 +99,20 @@ async fn handshake(
     };
     let heartbeat = (tuned.heartbeat > 0).then(|| Duration::from_secs(tuned.heartbeat.into()));
     Ok(Some((login, Tuned { frame, heartbeat })))
+}
+
+/// Unless many such come from there, as in a flood.
+fn record_refusal(stream: &TcpStream, handle: &Handle) {
+    let Ok(from) = stream.peer_addr().map(|peer| peer.ip().to_canonical()) else { return };
+    if handle.rates.bad_login(from).is_ok() {
+        let code = Some("unauthorized");
+        handle.audit.record(Entry {
+            from: Some(from),
+            status: ACCESS_REFUSED,
+            code,
+            ..Entry::now("LOGIN amqp")
+        });
+    }
 }
 
 /// Whose name and password these are.

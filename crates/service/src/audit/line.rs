@@ -63,11 +63,11 @@ struct Line<'a> {
 impl Entry {
     /// So many entries could not be kept.
     pub(super) fn lost(count: u64) -> Self {
-        Self { tasks: None, object: Some(count.to_string()), ..Self::of_log("entries lost") }
+        Self { tasks: None, object: Some(count.to_string()), ..Self::now("entries lost") }
     }
 
-    /// What happened to the log itself.
-    pub(super) fn of_log(action: &str) -> Self {
+    /// Something that is no request.
+    pub(crate) fn now(action: &str) -> Self {
         Self {
             at: clock::wall(),
             user: None,

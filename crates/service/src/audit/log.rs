@@ -52,7 +52,7 @@ impl Log {
             && head.n > log.n
         {
             (log.n, log.hash) = (head.n, head.hash);
-            log.append(&[Entry::of_log("lines were removed from the end of this log")], 0)?;
+            log.append(&[Entry::now("lines were removed from the end of this log")], 0)?;
         }
         Ok(log)
     }

@@ -14,7 +14,7 @@ fn entry(object: &str) -> Entry {
         from: Some([127, 0, 0, 1].into()),
         object: Some(object.to_owned()),
         status: 200,
-        ..Entry::of_log("DELETE /api/v1/functions/{id}")
+        ..Entry::now("DELETE /api/v1/functions/{id}")
     }
 }
 

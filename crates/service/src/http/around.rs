@@ -39,14 +39,16 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     let status = response.status();
     tracing::debug!(request_id = %id, %method, path, status = status.as_u16(), "request");
     let error = error_of(&mut response);
-    if let (Some(who), Some(route)) = (visit.who.get(), &route)
+    if let Some(route) = &route
+        // Who logs in is not known yet, and makes a token.
+        && (visit.who.get().is_some() || visit.object().is_some())
         && is_recorded(&method, route.as_str(), status)
     {
         app.handle.audit.record(Entry {
             at: clock::wall(),
-            user: match who {
-                Who::User(row, token_hash) => Some((Arc::clone(row), *token_hash)),
-                Who::Stranger => None,
+            user: match visit.who.get() {
+                Some(Who::User(row, token_hash)) => Some((Arc::clone(row), *token_hash)),
+                Some(Who::Stranger) | None => None,
             },
             from: ends.map(|ends| ends.theirs.ip().to_canonical()),
             action: format!("{method} {}", route.as_str()),
