@@ -1,4 +1,4 @@
-"""Each worker has an accelerator and processors of its own, as its calls see; after one was killed too."""
+"""Workers have accelerators and processors of their own, as their calls see: one, or as many as asked for."""
 
 from __future__ import annotations
 
@@ -47,3 +47,15 @@ def test_two_calls_at_once_have_different_accelerators_and_processors(tmp_path: 
         with pytest.raises(bursa.TaskFailed):
             client.run(dies).result(60)
         pair()
+
+
+def test_a_call_has_the_accelerators_that_it_asks_for(tmp_path: Path) -> None:
+    four = {"BURSA_ENDPOINT_ACCELERATORS": "a,b,c,d"}
+    with running(tmp_path / "home", "--workers", "4", **four) as stack:
+        client = stack.client()
+        calls = [client.submit(sees, (1,), resources={"gpus": 2}), client.run(sees, 1), client.run(sees, 1)]
+        (first, *_), (second, *_), (third, *_) = (call.result(60)[0] for call in calls)
+        assert len(first.split(",")) == 2
+        assert sorted(",".join((first, second, third)).split(",")) == ["a", "b", "c", "d"]
+        with pytest.raises(bursa.TaskFailed, match=r"5 GPUs.*4 GPUs"):
+            client.submit(sees, (0,), resources={"gpus": 5}).result(30)

@@ -146,7 +146,7 @@ impl Share {
     /// What a call that asks for `asked` takes of such an executor; `None`: more than all of it.
     ///
     /// Cores are taken as slots, each of which stands for as many cores as all others: so the cores that are taken are
-    /// never more than there are. Whole nodes take the slots of their part of the executor, and everything on them.
+    /// never more than there are. Slots are of the node where the executor is: only who takes every node takes them, too.
     #[must_use]
     pub fn of(asked: &Resources, has: &Resources, slots: u32) -> Option<Self> {
         if asked.is_none() {
@@ -167,7 +167,7 @@ impl Share {
                 gpus: asked.gpus,
                 nodes: 0,
             },
-            nodes => Self { slots: part(nodes, has.nodes), memory_mb: 0, gpus: 0, nodes },
+            nodes => Self { slots: if nodes == has.nodes { slots } else { 0 }, memory_mb: 0, gpus: 0, nodes },
         })
     }
 
@@ -300,8 +300,8 @@ mod tests {
             assert_eq!(Share::of(&asked, &has, slots), taken, "{asked} in {slots} slots");
         }
         let block = Resources { nodes: 4, ..has };
-        assert_eq!(Share::of(&ask(0, 0, 0, 3), &block, 4), share(3, 0, 0, 3));
-        assert_eq!(Share::of(&ask(0, 0, 0, 1), &block, 2), share(1, 0, 0, 1));
+        assert_eq!(Share::of(&ask(0, 0, 0, 3), &block, 4), share(0, 0, 0, 3));
+        assert_eq!(Share::of(&ask(0, 0, 0, 4), &block, 2), share(2, 0, 0, 4));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod share;
 pub(crate) use containers::{COMMAND, PLACEHOLDERS};
 pub use containers::{Choice, Containers, Gpus, KEYS as CONTAINER_KEYS, Program};
 pub use sandbox::{KEYS as SANDBOX_KEYS, Network, Runtime, Sandbox};
-pub use share::Affinity;
+pub use share::{Affinity, MpiLauncher};
 
 use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
@@ -182,6 +182,7 @@ pub const KEYS: &[Key] = &[
     ROUTING,
     share::ACCELERATORS,
     share::AFFINITY,
+    share::MPI_LAUNCHER,
     IDLE,
     MIN_WARM,
     PREFETCH,
@@ -237,6 +238,8 @@ pub struct Config {
     pub accelerators: Vec<String>,
     /// The processors of each worker.
     pub cpu_affinity: Affinity,
+    /// What starts the ranks of a call on its nodes.
+    pub mpi_launcher: MpiLauncher,
     /// An idle worker ends after this.
     pub idle_ms: u64,
     /// Workers that are started before the first call, and stay.
@@ -278,6 +281,7 @@ impl Config {
             name: name.to_owned(),
             workers,
             cores: values.whole(&CORES, 0..=limits::RESOURCE_COUNT)?,
+            mpi_launcher: share::mpi_launcher(values, blocks.provider)?,
             memory_mb: memory(values)?,
             executors,
             python: python(values.get(&PYTHON).0, &blocks),
@@ -336,6 +340,7 @@ impl Config {
             // A single name is no number.
             (share::ACCELERATORS.env, self.accelerators.iter().map(|name| format!("{name},")).collect()),
             (share::AFFINITY.env, self.cpu_affinity.to_string()),
+            (share::MPI_LAUNCHER.env, self.mpi_launcher.to_string()),
             (IDLE.env, self.idle_ms.to_string()),
             (MIN_WARM.env, self.min_warm.to_string()),
             (PREFETCH.env, self.prefetch.to_string()),
@@ -519,6 +524,7 @@ mod tests {
             (&HEARTBEAT, "soon"),
             (&ROUTING, "warm"),
             (&share::AFFINITY, "socket"),
+            (&share::MPI_LAUNCHER, "mpirun"),
             (&share::ACCELERATORS, "99999"),
         ] {
             let mut values = Values::default();

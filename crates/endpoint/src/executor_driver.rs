@@ -4,6 +4,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::error::Error;
 use crate::home::{self, EndpointDir, Sandboxed};
+use crate::nodes::Nodes;
 use crate::package;
 use crate::runtime::Runtimes;
 use crate::sandbox::Enclosure;
@@ -13,6 +14,7 @@ use crate::worker::{Pool, PoolSetup, Shares};
 use bursa_core::executor::{self, Action, Event, Executor};
 use bursa_core::id::ExecutorId;
 use bursa_core::limits;
+use bursa_core::resources::Resources;
 use bursa_core::time::Mono;
 use bursa_fabric::{Context, KeyPair, Timing};
 use std::time::Duration;
@@ -93,7 +95,10 @@ impl Driver {
         let enclosure = enclosure.ok();
         let (python, work) = (config.python.clone(), dir.work_dir(executor));
         let runtimes = Runtimes::look(config, executor);
-        let shares = Shares::of(config);
+        let has = crate::has::of_this_node(config);
+        let nodes = Nodes::of_this_executor(config, has.cores);
+        let has = Resources { nodes: nodes.count(), ..has };
+        let shares = Shares::of(config, nodes);
         let setup = PoolSetup { python, package, work, enclosure, runtimes, shares };
         let clock = Clock::new();
         let settings = executor::Config {
@@ -101,7 +106,8 @@ impl Driver {
             host: clock::host(),
             software: clock::SOFTWARE.into(),
             workers: config.workers,
-            has: crate::has::of_this_node(config),
+            has,
+            accelerated: !config.accelerators.is_empty(),
             idle_ms: config.idle_ms,
             min_warm: config.min_warm,
             prefetch: config.prefetch,
@@ -201,7 +207,10 @@ impl Driver {
                     self.inbox.push(Event::LinkDown { why });
                 }
             }
-            Action::Spawn { worker, user, container, .. } => self.pool.spawn(worker, user, container),
+            Action::Spawn { worker, user, container, asks, share, nodes } => {
+                self.pool.equip(worker, &asks, &share, &nodes);
+                self.pool.spawn(worker, user, container);
+            }
             Action::Load { worker, hash, body } => self.pool.load(worker, hash, self.seals.body(body)),
             Action::Run { worker, task, attempt, hash, args, flush } => {
                 let args = self.seals.args(worker, task, attempt, args);

@@ -11,7 +11,13 @@ pub fn of_this_node(config: &Config) -> Resources {
     let env = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok().filter(|value| *value > 0);
     let cores = if config.cores > 0 { config.cores } else { cores(env) };
     let memory_mb = if config.memory_mb > 0 { config.memory_mb } else { memory_mb(env) };
-    Resources { cores, memory_mb, gpus: gpus(), nodes: 1, ranks_per_node: 0 }
+    Resources {
+        cores,
+        memory_mb,
+        gpus: accelerators(config).unwrap_or_else(gpus),
+        nodes: 1,
+        ranks_per_node: 0,
+    }
 }
 
 /// What an executor of a block to come has, as far as that is known before: what is configured, or this node's.
@@ -21,7 +27,10 @@ pub fn to_come(config: &Config) -> Resources {
         return of_this_node(config);
     }
     let blocks = &config.blocks;
-    let mut known = Resources { nodes: 1, ..Resources::UNKNOWN };
+    let mut known = Resources { nodes: blocks.nodes_each(), ..Resources::UNKNOWN };
+    if let Some(gpus) = accelerators(config) {
+        known.gpus = gpus;
+    }
     if let Some(cores) = [config.cores, blocks.cores].into_iter().find(|cores| *cores > 0) {
         known.cores = cores;
     }
@@ -74,6 +83,11 @@ fn group_mb(root: &Path, own: &str) -> Option<u64> {
         );
     }
     limits.into_iter().min().map(|bytes| bytes >> 20)
+}
+
+/// Accelerators that are configured, which workers are given.
+fn accelerators(config: &Config) -> Option<u32> {
+    Some(u32::try_from(config.accelerators.len()).unwrap_or(u32::MAX)).filter(|count| *count > 0)
 }
 
 /// Cards with an NVIDIA device.

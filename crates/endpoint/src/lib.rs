@@ -16,6 +16,7 @@ pub mod home;
 pub mod host;
 pub mod interpreter;
 pub mod manager_driver;
+pub mod nodes;
 pub mod package;
 mod proc;
 pub mod provider;

@@ -31,7 +31,7 @@ pub fn script(config: &Config) -> Option<String> {
     let endpoint = crate::home::load(&config.home, &config.name).and_then(|dir| dir.registration());
     let scheduler = scheduler(config, endpoint.ok().map(|registration| registration.endpoint_id))?;
     let block = BlockId::from_bytes([0; 16]);
-    let executors = vec![ExecutorId::from_bytes([0; 16]); config.blocks.nodes as usize];
+    let executors = vec![ExecutorId::from_bytes([0; 16]); config.blocks.executors() as usize];
     let handed = Vec::new();
     let log = config.home.join("logs").join(format!("{}.{block}.block.log", config.name));
     Some(scheduler.script(&Request { block, executors: &executors, config, log, handed }))

@@ -81,7 +81,7 @@ impl Bench {
         let config = Config::from_values(&values, dir.path(), "lab").unwrap();
         let runtimes = Runtimes::look(&config, ExecutorId::from_bytes([1; 16]));
         let work = dir.path().join("work");
-        let shares = Shares::of(&config);
+        let shares = Shares::default();
         let pool = Pool::new(PoolSetup { python, package, work, enclosure: None, runtimes, shares }).unwrap();
         Self { _turn: turn, dir, pool, children, events: VecDeque::new() }
     }

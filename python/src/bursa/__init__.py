@@ -18,6 +18,7 @@ _HOMES = {
     "Function": "remote",
     "function": "remote",
     "Results": "map",
+    "MPIFunction": "mpi",
     "ShellFunction": "shell",
     "ShellResult": "shell",
     "quote": "shell",
@@ -48,6 +49,7 @@ __all__ = [
     "Forbidden",
     "Function",
     "Invalid",
+    "MPIFunction",
     "NotFound",
     "Results",
     "SerializationError",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from .executor import Executor
     from .future import TaskFuture
     from .map import Results
+    from .mpi import MPIFunction
     from .remote import Function, function
     from .shell import ShellFunction, ShellResult, quote
 

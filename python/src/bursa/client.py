@@ -21,7 +21,7 @@ from .options import checked
 from .outcome import CANCELLED, ENDED, Outcome, of_task, value_of
 from .progress import Bar
 from .registry import Registry, body_of, name_of
-from .resources import Resources, frozen
+from .resources import Resources, checked_resources, frozen
 from .rest import Rest, segment
 from .serialize import LIMIT, LOADERS, dumps_call
 from .stream import Route, Stream
@@ -246,6 +246,8 @@ class Client:
                 raise Invalid(
                     "Sealed calls cannot be memoized, since no two look equal; leave out one of the two."
                 )
+            if "resources" not in named and hasattr(function, "__resources__"):
+                named["resources"] = checked_resources(frozen(function.__resources__))
             raw = to_raw(self._function_id(function, endpoint), "function")
             route = Route(raw, endpoint, **named)
             if len(self._routes) >= ROUTES:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TIMED_OUT = 124
 """The return code of a command that was ended at its walltime, as of timeout(1)."""
+ENDED = 128 + signal.SIGTERM
+"""The return code of a shell that ended because it was told to."""
 SNIPPET_BYTES = 1 << 20
 """At most so much of the end of each stream comes back."""
 _SHELL = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
@@ -43,6 +45,9 @@ class ShellFunction:
     They are inserted as they are, so a text with spaces or shell characters needs `quote` at the caller, and
     a brace of the shell's own is doubled: `ShellFunction("awk '{{print $1}}' {path}")`.
     """
+
+    _before = ""
+    """What the shell does before the command."""
 
     def __init__(
         self,
@@ -73,8 +78,8 @@ class ShellFunction:
 
     def __portable__(self) -> dict[str, Any]:
         """Its source, so to speak: what makes it on any Python."""
-        cls = type(self).__name__
-        text = f"from {__name__} import {cls}\nfunction = {cls}(**{self._options()!r})\n"
+        cls, module = type(self).__name__, type(self).__module__
+        text = f"from {module} import {cls}\nfunction = {cls}(**{self._options()!r})\n"
         return {"name": "function", "text": text, "postponed": False}
 
     def __call__(self, **arguments: Any) -> ShellResult:
@@ -84,7 +89,11 @@ class ShellFunction:
         cmd = self.command(**arguments)
         with _output(self.stdout) as out, _output(self.stderr) as err:
             process = subprocess.Popen(
-                [_SHELL, "-c", cmd], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+                [_SHELL, "-c", self._before + cmd],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
             )
             code = self._wait(process)
             texts = (_tail(stream, self.snippet_lines) for stream in (out, err))
@@ -109,7 +118,7 @@ class ShellFunction:
 
         def end() -> None:
             expired.set()
-            os.killpg(process.pid, signal.SIGKILL)
+            self._end(process.pid)
 
         timer = threading.Timer(self.walltime, end)
         timer.start()
@@ -117,7 +126,11 @@ class ShellFunction:
         timer.cancel()
         timer.join()
         code = process.wait()
-        return TIMED_OUT if expired.is_set() and code == -signal.SIGKILL else code
+        return TIMED_OUT if expired.is_set() and code in (-signal.SIGKILL, ENDED) else code
+
+    def _end(self, leader: int) -> None:
+        """Ends the group of a process that is not reaped yet."""
+        os.killpg(leader, signal.SIGKILL)
 
 
 def quote(value: Any) -> str:

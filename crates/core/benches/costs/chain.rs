@@ -274,6 +274,7 @@ impl Chain {
             software: "costs".into(),
             workers: self.workers,
             has: Resources { cores: self.workers, nodes: 1, ..Resources::NONE },
+            accelerated: false,
             idle_ms: DAY_MS,
             min_warm: 0,
             prefetch: 512,

@@ -49,6 +49,7 @@ impl Node {
             software: "routing".into(),
             workers,
             has: Resources { cores: workers, ..Resources::NONE },
+            accelerated: false,
             idle_ms: DAY_MS,
             min_warm: 0,
             prefetch: 512,

@@ -132,7 +132,10 @@ impl Executor {
         let lane = self.lanes.lane(key);
         lane.workers.push(worker);
         lane.starting += 1;
-        out.push(Action::Spawn { worker, user: key.user, container: lane.container.clone(), asks: key.asks });
+        let container = lane.container.clone();
+        let part = self.pool.get(worker).map(|made| (made.share, made.nodes.clone()));
+        let (share, nodes) = part.unwrap_or_default();
+        out.push(Action::Spawn { worker, user: key.user, container, asks: key.asks, share, nodes });
     }
 
     /// Puts one more call behind those of a busy worker, but leaves what the starting workers will take.

@@ -2,7 +2,7 @@
 
 use crate::container::Container;
 use crate::id::{Hash, TaskId, UserId, WorkerId};
-use crate::resources::Resources;
+use crate::resources::{Resources, Share};
 use crate::wire::{Attempt, Message};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -176,8 +176,12 @@ pub enum Action {
         user: UserId,
         /// In which container.
         container: Option<Arc<Container>>,
-        /// With how much of the node to itself.
+        /// Of calls that ask for this.
         asks: Resources,
+        /// With so much to itself.
+        share: Share,
+        /// And these nodes, by their place in the block.
+        nodes: Vec<u32>,
     },
     /// Give a worker a body.
     Load {

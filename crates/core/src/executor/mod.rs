@@ -57,6 +57,8 @@ pub struct Config {
     pub workers: u32,
     /// What this node has, and how many nodes this executor commands.
     pub has: Resources,
+    /// Its accelerators are given to workers, one to each that asks for none.
+    pub accelerated: bool,
     /// An idle worker ends after this.
     pub idle_ms: u64,
     /// Workers that are made before the first call, and stay when idle.
@@ -111,7 +113,7 @@ impl Executor {
             attempts: Attempts::default(),
             lanes: Lanes::default(),
             todo: BTreeSet::new(),
-            pool: Pool::new(&config.has, config.workers),
+            pool: Pool::new(&config.has, config.workers, config.accelerated),
             spawning: Spawning::default(),
             patience: None,
             bodies: Bodies::default(),

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(super) const PATIENCE_MS: u64 = 50;
 /// A head that lasts longer keeps nothing behind it: as [`QUICK_NS`], and one for the clock's grain.
 const LONG_MS: u64 = QUICK_NS / 1_000_000 + 1;
+/// The node where the executor itself is, and all workers' processes.
+const OWN: u32 = 0;
 /// Bodies remembered per worker; above it they are loaded once more, which is harmless.
 const LOADED: usize = 1_024;
 
@@ -65,6 +67,8 @@ pub(super) struct Worker {
     pub(super) lane: LaneKey,
     /// What of the executor it takes, as long as it is there.
     pub(super) share: Share,
+    /// The nodes that its calls have to themselves, by their place in the block.
+    pub(super) nodes: Vec<u32>,
     pub(super) phase: Phase,
     pub(super) pipe: VecDeque<Call>,
     /// Time of the calls behind the head.
@@ -89,10 +93,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(lane: LaneKey, share: Share, now: Mono, asked: Fine) -> Self {
+    pub(super) fn new(lane: LaneKey, share: Share, nodes: Vec<u32>, now: Mono, asked: Fine) -> Self {
         Self {
             lane,
             share,
+            nodes,
             phase: Phase::Starting,
             pipe: VecDeque::new(),
             load_ns: 0,
@@ -248,32 +253,54 @@ pub(super) struct Pool {
     made: u32,
     has: Resources,
     slots: u32,
+    /// Each worker has an accelerator, asked for or not.
+    accelerated: bool,
     /// What its workers take.
     taken: Share,
 }
 
 impl Pool {
     /// An empty one that has `has`, in so many slots.
-    pub(super) fn new(has: &Resources, slots: u32) -> Self {
-        Self { workers: BTreeMap::new(), made: 0, has: *has, slots, taken: Share::default() }
+    pub(super) fn new(has: &Resources, slots: u32, accelerated: bool) -> Self {
+        let (workers, taken) = (BTreeMap::new(), Share::default());
+        Self { workers, made: 0, has: *has, slots, accelerated, taken }
     }
 
     /// What a worker of this size takes; `None`: more than there is.
     pub(super) fn share(&self, asks: &Resources) -> Option<Share> {
-        Share::of(asks, &self.has, self.slots)
+        let share = Share::of(asks, &self.has, self.slots)?;
+        let gpus = if self.accelerated && share.nodes == 0 { share.gpus.max(1) } else { share.gpus };
+        Some(Share { gpus, ..share })
     }
 
-    /// What no worker takes.
+    /// What no worker takes. The own node is lent only as a whole: while no slot is taken.
     pub(super) fn free(&self) -> Share {
-        Share::all(&self.has, self.slots).less(&self.taken)
+        let mut free = Share::all(&self.has, self.slots).less(&self.taken);
+        if self.has.nodes > 1 && self.taken.slots > 0 && !self.lends(OWN) {
+            free.nodes = free.nodes.saturating_sub(1);
+        }
+        free
+    }
+
+    fn lends(&self, node: u32) -> bool {
+        self.workers.values().any(|worker| worker.nodes.contains(&node))
+    }
+
+    /// So many nodes that nobody has; the own one last.
+    fn lend(&self, count: u32) -> Vec<u32> {
+        (OWN..self.has.nodes).rev().filter(|node| !self.lends(*node)).take(count as usize).collect()
     }
 
     /// A number for a worker to be made.
-    pub(super) fn add(&mut self, lane: LaneKey, share: Share, now: Mono, asked: Fine) -> WorkerId {
+    pub(super) fn add(&mut self, lane: LaneKey, mut share: Share, now: Mono, asked: Fine) -> WorkerId {
         self.made = self.made.wrapping_add(1);
         let id = WorkerId(self.made);
+        let nodes = if share.nodes > 0 { self.lend(share.nodes) } else { Vec::new() };
+        if nodes.contains(&OWN) {
+            share.slots = self.slots;
+        }
         self.taken = self.taken.and(&share);
-        self.workers.insert(id, Worker::new(lane, share, now, asked));
+        self.workers.insert(id, Worker::new(lane, share, nodes, now, asked));
         id
     }
 

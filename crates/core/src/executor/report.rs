@@ -144,10 +144,11 @@ impl Executor {
         }
     }
 
-    /// Attempts it may hold (F29).
+    /// Attempts it may hold (F29): also one for each further node, which may be lent beside the slots.
     pub(super) fn credit(&self) -> usize {
         let slots = self.slots();
-        slots + slots.saturating_mul(self.config.prefetch as usize).min(limits::PREFETCH_TASKS)
+        let lent = if slots == 0 { 0 } else { self.config.has.nodes.saturating_sub(1) as usize };
+        slots + lent + slots.saturating_mul(self.config.prefetch as usize).min(limits::PREFETCH_TASKS)
     }
 
     /// Workers that there are or can be.

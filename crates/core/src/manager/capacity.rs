@@ -137,14 +137,16 @@ impl Manager {
 
     pub(super) fn seat(&self, executor: &ExecutorId, peers: usize) -> Seat {
         let Some(exec) = self.executors.get(executor) else { return Seat::default() };
-        let open = self.book.open_at(executor) + self.wide_at(executor);
+        let there = self.book.open_at(executor);
+        let open = there.saturating_add_signed(self.wide_at(executor));
         let slots = exec.capacity.slots_total as usize;
         let credit = exec.capacity.credit_tasks as usize;
         let deep = if peers > 1 { credit.min(slots.max(1) * (1 + self.pace.depth())) } else { credit };
         // Attempts of its container have a worker of their own, or will; the other workers are idle.
         let idle = |warm: &Warm| (warm.warm as usize).saturating_sub(self.open_of(executor, warm.container));
         let idle: usize = exec.capacity.warm.iter().map(idle).sum();
-        Seat { room: deep.saturating_sub(open), open, slots, unused: slots.saturating_sub(open + idle) }
+        let room = deep.saturating_sub(open).min(credit.saturating_sub(there));
+        Seat { room, open, slots, unused: slots.saturating_sub(open + idle) }
     }
 
     /// What the executor has of the container.

@@ -151,15 +151,15 @@ impl Manager {
         self.book.open() + waiting + self.book.asked_there().map(wide).sum::<usize>()
     }
 
-    /// Slots that calls at the executor take beyond one for each.
-    pub(super) fn wide_at(&self, executor: &ExecutorId) -> usize {
+    /// Slots that calls at the executor take beyond one for each; those on other nodes than its own take none.
+    pub(super) fn wide_at(&self, executor: &ExecutorId) -> isize {
         if !self.book.has_sized_there() {
             return 0;
         }
         let Some(exec) = self.executors.get(executor) else { return 0 };
         let wide = |asks: &Resources| {
             let share = Share::of(asks, &exec.has, exec.capacity.slots_total).unwrap_or(Share::SLOT);
-            share.slots as usize - 1
+            isize::try_from(share.slots).unwrap_or(isize::MAX) - 1
         };
         self.book.sized_at(executor).map(wide).sum()
     }

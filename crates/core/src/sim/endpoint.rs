@@ -237,6 +237,7 @@ impl World {
             software: "sim".into(),
             workers: self.shape.workers,
             has: Shape::HAS,
+            accelerated: false,
             idle_ms,
             min_warm: u32::try_from(idle_ms % 3).unwrap_or(0),
             prefetch: 512,

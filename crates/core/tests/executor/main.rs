@@ -11,6 +11,7 @@ mod cancel;
 mod death;
 mod fuzzed;
 mod link;
+mod nodes;
 mod patience;
 mod pool;
 mod recall;

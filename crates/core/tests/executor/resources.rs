@@ -19,7 +19,9 @@ fn asking(n: u64, asks: Resources) -> Item {
 }
 
 fn spawn_for(worker: u32, asks: Resources) -> Action {
-    Action::Spawn { worker: WorkerId(worker), user: user(1), container: None, asks }
+    let has = Resources { cores: 4, memory_mb: 8_000, gpus: 1, nodes: 1, ranks_per_node: 0 };
+    let share = Share::of(&asks, &Resources { cores: has.cores.max(asks.cores), ..has }, 4).unwrap();
+    Action::Spawn { worker: WorkerId(worker), user: user(1), container: None, asks, share, nodes: Vec::new() }
 }
 
 const GONE: WorkerExit =

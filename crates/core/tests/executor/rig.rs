@@ -1,15 +1,17 @@
 //! An executor with a manager's session at its other end.
 
 use crate::words::image;
+use bursa_core::container::Container;
 use bursa_core::executor::{Action, Config, Event, Executor, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{ExecutorId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::limits;
-use bursa_core::resources::Resources;
+use bursa_core::resources::{Resources, Share};
 use bursa_core::task::{Begun, FailureCode, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Assign, Attempt, Blob, Capacity, Done, Hello, Item, Message, Session};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(crate) const BODY: &[u8] = b"c\x03\x0bdef f(): ...";
 
@@ -35,6 +37,7 @@ pub(crate) fn config(workers: u32) -> Config {
         software: "bursa 0.1.0".into(),
         workers,
         has: Resources { cores: workers, memory_mb: 8_000, gpus: 1, nodes: 1, ranks_per_node: 0 },
+        accelerated: false,
         idle_ms: 60_000,
         min_warm: 0,
         prefetch: 512,
@@ -108,16 +111,16 @@ pub(crate) fn load(worker: u32) -> Action {
 }
 
 pub(crate) fn spawn(worker: u32, of: u8) -> Action {
-    Action::Spawn { worker: WorkerId(worker), user: user(of), container: None, asks: Resources::NONE }
+    spawn_of(worker, of, None)
+}
+
+fn spawn_of(worker: u32, of: u8, container: Option<Arc<Container>>) -> Action {
+    let (worker, user) = (WorkerId(worker), user(of));
+    Action::Spawn { worker, user, container, asks: Resources::NONE, share: Share::SLOT, nodes: Vec::new() }
 }
 
 pub(crate) fn spawn_in_container(worker: u32, of: u8) -> Action {
-    Action::Spawn {
-        worker: WorkerId(worker),
-        user: user(of),
-        container: Some(image()),
-        asks: Resources::NONE,
-    }
+    spawn_of(worker, of, Some(image()))
 }
 
 pub(crate) fn signalled(signal: i32) -> WorkerExit {

@@ -3,13 +3,20 @@
 use crate::rig::{Rig, config, load, run, spawn, user};
 use bursa_core::executor::{Action, Config};
 use bursa_core::id::{UserId, WorkerId};
-use bursa_core::resources::Resources;
+use bursa_core::resources::{Resources, Share};
 use bursa_core::wire::Warm;
 
 const NOBODY: UserId = UserId::from_bytes([0; 16]);
 
 fn spare(worker: u32) -> Action {
-    Action::Spawn { worker: WorkerId(worker), user: NOBODY, container: None, asks: Resources::NONE }
+    Action::Spawn {
+        worker: WorkerId(worker),
+        user: NOBODY,
+        container: None,
+        asks: Resources::NONE,
+        share: Share::SLOT,
+        nodes: Vec::new(),
+    }
 }
 
 /// Connected; what was asked for until then.

@@ -55,7 +55,13 @@ key!(
     "60000",
     "a block without calls ends after this, if more than `min` are there"
 );
-key!(NODES, "nodes_per_block", "BURSA_BLOCKS_NODES", "1", "nodes of one block: an executor starts on each");
+key!(
+    NODES,
+    "nodes_per_block",
+    "BURSA_BLOCKS_NODES",
+    "1",
+    "nodes of one block: an executor starts on each, or with the launcher single one that lends them to calls"
+);
 key!(
     WALLTIME,
     "walltime",
@@ -107,7 +113,7 @@ key!(
     "launcher",
     "BURSA_BLOCKS_LAUNCHER",
     "",
-    "what starts the executors of a block: srun (slurm only), mpiexec, or single (one node only); empty: srun with slurm, else single or, for several nodes, mpiexec"
+    "what starts the executors of a block: srun (slurm only), mpiexec, or single: one executor, on the first node, which lends whole nodes to calls that ask for them; empty: srun with slurm, else single or, for several nodes, mpiexec"
 );
 key!(
     INTERFACE,
@@ -177,7 +183,7 @@ pub enum Launcher {
     Srun,
     /// An MPI's.
     Mpiexec,
-    /// None: the script becomes the one executor.
+    /// None: the script becomes the one executor, which commands all nodes.
     Single,
 }
 
@@ -269,6 +275,18 @@ impl Blocks {
         })
     }
 
+    /// Executors of one block.
+    #[must_use]
+    pub fn executors(&self) -> u32 {
+        if self.launcher == Launcher::Single { 1 } else { self.nodes }
+    }
+
+    /// Nodes that one executor commands.
+    #[must_use]
+    pub fn nodes_each(&self) -> u32 {
+        self.nodes / self.executors()
+    }
+
     /// Whether executors find the home directory on their nodes.
     #[must_use]
     pub fn reach_home(&self) -> bool {
@@ -289,7 +307,7 @@ impl Blocks {
             init: self.init,
             min: self.min,
             max: self.max,
-            nodes: self.nodes,
+            nodes: self.executors(),
             slots,
             has,
             parallelism: self.parallelism,
@@ -333,10 +351,7 @@ fn launcher(values: &Values, provider: Provider, nodes: u32) -> Result<Launcher,
         }
         "srun" => Ok(Launcher::Srun),
         "mpiexec" => Ok(Launcher::Mpiexec),
-        "single" if nodes == 1 => Ok(Launcher::Single),
-        "single" => {
-            Err(values.wrong(&LAUNCHER, format!("it starts one executor, and {} = {nodes}", NODES.name)))
-        }
+        "single" => Ok(Launcher::Single),
         _ => Err(values.wrong(&LAUNCHER, "expected srun, mpiexec or single".into())),
     }
 }

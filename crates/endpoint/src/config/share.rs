@@ -1,5 +1,6 @@
-//! What each worker gets for itself of its node: an accelerator, and processors.
+//! What each worker gets for itself of its node: an accelerator, and processors; or of its block: nodes.
 
+use super::blocks::Provider;
 use bursa_core::config::{ConfigError, Key, Values};
 use bursa_core::limits;
 use std::fmt;
@@ -19,6 +20,38 @@ pub(super) const AFFINITY: Key = Key {
     about: "the processors of each worker: none, it takes any; block, neighbours; block-reverse, the same from the last one; \
             alternating, every n-th",
 };
+pub(super) const MPI_LAUNCHER: Key = Key {
+    name: "endpoint.mpi_launcher",
+    env: "BURSA_ENDPOINT_MPI_LAUNCHER",
+    default: "",
+    about: "what starts the ranks of a call on the nodes that it asked for: srun, mpiexec; empty: srun with slurm, else \
+            mpiexec",
+};
+
+/// What starts the ranks of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MpiLauncher {
+    /// Slurm's own.
+    Srun,
+    /// An MPI's.
+    Mpiexec,
+}
+
+impl fmt::Display for MpiLauncher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Srun { "srun" } else { "mpiexec" })
+    }
+}
+
+/// What starts ranks where nodes come from `provider`.
+pub(super) fn mpi_launcher(values: &Values, provider: Provider) -> Result<MpiLauncher, ConfigError> {
+    match values.get(&MPI_LAUNCHER).0 {
+        "" if provider == Provider::Slurm => Ok(MpiLauncher::Srun),
+        "" | "mpiexec" => Ok(MpiLauncher::Mpiexec),
+        "srun" => Ok(MpiLauncher::Srun),
+        _ => Err(values.wrong(&MPI_LAUNCHER, "expected srun or mpiexec".into())),
+    }
+}
 
 /// Which processors each worker gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -56,7 +56,7 @@ impl Scheduler for Lsf {
         if request.config.one_per_core && blocks.cores > 0 {
             let _ = writeln!(script, "BURSA_CORES={}", blocks.cores);
         }
-        script + &script::environment(request, "BURSA_CORES") + &script::start(request)
+        script + &script::environment(request, "BURSA_CORES") + &script::start(request, "$LSB_HOSTS")
     }
 
     fn submit(&self, script: String) -> Call {

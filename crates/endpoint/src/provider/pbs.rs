@@ -50,7 +50,7 @@ impl Scheduler for Pbs {
         if !blocks.worker_init.is_empty() {
             let _ = writeln!(script, "{}", blocks.worker_init);
         }
-        script + &script::environment(request, "NCPUS") + &script::start(request)
+        script + &script::environment(request, "NCPUS") + &script::start(request, "$(cat \"$PBS_NODEFILE\")")
     }
 
     fn submit(&self, script: String) -> Call {
@@ -91,7 +91,9 @@ fn select(request: &Request<'_>) -> String {
     if blocks.cores > 0 {
         let _ = write!(select, ":ncpus={}", blocks.cores);
     }
-    select.push_str(":mpiprocs=1");
+    // Where one executor commands all nodes, programs that calls start use their cores.
+    let ranks = if blocks.nodes_each() > 1 { blocks.cores.max(1) } else { 1 };
+    let _ = write!(select, ":mpiprocs={ranks}");
     let mem = if blocks.mem.is_empty() { String::new() } else { format!("mem={}", blocks.mem) };
     for part in [&mem, &blocks.gres, &blocks.constraint] {
         if !part.is_empty() {

@@ -2,14 +2,18 @@
 
 use super::scheduler::{Request, quoted};
 use crate::config::blocks::Launcher;
+use crate::nodes::NODES;
 use std::fmt::Write as _;
 
 /// The first lines of a script.
 pub fn head(request: &Request<'_>) -> String {
-    format!(
-        "#!/bin/sh\n# A block of the endpoint {}: one executor on each of its nodes.\n",
-        request.config.name
-    )
+    let executors = if commands_all(request) { "one executor for all" } else { "one executor on each" };
+    format!("#!/bin/sh\n# A block of the endpoint {}: {executors} of its nodes.\n", request.config.name)
+}
+
+/// Whether one executor commands several nodes.
+fn commands_all(request: &Request<'_>) -> bool {
+    request.config.blocks.nodes_each() > 1
 }
 
 /// Exports what an executor is configured with; the scheduler names a node's cores in the variable `cores`.
@@ -24,25 +28,30 @@ pub fn environment(request: &Request<'_>, cores: &str) -> String {
     lines
 }
 
-/// The last lines: each node's executor takes its id out of the list by its rank.
-pub fn start(request: &Request<'_>) -> String {
+/// The last lines: each node's executor takes its id out of the list by its rank. The shell's word `nodes` names all
+/// nodes, to the one executor that commands them.
+pub fn start(request: &Request<'_>, nodes: &str) -> String {
     let config = request.config;
     let program = quoted(&config.program.display().to_string());
     let home = quoted(&config.home.display().to_string());
     let run = format!("exec {program} --home {home} executor --endpoint {}", quoted(&config.name));
     let ids: Vec<String> = request.executors.iter().map(ToString::to_string).collect();
     let ids = ids.join(" ");
-    let nodes = request.executors.len();
+    let count = request.executors.len();
     let (launch, rank) = match config.blocks.launcher {
-        Launcher::Single => return format!("{run} --id {ids}\n"),
+        Launcher::Single => {
+            let told =
+                if commands_all(request) { format!("export {NODES}=\"{nodes}\"\n") } else { String::new() };
+            return format!("{told}{run} --id {ids}\n");
+        }
         Launcher::Srun => (
             format!(
-                "srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=0"
+                "srun --nodes={count} --ntasks={count} --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=0"
             ),
             "$SLURM_PROCID",
         ),
         Launcher::Mpiexec => {
-            (format!("mpiexec -n {nodes}"), "${PMIX_RANK:-${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-0}}}")
+            (format!("mpiexec -n {count}"), "${PMIX_RANK:-${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-0}}}")
         }
     };
     let each = quoted(&format!("shift \"{rank}\"; {run} --id \"$1\""));
@@ -79,7 +88,7 @@ pub(super) mod sample {
     ) -> String {
         let mut config = try_config(provider, set).unwrap();
         (config.program, config.python) = ("/opt/bursa".into(), Some("/opt/py thon".into()));
-        let ids = 1..=u8::try_from(config.blocks.nodes).unwrap();
+        let ids = 1..=u8::try_from(config.blocks.executors()).unwrap();
         let executors: Vec<_> = ids.map(|n| ExecutorId::from_bytes([n; 16])).collect();
         let request = Request {
             block: BLOCK,

@@ -46,7 +46,9 @@ impl Scheduler for Slurm {
                 let _ = writeln!(script, "{part}");
             }
         }
-        script + &script::environment(request, "SLURM_CPUS_ON_NODE") + &script::start(request)
+        script
+            + &script::environment(request, "SLURM_CPUS_ON_NODE")
+            + &script::start(request, "$(scontrol show hostnames)")
     }
 
     fn submit(&self, script: String) -> Call {

@@ -80,7 +80,17 @@ exec /opt/bursa --home /home/ada/.bursa executor --endpoint hpc --id \"$1\"' sh 
 
 #[test]
 fn a_single_executor_is_the_script_itself() {
+    let all = script(&[("launcher", "single"), ("nodes_per_block", "4")]);
+    assert!(
+        all.contains("#SBATCH --nodes=4\n") && all.contains("one executor for all of its nodes"),
+        "{all}"
+    );
+    assert!(
+        all.contains("export BURSA_BLOCK_NODES=\"$(scontrol show hostnames)\"\nexec /opt/bursa"),
+        "{all}"
+    );
     let last = script(&[("launcher", "single")]);
+    assert!(!last.contains("BURSA_BLOCK_NODES"), "{last}");
     let last = last.lines().last().unwrap();
     assert!(
         last.starts_with("exec /opt/bursa --home /home/ada/.bursa executor --endpoint hpc --id 0101"),

@@ -16,6 +16,7 @@ use crate::sandbox::Enclosure;
 use bursa_core::container::Container;
 use bursa_core::executor::{Event, Signal};
 use bursa_core::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
+use bursa_core::resources::{Resources, Share};
 use bursa_core::wire::Attempt;
 use bytes::{Bytes, BytesMut};
 use nest::{HOST, Nest, State, Trouble, What};
@@ -114,6 +115,11 @@ impl Pool {
         })
     }
 
+    /// Puts by for a worker to be made what of the executor its calls have for themselves.
+    pub fn equip(&mut self, worker: WorkerId, asks: &Resources, share: &Share, nodes: &[u32]) {
+        self.setup.shares.take(worker.0, asks, share, nodes, |other| self.workers.contains_key(&other));
+    }
+
     /// Makes a worker; one in a container for this user alone. Answered by `WorkerReady` or `WorkerFailed`.
     pub fn spawn(&mut self, worker: WorkerId, user: UserId, container: Option<Arc<Container>>) {
         let id = worker.0;
@@ -123,7 +129,6 @@ impl Pool {
             None => Place::Inside(""),
             Some(_) => Place::Inside(TASK),
         };
-        self.setup.shares.take(id, |other| self.workers.contains_key(&other));
         let nest = container.map_or(HOST, |container| self.nest_for(user, container));
         match Process::new(id, nest, place, &self.poller) {
             Ok(process) => {
