@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing fuzz instructions costs e2e slurm chaos compat compat-all identity bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing routing-real fuzz instructions costs e2e slurm chaos compat compat-all identity bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,11 @@ sim-scale: ## 131,072 simulated workers, 1,310,720 tasks: real time and memory
 	cargo test --release --locked -p bursa-core --test scale -- --ignored --nocapture
 
 sim-routing: ## 3,000 calls in ten containers, by routing: a line of JSON for each case; CASE="4x64 at-once" only such
-	cargo bench --locked -p bursa-core --bench routing -- $(CASE)
+	@mkdir -p bench/results
+	cargo bench --locked -p bursa-core --bench routing -- $(CASE) | tee bench/results/routing.jsonl
+
+routing-real: $(VENV)/.plots build ## 3,000 calls in ten real containers, by routing; KIND=podman; writes docs/images/routing_real.svg
+	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) -m bench.routing_real --kind $(or $(KIND),charliecloud)
 
 fuzz: ## Every fuzz target for SECONDS=300; findings go into a __fuzz__/*/corpus
 	BOLERO_RANDOM_TEST_TIME_MS=$(or $(SECONDS),300)000 cargo test --workspace --locked --no-fail-fast fuzzed

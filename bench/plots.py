@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import math
 import re
 import statistics
@@ -22,12 +23,13 @@ from matplotlib.figure import Figure
 
 from bench import hops
 from bench.report import saved
-from bench.stack import ROOT
+from bench.stack import RESULTS, ROOT
 
 IMAGES = ROOT / "docs/images"
 STEPS = 100
 """Points of a distribution."""
 OURS, THEIRS, FAULT = "#1f6fb4", "#999999", "#c0392b"
+ROUTINGS = {"random": ("#999999", "^:"), "soft": ("#1f6fb4", "o-"), "hard": ("#e0a030", "s--")}
 PALETTE = ["#1f6fb4", "#63a5d8", "#e0a030", "#5a9e58", "#aaaaaa"]
 plt.rcParams.update(
     {
@@ -210,6 +212,53 @@ def elasticity() -> Figure | None:
     return figure
 
 
+def routing() -> Figure | None:
+    """Time until the last of 3,000 calls has ended, by how long each takes; a panel for each site."""
+    path = RESULTS / "routing.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    known = {case["case"].split(" ")[0] for case in found}
+    sites = [site for site in ("20x4", "10x16", "4x64") if site in known]
+    if not sites:
+        return None
+    figure, panels = plt.subplots(1, len(sites), figsize=(2.4 * len(sites), 2.8), squeeze=False)
+    for ax, site in zip(panels[0], sites):
+        for name, (color, line) in ROUTINGS.items():
+            cases = [case for case in found if case["routing"] == name]
+            lasts = {case["case"]: statistics.mean(case["makespan_ms"]) / 1000 for case in cases}
+            times = [
+                (seconds, lasts[key])
+                for seconds in (0, 1, 5, 10, 20)
+                if (key := f"{site} uniform at-once {seconds}s") in lasts
+            ]
+            ax.plot(*zip(*times), line, color=color, markersize=4, label=name)
+        ax.set_title(f"{site.replace('x', ' executors × ')} workers", loc="left", fontsize=9)
+        ax.set(yscale="log", xlabel="seconds of a call")
+    panels[0][0].set_ylabel("seconds to the last result")
+    panels[0][-1].legend(fontsize=7)
+    return figure
+
+
+def routing_real() -> Figure | None:
+    """Time to the last and the mean result with real containers, and the workers that were started."""
+    found = saved("routing_real")
+    if found is None:
+        return None
+    figure, panels = plt.subplots(1, 3, figsize=(6.8, 2.4))
+    wanted = {
+        "last_s": "seconds to the last result",
+        "mean_s": "to the mean one",
+        "starts": "workers started",
+    }
+    for ax, (what, title) in zip(panels, wanted.items()):
+        for name, passes in found["routings"].items():
+            each = [one[what] for one in passes]
+            ax.bar(name, statistics.median(each), color=ROUTINGS[name][0], width=0.6)
+            ax.plot([name] * len(each), each, ".", color="#333333", markersize=4)
+        ax.set_title(title, loc="left", fontsize=9)
+        ax.set_ylim(bottom=0)
+    return figure
+
+
 def summed(steps: list[tuple[float, int]], end: float) -> list[tuple[float, int]]:
     """Changes at their times as what there is from then on."""
     times = sorted(steps)
@@ -234,6 +283,8 @@ PICTURES: dict[str, Callable[[], Figure | None]] = {
     "prefetch": prefetch,
     "failures": failures,
     "elasticity": elasticity,
+    "routing": routing,
+    "routing_real": routing_real,
 }
 
 

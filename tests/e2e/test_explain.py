@@ -42,6 +42,9 @@ def test_a_running_and_a_succeeded_task(stack: Stack, client: bursa.Client, tmp_
     said = explained(client, future, "running")
     assert said["since"] and said["endpoint"]["status"] == "online"
     assert said["charges"]["losses"] == 0
+    place = said["place"]
+    assert len(place["executor_id"]) == 36 and place["host"] and place["why"]
+    assert f"It is at executor {place['executor_id']} on node {place['host']}" in said["message"]
     gate.touch()
     future.result(30)
     said = future.explain()

@@ -83,10 +83,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Starts a service whose endpoint has these blocks. Stopped whatever happens; then no job may be left."""
+    """Starts a service whose endpoint has these blocks, with more environment. Stopped whatever happens; then no job may be left."""
     with contextlib.ExitStack() as stacks:
 
-        def begin(**blocks: object) -> Any:
+        def begin(more: dict[str, str] | None = None, **blocks: object) -> Any:
             home = tmp_path / "home"
             home.mkdir(mode=0o700)
             settings = {
@@ -99,7 +99,7 @@ def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Any]]:
             lines = (f'{key} = "{value}"' for key, value in settings.items())
             (home / "config.toml").write_text("[blocks]\n" + "\n".join(lines) + "\n")
             conf = cluster.env["SLURM_CONF"]
-            return stacks.enter_context(e2e.running(home, SLURM_CONF=conf))
+            return stacks.enter_context(e2e.running(home, SLURM_CONF=conf, **(more or {})))
 
         yield begin
     e2e.wait_for(lambda: not cluster.jobs(), 20, "the end of all jobs")

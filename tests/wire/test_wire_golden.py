@@ -22,6 +22,8 @@ FIELDS = {
     "Held": "held complete accounted",
     "Capacity": "credit_tasks credit_bytes slots_total slots_free warm degraded",
     "Cancel": "task attempt grace_ms",
+    "Locate": "task attempt",
+    "Located": "task attempt place",
     "WantFunction": "hash",
     "Function": "hash body",
     "Part": "stream total data",

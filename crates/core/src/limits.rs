@@ -278,6 +278,10 @@ pub const MAYBE_STARTED: u32 = 3;
 pub const DEFAULT_DEADLINE_MS: u64 = 14 * 24 * 3_600_000;
 /// The latest deadline a task may ask for: 90 days.
 pub const DEADLINE_MS: u64 = 90 * 24 * 3_600_000;
+/// Tasks at once of which endpoints are asked where they are; of more it is not told. People ask, one by one.
+pub const QUESTIONS: usize = 256;
+/// An endpoint that has not said by then where a task is need not be waited for.
+pub const QUESTION_MS: u64 = 1_000;
 /// Time between SIGTERM and SIGKILL for a task that must stop.
 pub const GRACE_MS: u64 = 2_000;
 /// For a connection, its handshake, the pages of `Hello` and `Welcome`, each (FABRIC §7); then a new socket is made.

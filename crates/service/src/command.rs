@@ -3,7 +3,7 @@
 use crate::intake::Admitted;
 use crate::metrics::Gauges;
 use crate::store::{Change, Changed};
-use bursa_core::hub::{EndpointStatus, Explanation, Reply};
+use bursa_core::hub::{EndpointStatus, Reply};
 use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
 use bursa_core::task::{TaskSpec, TaskState};
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Where live tasks stand.
     States(Vec<TaskId>, oneshot::Sender<Vec<Option<TaskState>>>),
     /// Why a live task stands where it stands.
-    Explain(TaskId, oneshot::Sender<Option<Box<Explanation>>>),
+    Explain { task: TaskId, answer: ReplyTo },
     /// How endpoints are.
     Endpoints(Vec<EndpointId>, oneshot::Sender<Vec<Option<EndpointStatus>>>),
     /// Numbers for a scrape.

@@ -227,10 +227,7 @@ impl Driver {
                 let _ = answer.send(tasks.iter().map(|task| self.hub.state(task)).collect());
                 return;
             }
-            Command::Explain(task, answer) => {
-                let _ = answer.send(self.hub.explain(&task, now).map(Box::new));
-                return;
-            }
+            Command::Explain { task, answer } => Event::Explain { request: self.waits.reply(answer), task },
             Command::Endpoints(endpoints, answer) => {
                 let _ = answer.send(endpoints.iter().map(|id| self.hub.endpoint(id)).collect());
                 return;

@@ -152,9 +152,9 @@ impl Handle {
         self.ask(|answer| Command::States(tasks, answer)).await
     }
 
-    /// Why a live task stands where it stands; `None`: it is not live.
-    pub(crate) async fn explain(&self, task: TaskId) -> Result<Option<Box<Explanation>>, Stopping> {
-        self.ask(|answer| Command::Explain(task, answer)).await
+    /// Why a live task stands where it stands; none: it is not live.
+    pub(crate) async fn explain(&self, task: TaskId) -> Result<Reply, Stopping> {
+        self.ask(|answer| Command::Explain { task, answer: ReplyTo::One(answer) }).await
     }
 
     pub(crate) async fn endpoints(

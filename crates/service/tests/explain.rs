@@ -46,6 +46,11 @@ fn it_says_why_a_task_waits_and_how_it_ended() {
     manager.hear(|item| matches!(item, Item::Assign(_)));
     let said = explain(&service, 1);
     assert_eq!((&said["reason"], &said["endpoint"]["host"]), (&"no-worker".into(), &"node7".into()));
+    assert_eq!(said["place"], json!({"why": "it likes it there"}));
+    assert!(
+        said["message"].as_str().unwrap().ends_with(" No executor has it yet: it likes it there."),
+        "{said}"
+    );
     manager.stop();
     service.until(&format!("/api/v1/endpoints/{}/status", endpoint.id), "/status", &"offline".into());
     let said = explain(&service, 1);

@@ -117,6 +117,11 @@ impl Worker {
         self.phase == Phase::Ready && self.pipe.is_empty()
     }
 
+    /// It takes no more calls.
+    fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Leaving)
+    }
+
     /// Whether a call that is quick enough may come into its pipe.
     pub(super) fn takes_more(&self, now: Mono) -> bool {
         self.phase == Phase::Ready
@@ -282,6 +287,13 @@ impl Pool {
         free
     }
 
+    /// Whether the own node could be lent if idle workers made room.
+    fn own_is_idle(&self) -> bool {
+        let takes = |worker: &&Worker| worker.share.slots > 0;
+        let gives = |worker: &Worker| worker.is_idle() || worker.is_leaving();
+        self.has.nodes > 1 && !self.lends(OWN) && self.workers.values().filter(takes).all(gives)
+    }
+
     fn lends(&self, node: u32) -> bool {
         self.workers.values().any(|worker| worker.nodes.contains(&node))
     }
@@ -333,13 +345,15 @@ impl Pool {
 
     /// What is about to be free: of workers that take no more calls.
     pub(super) fn leaving(&self) -> Share {
-        self.sum(|worker| matches!(worker.phase, Phase::Closing | Phase::Leaving))
+        self.sum(Worker::is_leaving)
     }
 
     /// What could be free soon: what is, what is about to be, and what idle workers of other lanes take.
     pub(super) fn room_at_most(&self, lane: LaneKey) -> Share {
         let idle = self.sum(|worker| worker.is_idle() && worker.lane != lane);
-        self.free().and(&self.leaving()).and(&idle)
+        let mut room = self.free().and(&self.leaving()).and(&idle);
+        room.nodes += u32::from(self.taken.slots > 0 && self.own_is_idle());
+        room
     }
 
     fn sum(&self, pick: impl Fn(&Worker) -> bool) -> Share {
@@ -349,7 +363,9 @@ impl Pool {
 
     /// The worker of another lane that has been idle longest, of those that take some of what is short.
     pub(super) fn idle_stranger(&self, lane: LaneKey, short: &Share) -> Option<WorkerId> {
-        let stranger = |worker: &Worker| worker.is_idle() && worker.lane != lane && worker.share.helps(short);
+        let own = short.nodes > 0 && self.own_is_idle();
+        let helps = |share: &Share| share.helps(short) || (own && share.slots > 0);
+        let stranger = |worker: &Worker| worker.is_idle() && worker.lane != lane && helps(&worker.share);
         let strangers = self.workers.iter().filter(|(_, worker)| stranger(worker));
         strangers.min_by_key(|(_, worker)| worker.since).map(|(id, _)| *id)
     }

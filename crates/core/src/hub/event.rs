@@ -51,6 +51,13 @@ pub enum Event {
         /// The tasks; live or not.
         tasks: Vec<TaskId>,
     },
+    /// A user asks why a task stands where it stands. Answered by [`Reply::Explained`].
+    Explain {
+        /// Who asks.
+        request: RequestId,
+        /// The task.
+        task: TaskId,
+    },
     /// An endpoint was registered (or a deleted id is known again): it may connect and be given tasks.
     EndpointAdded {
         /// Which.
@@ -245,6 +252,8 @@ pub enum Reply {
     },
     /// The endpoint is deleted.
     Deleted,
+    /// Where a task stands, and at its endpoint; `None`: it is not live, ask the store.
+    Explained(Option<Box<super::Explanation>>),
 }
 
 /// What the hub counts; the driver adds them up for `/metrics`.

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::resources::Resources;
 use crate::task::{Failure, TaskState};
 use crate::time::{Now, Wall};
+use crate::wire::Placed;
 use std::sync::Arc;
 
 /// What a live task waits for, or does: the most telling of what is true.
@@ -92,6 +93,8 @@ pub struct Explanation {
     pub errors: u32,
     /// User exceptions allowed.
     pub retry_on_error: u32,
+    /// Where it is at its endpoint, if that said so: [`Event::Explain`](super::Event::Explain).
+    pub place: Option<Box<Placed>>,
     /// Why it was queued again last, in this life of the service.
     pub last_loss: Option<Failure>,
 }
@@ -117,6 +120,7 @@ impl Hub {
             maybes: task.charges.maybes,
             errors: task.charges.errors,
             retry_on_error: task.retry_on_error,
+            place: None,
             last_loss: task.last_loss.as_deref().cloned(),
         })
     }

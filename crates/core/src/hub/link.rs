@@ -95,7 +95,9 @@ impl Hub {
             Item::Started { task, attempt, .. } => self.on_started(endpoint, task, attempt, cx.now.wall),
             Item::Result(done) => self.on_result(endpoint, *done, cx),
             Item::WantFunction { hash } => self.on_want_function(endpoint, hash)?,
+            Item::Located { task, attempt, place } => self.on_located(endpoint, (task, attempt), place, cx),
             Item::Hello(_)
+            | Item::Locate { .. }
             | Item::Welcome { .. }
             | Item::Refused { .. }
             | Item::Assign(_)

@@ -27,6 +27,7 @@ mod submit;
 mod task;
 mod turns;
 mod view;
+mod whereabouts;
 mod write;
 
 pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId, Submit, Token, Whose};
@@ -112,6 +113,7 @@ pub struct Hub {
     bodies: body::Bodies,
     due: deadline::Due,
     offline: offline::Offline,
+    questions: whereabouts::Questions,
     /// When each session's timers are looked at.
     timers: BTreeSet<(Mono, u32)>,
     trouble: store::Trouble,
@@ -147,6 +149,7 @@ impl Hub {
             cancels: cancel::Cancels::default(),
             bodies: body::Bodies::default(),
             due: deadline::Due::default(),
+            questions: whereabouts::Questions::default(),
             timers: BTreeSet::new(),
             trouble: store::Trouble::default(),
             deleting: Vec::new(),
@@ -177,6 +180,7 @@ impl Hub {
         match event {
             Event::Submit(submit) => self.on_submit(submit, cx),
             Event::Cancel { request, tasks } => self.on_cancel(request, tasks, cx),
+            Event::Explain { request, task } => self.on_explain(request, task, cx),
             Event::EndpointAdded { endpoint } => self.on_endpoint_added(endpoint, now.mono),
             Event::DeleteEndpoint { request, endpoint } => self.on_delete(request, endpoint, cx),
             Event::Stored { token, answer } => self.on_stored(token, answer, cx),
@@ -195,6 +199,7 @@ impl Hub {
         self.run_link_timers(cx);
         self.run_deadlines(cx);
         self.run_offline(cx);
+        self.run_questions(cx);
         self.repeat_writes(cx);
         self.run_deletions(cx);
     }
@@ -218,10 +223,17 @@ impl Hub {
     pub fn next_deadline(&self) -> Option<Mono> {
         let deletion = (!self.deleting.is_empty() && self.may_delete_more()).then_some(self.last);
         let timer = self.timers.first().map(|(at, _)| *at);
-        [deletion, timer, self.due.next(), self.offline.next(), self.trouble.again_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            deletion,
+            timer,
+            self.due.next(),
+            self.offline.next(),
+            self.questions.next(),
+            self.trouble.again_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Where a live task stands; `None`: not live, ask the store.

@@ -41,6 +41,20 @@ impl Place {
     }
 }
 
+/// Why an attempt is at its executor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// It was there when this manager came.
+    #[default]
+    Found,
+    /// By routing.
+    Routed(super::route::Place),
+    /// It has what the attempt asks for.
+    Fits,
+    /// Its block has the time.
+    Lasts,
+}
+
 /// What an attempt needs, as far as it is known: nothing is of those that an executor brought along.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kind {
@@ -74,7 +88,8 @@ pub(super) struct Entry {
     listed_finished: bool,
     /// The service wants it stopped, with this grace: repeated at each registration of its executor (F31).
     pub(super) cancel: Option<u64>,
-    kind: Kind,
+    pub(super) kind: Kind,
+    pub(super) chosen: Chosen,
     expires: Mono,
     timed: bool,
     /// How long it waited here, and since when it waits or is with its executor.
@@ -85,7 +100,8 @@ pub(super) struct Entry {
 impl Entry {
     const fn new(place: Place, kind: Kind, expires: Mono, since: Fine) -> Self {
         let (begun, listed_finished, cancel, timed, waited) = (false, false, None, false, 0);
-        Self { place, begun, listed_finished, cancel, kind, expires, timed, waited, since }
+        let chosen = Chosen::Found;
+        Self { place, begun, listed_finished, cancel, kind, chosen, expires, timed, waited, since }
     }
 }
 
@@ -261,9 +277,10 @@ impl Book {
         now: Mono,
         container: Option<ContainerId>,
         executor: ExecutorId,
+        chosen: Chosen,
     ) -> Option<Box<Assign>> {
         while let Some(key) = self.queues.pop(container, |user| self.handed.of(user)) {
-            if let Some(assign) = self.hand(now, key, executor) {
+            if let Some(assign) = self.hand(now, key, executor, chosen) {
                 return Some(assign);
             }
         }
@@ -271,9 +288,16 @@ impl Book {
     }
 
     /// Gives one that waits to `executor`: what to send.
-    pub(super) fn hand(&mut self, now: Mono, key: Key, executor: ExecutorId) -> Option<Box<Assign>> {
+    pub(super) fn hand(
+        &mut self,
+        now: Mono,
+        key: Key,
+        executor: ExecutorId,
+        chosen: Chosen,
+    ) -> Option<Box<Assign>> {
         let entry = self.entries.get_mut(&key)?;
         let Place::Waiting(assign) = &mut entry.place else { return None };
+        entry.chosen = chosen;
         assign.ttl_ms = entry.expires.since(now);
         entry.waited += self.clock.since(entry.since);
         entry.since = self.clock;

@@ -3,7 +3,8 @@
 //! Owns the pace of calls, which bounds how many queue at an executor while others may get idle.
 
 use super::Manager;
-use super::route::{Place, Seat, Share, Want, plan};
+use super::attempt::Chosen;
+use super::route::{Gift, Place, Seat, Share, Want, plan};
 use crate::id::{ContainerId, ExecutorId, Hash};
 use crate::limits;
 use crate::time::Mono;
@@ -102,7 +103,7 @@ impl Manager {
                 if let (Some(container), Place::Unused | Place::Evicting) = (container, gift.place) {
                     self.known.starts(*container, self.book.clock);
                 }
-                self.give(now, *executor, *container, gift.count);
+                self.give(now, *executor, *container, &gift);
             }
         }
         if seats.iter().any(|seat| seat.open < seat.slots) {
@@ -179,10 +180,10 @@ impl Manager {
         }
     }
 
-    fn give(&mut self, now: Mono, executor: ExecutorId, container: Option<ContainerId>, count: usize) {
-        let mut last = None;
-        for _ in 0..count {
-            let Some(assign) = self.book.give(now, container, executor) else { return };
+    fn give(&mut self, now: Mono, executor: ExecutorId, container: Option<ContainerId>, gift: &Gift) {
+        let (mut last, chosen) = (None, Chosen::Routed(gift.place));
+        for _ in 0..gift.count {
+            let Some(assign) = self.book.give(now, container, executor, chosen) else { return };
             self.send(executor, assign, &mut last);
         }
     }

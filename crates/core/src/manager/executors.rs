@@ -30,6 +30,8 @@ pub(super) struct Exec {
     pub(super) link: Link,
     /// The highest connection number seen (F4).
     connection: u64,
+    /// Its node's name, for people.
+    pub(super) host: String,
     pub(super) capacity: Capacity,
     /// What it has in total.
     pub(super) has: Resources,
@@ -137,6 +139,7 @@ impl Manager {
             return None;
         };
         let connection = hello.connection;
+        let host = hello.host[..hello.host.floor_char_boundary(limits::NAME_BYTES)].to_owned();
         if let Some((reason, text)) = self.objection(executor, hello) {
             refuse(now, conn, sid, reason, text, out);
             return None;
@@ -155,6 +158,7 @@ impl Manager {
         let exec = self.executors.entry(executor).or_insert_with(|| Exec {
             link: Link::Away { until: now },
             connection,
+            host: String::new(),
             capacity: Capacity::default(),
             has: Resources::NONE,
             known: Known::default(),
@@ -165,7 +169,7 @@ impl Manager {
             out.push(Action::Close { conn: old });
         }
         exec.link = link;
-        exec.connection = connection;
+        (exec.connection, exec.host) = (connection, host);
         self.bodies.forget(&executor);
         Some(items)
     }

@@ -5,7 +5,7 @@
 //! ends, and then it fits. Owns no state.
 
 use super::Manager;
-use super::attempt::Kind;
+use super::attempt::{Chosen, Kind};
 use crate::id::ExecutorId;
 use crate::limits;
 use crate::resources::{Resources, Share, unsatisfiable};
@@ -60,7 +60,7 @@ impl Manager {
                 let end = self.book.refuse(key, self.too_long(need_ms));
                 self.uplink.say(end);
             } else if let Some(executor) = place(&mut rooms, &kind) {
-                if let Some(assign) = self.book.hand(now, key, executor) {
+                if let Some(assign) = self.book.hand(now, key, executor, Chosen::Fits) {
                     self.send(executor, assign, &mut last);
                 }
             } else if rooms.iter().any(|room| room.share(&kind).is_some()) {
@@ -112,6 +112,12 @@ impl Manager {
         unknown
             || Share::of(asks, &self.to_come(), self.slots.max(1)).is_some()
             || self.executors.values().any(of_now)
+    }
+
+    /// Whether the executor ever has room for this.
+    pub(super) fn may_hold(&self, executor: &ExecutorId, asks: &Resources) -> bool {
+        let exec = self.executors.get(executor);
+        exec.is_some_and(|exec| Share::of(asks, &exec.has, exec.capacity.slots_total.max(1)).is_some())
     }
 
     /// What an executor of a block to come has at most, as far as is known: what is configured, and the most that any has

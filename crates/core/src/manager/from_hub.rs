@@ -81,6 +81,10 @@ impl Manager {
                     exec.say(Item::Cancel { task, attempt, grace_ms });
                 }
             }
+            Item::Locate { task, attempt } if up => {
+                let place = self.whereabouts(&(task, attempt)).map(Box::new);
+                self.uplink.say(Item::Located { task, attempt, place });
+            }
             Item::Function { hash, body } if up => self.function(hash, body, out),
             Item::Drain { grace_ms } if up => self.stop(now, grace_ms),
             Item::Refused { reason, is_final, text, other_host, seen_generation, live } => {

@@ -4,7 +4,7 @@
 //! Owns their queues. A timeout within the last part of a block's life, in which it takes nothing new, holds anywhere: those
 //! calls wait with all others.
 
-use super::attempt::{Book, Key, Place};
+use super::attempt::{Book, Chosen, Key, Place};
 use super::blocks::Block;
 use super::ends::ended;
 use super::{Manager, Scale};
@@ -99,8 +99,13 @@ impl Book {
         })
     }
 
+    /// The first of each queue, and each of those that ask for resources: they wait apart, and need the time as well.
     fn long_heads(&self) -> impl Iterator<Item = Head> {
-        self.long.queues.values().filter_map(|queue| self.head(queue))
+        let always_ms = self.long.always_ms;
+        let sized = self.sized_needs().filter(move |(_, need_ms, _)| *need_ms > always_ms);
+        let sized =
+            sized.map(|(key, need_ms, container)| Head { key, need_ms, container, before: 0, waiting: 1 });
+        self.long.queues.values().filter_map(|queue| self.head(queue)).chain(sized)
     }
 
     /// The same of one queue, without those that left it; a queue that is empty goes.
@@ -149,7 +154,7 @@ impl Manager {
                 }
                 let Some(executor) = self.place_long(now, able, peers, &head) else { break };
                 self.book.long_pop(part);
-                if let Some(assign) = self.book.hand(now, head.key, executor) {
+                if let Some(assign) = self.book.hand(now, head.key, executor, Chosen::Lasts) {
                     self.send(executor, assign, &mut last);
                 }
             }
@@ -219,7 +224,7 @@ impl Manager {
     /// Lets a block without calls go that has too little time for those that wait, where no further one may be asked for.
     pub(super) fn make_way_for_long(&mut self, now: Mono) {
         // Nearly always there are none: nothing more is looked at then.
-        if self.book.long.is_empty() || self.stop.is_some() {
+        if (self.book.long.is_empty() && self.book.sized_len() == 0) || self.stop.is_some() {
             return;
         }
         let full = self.serving() >= self.config.scale.max as usize;

@@ -22,6 +22,7 @@ mod scale;
 mod silent;
 mod stop;
 mod uplink;
+mod whereabouts;
 
 pub use event::{Action, Event, ExitReason};
 pub use scale::Scale;

@@ -70,6 +70,7 @@ impl Check {
                 let tasks: Vec<String> = tasks.iter().map(|task| self.short(task)).collect();
                 format!("cancel {}: {}", request.0, tasks.join(" "))
             }
+            hub::Event::Explain { task, .. } => format!("explain {}", self.short(task)),
             hub::Event::Body { .. } => "body".into(),
             hub::Event::Args { task, .. } => format!("args {}", self.short(task)),
             other => format!("{other:?}"),

@@ -3,7 +3,7 @@
 
 use super::blob::Blob;
 use crate::container::Container;
-use crate::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
+use crate::id::{BlockId, ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
 use crate::limits;
 use crate::resources::Resources;
 use crate::task::{Begun, Failure, Outcome};
@@ -130,6 +130,30 @@ impl Hello {
             *text = cut(text, limits::NAME_BYTES);
         }
         self.capacity = self.capacity.within_limits();
+        self
+    }
+}
+
+/// Where an attempt is at its endpoint, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Placed {
+    /// At which executor; `None`: none has it yet.
+    pub executor: Option<ExecutorId>,
+    /// The node of that.
+    pub host: String,
+    /// The block of that, as far as it is known.
+    pub block: Option<BlockId>,
+    /// Why there, or what it waits for: the end of a sentence.
+    pub why: String,
+}
+
+impl Placed {
+    /// The same with its texts within their limits, whatever the peer sent.
+    #[must_use]
+    pub fn within_limits(mut self) -> Self {
+        self.host = cut(&self.host, limits::NAME_BYTES);
+        self.why = cut(&self.why, limits::TROUBLE_BYTES);
         self
     }
 }
@@ -379,6 +403,22 @@ pub enum Item {
         /// SIGTERM to SIGKILL.
         grace_ms: u64,
     },
+    /// Where is it, and why there? Answered by `Located`.
+    Locate {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+    },
+    /// Where an attempt is.
+    Located {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+        /// Where; `None`: it is not here.
+        place: Option<Box<Placed>>,
+    },
     /// A body is missing here.
     WantFunction {
         /// Which.
@@ -445,6 +485,7 @@ impl Item {
                     };
                     done.output.len() + done.failure.as_deref().map_or(0, texts)
                 }
+                Self::Located { place: Some(place), .. } => place.host.len() + place.why.len(),
                 Self::Refused { text, .. } | Self::Bye { reason: text } => text.len(),
                 _ => 0,
             }

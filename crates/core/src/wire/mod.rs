@@ -14,7 +14,7 @@ pub mod version;
 pub use blob::Blob;
 pub use codec::{DecodeError, decode, encode};
 pub use message::{
-    Assign, Attempt, Blocks, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer,
+    Assign, Attempt, Blocks, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer, Placed,
     RefusedReason, ResetReason, Stage, Warm,
 };
 pub use session::{Fault, Session};

@@ -67,6 +67,18 @@ fn the_own_node_is_lent_with_all_its_slots() {
 }
 
 #[test]
+fn idle_workers_make_room_for_who_needs_the_own_node() {
+    let mut rig = block();
+    rig.assign([1]);
+    rig.ready(1);
+    assert_eq!(spawned(&rig.say([asking(2, nodes(2))])), [(2, 0, vec![3, 2])]);
+    let other = Resources { ranks_per_node: 2, ..nodes(2) };
+    assert_eq!(rig.say([asking(3, other)]), [], "the own node has a call");
+    assert_eq!(rig.done(1, 1, 1_000_000), [Action::Retire { worker: WorkerId(1) }]);
+    assert_eq!(spawned(&rig.exited(1, GONE)), [(3, SLOTS, vec![1, 0])]);
+}
+
+#[test]
 fn a_call_for_every_node_has_its_turn() {
     let mut rig = block();
     rig.assign([1]);

@@ -7,7 +7,7 @@ use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
-    Assign, Attempt, Blob, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer,
+    Assign, Attempt, Blob, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer, Placed,
     RefusedReason, ResetReason, Stage, Warm,
 };
 use bytes::Bytes;
@@ -93,6 +93,12 @@ impl Names {
             12..=15 => Item::Result(Box::new(Self::done(tape, task, attempt))),
             16 | 17 => Item::Ack { task, attempt, outcome: tape.pick(&Outcome::ALL) },
             18 | 19 => Item::Cancel { task, attempt, grace_ms: tape.pick(&[0, 50, 2_000, u64::MAX]) },
+            20 if tape.one_in(3) => Item::Locate { task, attempt },
+            20 if tape.one_in(3) => {
+                let why = "w".repeat(tape.below(3_000) as usize);
+                let place = (!tape.one_in(4)).then(|| Box::new(Placed { why, ..Placed::default() }));
+                Item::Located { task, attempt, place }
+            }
             20 => Item::WantFunction { hash: self.hash(tape) },
             21 => Item::Function { hash: self.hash(tape), body: (!tape.one_in(4)).then(|| Self::blob(tape)) },
             22 if tape.one_in(8) => Item::Drain { grace_ms: tape.pick(&[0, 2_000, u64::MAX]) },

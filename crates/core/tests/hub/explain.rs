@@ -1,11 +1,11 @@
 //! Why a task stands where it stands.
 
 use crate::rig::*;
-use bursa_core::hub::{Explanation, Reason};
+use bursa_core::hub::{Event, Explanation, Reason, Reply};
 use bursa_core::id::Hash;
 use bursa_core::task::{Begun, Outcome, TaskSpec, TaskState};
 use bursa_core::time::Wall;
-use bursa_core::wire::{Capacity, Item, Warm};
+use bursa_core::wire::{Attempt, Capacity, Item, Placed, Warm, version};
 
 fn explain(rig: &Rig, n: u32) -> Explanation {
     rig.hub.explain(&task(n), rig.now()).unwrap()
@@ -123,4 +123,76 @@ fn reads_and_a_failing_store_are_said() {
     rig.say(&mut peer, vec![result(2, attempt, Outcome::Died, Begun::Yes)]);
     rig.fail_one();
     assert_eq!(reason(&rig, 2), Reason::StoreFailing { why: "disk full".into() });
+}
+
+fn ask(rig: &mut Rig, n: u32) {
+    let request = rig.request();
+    rig.handle(Event::Explain { request, task: task(n) });
+    rig.flush();
+}
+
+/// Where it is by the answers so far, which are forgotten.
+fn places(rig: &mut Rig) -> Vec<Option<String>> {
+    let place = |reply| match reply {
+        Reply::Explained(Some(live)) => live.place.map(|place| place.why),
+        other => panic!("{other:?}"),
+    };
+    std::mem::take(&mut rig.replies).into_iter().map(place).collect()
+}
+
+fn located(n: u32, attempt: Attempt, why: &str) -> Item {
+    let place = Placed { why: why.into(), ..Placed::default() };
+    Item::Located { task: task(n), attempt, place: Some(Box::new(place)) }
+}
+
+#[test]
+fn an_endpoint_is_asked_where_a_task_is_when_somebody_asks_and_once() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    let attempt = rig.run(&mut peer, vec![spec(1)])[0].attempt;
+    rig.replies.clear();
+    ask(&mut rig, 1);
+    ask(&mut rig, 1);
+    assert_eq!(rig.hear(&mut peer), [Item::Locate { task: task(1), attempt }]);
+    assert_eq!(places(&mut rig), [], "until it answers");
+    rig.say(&mut peer, vec![located(1, attempt, "there")]);
+    assert_eq!(places(&mut rig), [Some("there".to_owned()), Some("there".to_owned())]);
+    rig.say(&mut peer, vec![located(1, attempt, "unasked")]);
+    ask(&mut rig, 1);
+    rig.say(&mut peer, vec![located(1, Attempt(attempt.0 + 1), "of another attempt")]);
+    assert_eq!(places(&mut rig), [None]);
+}
+
+#[test]
+fn an_endpoint_that_does_not_say_where_a_task_is_keeps_nobody_waiting() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect(hello(1, 1, 1));
+    rig.run(&mut peer, vec![spec(1)]);
+    rig.replies.clear();
+    ask(&mut rig, 1);
+    rig.pass(bursa_core::limits::QUESTION_MS - 1);
+    assert_eq!(places(&mut rig), []);
+    rig.pass(1);
+    assert_eq!(places(&mut rig), [None]);
+    rig.submit(vec![spec(2)]);
+    rig.settle();
+    rig.replies.clear();
+    let request = rig.request();
+    rig.handle(Event::Explain { request, task: task(9) });
+    assert!(matches!(rig.replies[..], [Reply::Explained(None)]), "not live");
+}
+
+#[test]
+fn one_without_an_endpoint_or_at_an_older_one_is_explained_at_once() {
+    let mut rig = Rig::new();
+    rig.submit(vec![spec(1)]);
+    rig.settle();
+    rig.replies.clear();
+    ask(&mut rig, 1);
+    assert_eq!(places(&mut rig), [None]);
+    let mut words = hello(1, 1, 1);
+    words.proto_max = version::RESOURCES - 1;
+    rig.connect(words);
+    ask(&mut rig, 1);
+    assert_eq!(places(&mut rig), [None]);
 }

@@ -4,8 +4,10 @@ use crate::rig::*;
 use bursa_core::id::{BlockId, ExecutorId};
 use bursa_core::limits::{BLOCK_DRAIN_MS, BLOCK_END_MS};
 use bursa_core::manager::{Action, Config, Event, Scale};
+use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, FailureCode, Outcome};
-use bursa_core::wire::Item;
+use bursa_core::wire::{Assign, Hello, Item};
+use std::sync::Arc;
 
 /// Of each block.
 const WALLTIME_MS: u64 = 600_000;
@@ -88,6 +90,20 @@ fn f41_it_waits_for_the_new_block_and_holds_up_no_other() {
     assert_eq!(launched(&mut rig), [], "one is enough");
     rig.hello(fresh, 1, vec![], capacity(8, 2));
     assert_eq!(assigned(&rig.heard(fresh)), [(1, 9)]);
+}
+
+#[test]
+fn f41_a_block_is_asked_for_also_for_one_that_asks_for_resources() {
+    let (mut rig, old) = aged(2, 200_000);
+    let Item::Assign(call) = timed(1, 500_000) else { panic!("no assignment") };
+    let resources = Some(Arc::new(Resources { cores: 1, ..Resources::NONE }));
+    rig.hub_says(vec![Item::Assign(Box::new(Assign { resources, ..*call }))]);
+    assert_eq!(assigned(&rig.heard(old)), []);
+    let [(_, new)] = launched(&mut rig)[..] else { panic!("a block") };
+    let Item::Hello(words) = executor_hello(new, 1, vec![], capacity(8, 2)) else { panic!("words") };
+    let has = Resources { cores: 2, nodes: 1, ..Resources::NONE };
+    rig.greets(new, Item::Hello(Box::new(Hello { has, ..*words })));
+    assert_eq!(assigned(&rig.heard(new)), [(1, 9)]);
 }
 
 #[test]

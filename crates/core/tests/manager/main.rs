@@ -18,5 +18,6 @@ mod stress;
 mod tape;
 mod timing;
 mod turns;
+mod whereabouts;
 #[path = "../fuzz/words.rs"]
 mod words;

@@ -1,12 +1,14 @@
 //! One message of each item kind, with every field set to something of its own.
 
 use bursa_core::container::{Container, ContainerKind};
-use bursa_core::id::{ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
+use bursa_core::id::{
+    BlockId, ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId,
+};
 use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
-    Assign, Attempt, Blob, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer,
+    Assign, Attempt, Blob, Capacity, Done, Envelope, Held, Hello, Holding, Item, Message, Peer, Placed,
     RefusedReason, ResetReason, Stage, Warm,
 };
 use bytes::Bytes;
@@ -22,6 +24,15 @@ pub(crate) fn message(items: Vec<Item>) -> Message {
 
 fn blob(bytes: &'static [u8]) -> Blob {
     Blob::Here(Bytes::from_static(bytes))
+}
+
+fn placed() -> Placed {
+    Placed {
+        executor: Some(ExecutorId::from_bytes([7; 16])),
+        host: "node7".into(),
+        block: Some(BlockId::from_bytes([8; 16])),
+        why: "a worker was idle there".into(),
+    }
 }
 
 fn holdings() -> Vec<Holding> {
@@ -170,6 +181,14 @@ pub(crate) fn all() -> Vec<(&'static str, Message)> {
         ("result", vec![done(Outcome::Success, None), done(Outcome::Died, Some(Box::new(failure())))]),
         ("ack", vec![Item::Ack { task: task(1), attempt, outcome: Outcome::Success }]),
         ("cancel", vec![Item::Cancel { task: task(1), attempt, grace_ms: 2_000 }]),
+        ("locate", vec![Item::Locate { task: task(1), attempt }]),
+        (
+            "located",
+            vec![
+                Item::Located { task: task(1), attempt, place: None },
+                Item::Located { task: task(1), attempt, place: Some(Box::new(placed())) },
+            ],
+        ),
         ("want_function", vec![Item::WantFunction { hash }]),
         (
             "function",

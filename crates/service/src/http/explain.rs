@@ -5,17 +5,19 @@ use super::body::Format;
 use super::endpoints::endpoint_state;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{PathId, User};
+use super::submit::reply_error;
 use super::timings::TaskTimings;
-use super::types::{Charges, Explained};
+use super::types::{Charges, Explained, TaskPlace};
 use super::value::{Text, Time};
 use crate::clock;
 use crate::store::{EndRow, Memoized, TaskRow};
 use axum::extract::State;
 use axum::response::Response;
-use bursa_core::hub::{Explanation, Reason};
+use bursa_core::hub::{Explanation, Reason, Reply};
 use bursa_core::id::TaskId;
 use bursa_core::task::{Failure, FailureCode, TaskState};
 use bursa_core::timings::Timings;
+use bursa_core::wire::Placed;
 use std::time::Duration;
 
 /// Last lines of output shown, and bytes of them.
@@ -35,7 +37,10 @@ pub(crate) async fn explain(
     let mut row = find()?;
     let mut live = None;
     if row.state.is_none() {
-        live = app.handle.explain(id).await?;
+        live = match app.handle.explain(id).await? {
+            Reply::Explained(live) => live,
+            reply => return Err(reply_error(reply)),
+        };
         if live.is_none() {
             // It ended just now: its record says how.
             row = find()?;
@@ -54,6 +59,7 @@ fn of_live(row: &TaskRow, name: String, live: Explanation) -> Explained {
     if let Some(loss) = &live.last_loss {
         message.push_str(&format!(" It was queued again after an execution ended: {}", failed(loss)));
     }
+    let place = live.place.map(|place| at_place(&mut message, *place, &live.reason));
     if live.cancelling {
         message.push_str(" Its cancel waits for the write that is under way.");
     }
@@ -76,10 +82,24 @@ fn of_live(row: &TaskRow, name: String, live: Explanation) -> Explained {
             retry_on_error: live.retry_on_error,
         }),
         deadline: Some(Time(live.deadline)),
+        place,
         starts: live.starts,
         failure: live.last_loss,
         ..blank(row, name, live.state, message, next)
     }
+}
+
+/// Where it is at its endpoint, and why: said once more as a sentence.
+fn at_place(message: &mut String, placed: Placed, reason: &Reason) -> TaskPlace {
+    let Placed { executor, host, block, why } = placed;
+    let holds_still = matches!(reason, Reason::Running { .. } | Reason::Worker { .. } | Reason::Node { .. });
+    if holds_still && let Some(executor) = executor {
+        let block = block.map_or_else(String::new, |block| format!(" of block {block}"));
+        message.push_str(&format!(" It is at executor {executor} on node {host}{block}, since {why}."));
+    } else if holds_still && !why.is_empty() {
+        message.push_str(&format!(" No executor has it yet: {why}."));
+    }
+    TaskPlace { executor_id: executor.map(Text), host, block_id: block.map(Text), why }
 }
 
 fn blank(row: &TaskRow, name: String, state: TaskState, message: String, next: String) -> Explained {
@@ -96,6 +116,7 @@ fn blank(row: &TaskRow, name: String, state: TaskState, message: String, next: S
         endpoint: None,
         charges: None,
         deadline: None,
+        place: None,
         starts: 0,
         ended_at: None,
         run_seconds: None,

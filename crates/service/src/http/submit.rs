@@ -269,7 +269,7 @@ pub(super) fn reply_error(reply: Reply) -> ApiError {
             ApiError::busy(format!("{whose} {live} tasks that have not ended, and the limit is {limit}"))
         }
         Reply::Unavailable { why } => ApiError::unavailable(why),
-        reply @ (Reply::Accepted | Reply::Cancelled { .. } | Reply::Deleted) => {
+        reply @ (Reply::Accepted | Reply::Cancelled { .. } | Reply::Deleted | Reply::Explained(_)) => {
             ApiError::internal(format!("an answer that does not fit the request: {reply:?}"))
         }
     }

@@ -2,7 +2,7 @@
 
 use super::timings::TaskTimings;
 use super::value::{AskedResources, Asks, Data, Place, Text, Time};
-use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash, TaskId};
+use bursa_core::id::{BlockId, ContainerId, EndpointId, ExecutorId, FunctionId, GroupId, Hash, TaskId};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::wire::{Blocks, Warm};
 use serde::{Deserialize, Serialize};
@@ -438,6 +438,9 @@ pub(crate) struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) deadline: Option<Time>,
+    /// Where it is at its endpoint, while that has it and says so within a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<TaskPlace>,
     /// Executions that are known to have started.
     pub(crate) starts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -455,6 +458,24 @@ pub(crate) struct Explained {
     /// The last lines that it printed, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_lines: Option<String>,
+}
+
+/// Where a live task is at its endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskPlace {
+    /// The executor that has it; absent: none has it yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) executor_id: Option<Text<ExecutorId>>,
+    /// The node of that.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) host: String,
+    /// The block of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) block_id: Option<Text<BlockId>>,
+    /// Why routing put it there, or what it waits for.
+    pub(crate) why: String,
 }
 
 /// What a live task has been charged, and what it may be.

@@ -6,7 +6,7 @@ use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::time::Mono;
 use bursa_core::timings::Timings;
-use bursa_core::wire::{self, Assign, Blob, Capacity, Done, Hello, Item, Peer, Session, version};
+use bursa_core::wire::{self, Assign, Blob, Capacity, Done, Hello, Item, Peer, Placed, Session, version};
 use bursa_fabric::{Connector, Context, Disconnected, KeyPair, Timing};
 use bytes::Bytes;
 use serde_json::json;
@@ -131,6 +131,10 @@ async fn talk(
         for item in items {
             if let (Item::Assign(assign), true) = (&item, behave != Behave::Hold) {
                 session.push(result(assign, behave));
+            }
+            if let Item::Locate { task, attempt } = item {
+                let place = Placed { why: "it likes it there".into(), ..Placed::default() };
+                session.push(Item::Located { task, attempt, place: Some(Box::new(place)) });
             }
             heard.lock().unwrap().push(item);
         }

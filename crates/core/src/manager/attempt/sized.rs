@@ -1,7 +1,8 @@
 //! Attempts that ask for resources: they wait in a queue of their own, each user's in the order in which they came.
 
 use super::{Book, Key, Kind};
-use crate::id::{ExecutorId, UserId};
+use crate::id::{ContainerId, ExecutorId, UserId};
+use crate::limits;
 use crate::resources::Resources;
 use std::collections::BTreeMap;
 
@@ -44,6 +45,16 @@ impl Book {
     /// What those ask for that wait, in their order.
     pub(in crate::manager) fn asked_waiting(&self) -> impl Iterator<Item = &Resources> {
         self.sized.iter().filter_map(|key| self.entries.get(key)?.kind.asks.as_deref())
+    }
+
+    /// Of the first of those that wait: what they need of a block's time, and their containers.
+    pub(in crate::manager) fn sized_needs(&self) -> impl Iterator<Item = (Key, u64, Option<ContainerId>)> {
+        let waits = |key: &Key| self.entries.get(key).filter(|entry| entry.place.waits());
+        let first = self.sized.iter().take(limits::FIT_AHEAD);
+        first.filter_map(move |key| {
+            let entry = waits(key)?;
+            Some((*key, entry.kind.need_ms?, entry.kind.container))
+        })
     }
 
     /// What those ask for that executors have.
