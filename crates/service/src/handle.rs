@@ -14,7 +14,7 @@ use crate::known::Known;
 use crate::metrics::{Gauges, Metrics};
 use crate::rate::Rates;
 use crate::store::{Change, Changed, Content, Error, Reader, UserRow};
-use bursa_core::hub::{EndpointStatus, Explanation, Reply};
+use bursa_core::hub::{EndpointStatus, Reply};
 use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
 use bursa_core::task::{TaskSpec, TaskState};
 use bytes::Bytes;
