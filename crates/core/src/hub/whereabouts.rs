@@ -4,7 +4,7 @@
 
 use super::event::Reply;
 use super::task::Place;
-use super::{Action, Cx, Hub};
+use super::{Action, Cx, Hub, RequestId};
 use crate::id::TaskId;
 use crate::limits;
 use crate::time::Mono;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// By task: until when its endpoint may answer, and who waits for that.
 #[derive(Debug, Default)]
-pub(super) struct Questions(BTreeMap<TaskId, (Mono, Vec<super::RequestId>)>);
+pub(super) struct Questions(BTreeMap<TaskId, (Mono, Vec<RequestId>)>);
 
 impl Questions {
     /// When the first of them is answered without a place.
@@ -23,7 +23,7 @@ impl Questions {
 }
 
 impl Hub {
-    pub(super) fn on_explain(&mut self, request: super::RequestId, id: TaskId, cx: &mut Cx<'_>) {
+    pub(super) fn on_explain(&mut self, request: RequestId, id: TaskId, cx: &mut Cx<'_>) {
         if let Some((_, waits)) = self.questions.0.get_mut(&id) {
             return waits.push(request);
         }
@@ -56,13 +56,10 @@ impl Hub {
         place: Option<Box<Placed>>,
         cx: &mut Cx<'_>,
     ) {
-        if self.find(endpoint, &id).is_none() {
-            return;
-        }
+        let Some(slot) = self.find(endpoint, &id) else { return };
         let Some((_, waits)) = self.questions.0.remove(&id) else { return };
-        let slot = self.find(endpoint, &id);
-        let current = slot.is_some_and(|slot| self.tasks[slot].attempt == attempt);
-        let place = place.filter(|_| current).map(|place| Box::new(place.within_limits()));
+        let place = place.filter(|_| self.tasks[slot].attempt == attempt);
+        let place = place.map(|place| Box::new(place.within_limits()));
         self.explained(&waits, id, place, cx);
     }
 
@@ -77,13 +74,7 @@ impl Hub {
         }
     }
 
-    fn explained(
-        &self,
-        requests: &[super::RequestId],
-        id: TaskId,
-        place: Option<Box<Placed>>,
-        cx: &mut Cx<'_>,
-    ) {
+    fn explained(&self, requests: &[RequestId], id: TaskId, place: Option<Box<Placed>>, cx: &mut Cx<'_>) {
         let mut live = self.explain(&id, cx.now).map(Box::new);
         if let Some(live) = &mut live {
             live.place = place;
