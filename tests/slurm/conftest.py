@@ -83,7 +83,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Starts a service whose endpoint has these blocks, with more environment. Stopped whatever happens; then no job may be left."""
+    """Starts a service whose endpoint has these blocks, with `more` environment. Stopped whatever happens;
+    then no job may be left."""
     with contextlib.ExitStack() as stacks:
 
         def begin(more: dict[str, str] | None = None, **blocks: object) -> Any:

@@ -139,7 +139,6 @@ impl Manager {
             return None;
         };
         let connection = hello.connection;
-        let host = hello.host[..hello.host.floor_char_boundary(limits::NAME_BYTES)].to_owned();
         if let Some((reason, text)) = self.objection(executor, hello) {
             refuse(now, conn, sid, reason, text, out);
             return None;
@@ -169,7 +168,7 @@ impl Manager {
             out.push(Action::Close { conn: old });
         }
         exec.link = link;
-        (exec.connection, exec.host) = (connection, host);
+        exec.connection = connection;
         self.bodies.forget(&executor);
         Some(items)
     }

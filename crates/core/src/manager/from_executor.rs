@@ -91,7 +91,7 @@ impl Manager {
         &mut self,
         now: Mono,
         executor: ExecutorId,
-        page: Hello,
+        mut page: Hello,
     ) -> Result<(), Option<ResetReason>> {
         let Some(exec) = self.executors.get_mut(&executor) else { return Err(None) };
         let Link::Opening { held, have, since, .. } = &mut exec.link else { return Err(None) };
@@ -103,7 +103,8 @@ impl Manager {
             return Err(Some(ResetReason::Protocol)); // F29
         }
         if page.last {
-            exec.has = page.has;
+            page.host.truncate(page.host.floor_char_boundary(limits::NAME_BYTES));
+            (exec.has, exec.host) = (page.has, page.host);
             self.seen = Some(self.seen.map_or(page.has, |seen| seen.greater(page.has)));
             self.has_capacity(executor, page.capacity);
             self.register(now, executor);
