@@ -180,6 +180,11 @@ def site(service: Service, tmp_path: Path) -> Iterator[Site]:
     yield site
     if site.process and site.process.poll() is None:
         site.kill()
+    # Parsl's workers outlive a user endpoint that was killed, for two minutes.
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(site.home).encode() in entry.read_bytes():
+                os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("engine", ["ThreadPoolEngine", "ProcessPoolEngine"])
@@ -301,7 +306,7 @@ def test_a_call_of_our_own_client_says_what_to_do(site: Site) -> None:
 def test_a_wrong_secret_is_told(site: Site) -> None:
     refused = site.command("start", NAME, GLOBUS_COMPUTE_CLIENT_SECRET="wrong")
     assert refused.returncode != 0
-    assert "its client secret is no API token of this service" in refused.stdout + refused.stderr
+    assert "is no API token of this service" in refused.stdout + refused.stderr
 
 
 def cut(port: int) -> int:
