@@ -30,6 +30,7 @@ class FakeService:
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.functions: dict[bytes, bytes] = {}
+        self.shares: dict[str, Any] = {}
         self._loaded = Functions()
         self._runner = Runner(self._loaded)
         self.endpoints = [{"endpoint_id": ENDPOINT, "name": "local"}]
@@ -118,6 +119,11 @@ class FakeService:
             made = uuid.uuid4()
             self.functions[made.bytes] = base64.b64decode(body["body"])
             return 201, {"function_id": str(made), "hash": ""}
+        if name == "shares":
+            if method == "POST":
+                self.shares[rest] = body
+            known = rest.removeprefix("functions/") in {str(uuid.UUID(bytes=raw)) for raw in self.functions}
+            return (200, {"shares": []}) if known else (404, error("not-found", "There is none."))
         if (method, path) == ("GET", "/endpoints"):
             return 200, {"endpoints": self.endpoints, "next": None}
         if (method, path) == ("POST", "/tasks/cancel"):

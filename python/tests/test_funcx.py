@@ -68,9 +68,13 @@ def test_batches(fxc: FuncXClient) -> None:
     assert [fxc.get_result(task) for task in tasks] == [1, 2]
 
 
-def test_what_comes_later_is_said(fxc: FuncXClient) -> None:
-    with pytest.warns(UserWarning, match="only you"):
-        fxc.register_function(len, public=True)
+def test_a_function_is_shared_as_it_is_registered(fxc: FuncXClient, service: FakeService) -> None:
+    function = fxc.register_function(len, public=True)
+    grouped = fxc.register_function(len, group="lab")
+    assert service.shares == {
+        f"functions/{function}": {"users": [], "groups": [], "public": True, "role": "user"},
+        f"functions/{grouped}": {"users": [], "groups": ["lab"], "public": False, "role": "user"},
+    }
 
 
 def test_the_import_names_of_funcx(service: FakeService, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ Settings:
   logout    Forget that login, here and there
   token     Show, make and revoke API tokens
   user      Add users, and end their access
+  group     Make groups of users, with whom things are shared
   env       Show what other clients need in their environment
   config    Show the configuration
   version   Print the version
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     /// Add users, and end their access
     #[command(subcommand)]
     User(User),
+    /// Make groups of users, with whom things are shared
+    #[command(subcommand)]
+    Group(Group),
     /// Show what other clients need in their environment
     #[command(subcommand)]
     Env(Env),
@@ -245,7 +249,22 @@ pub(crate) enum Endpoint {
         name: String,
     },
     /// List your endpoints
-    List,
+    List {
+        /// Those that others share with you
+        #[arg(long)]
+        shared: bool,
+    },
+    /// Say which functions an endpoint runs, whoever asks
+    Allow {
+        /// Its name or id
+        endpoint: String,
+        /// Ids of functions
+        #[arg(required_unless_present = "any")]
+        functions: Vec<String>,
+        /// It runs any
+        #[arg(long, conflicts_with = "functions")]
+        any: bool,
+    },
     /// Show an endpoint
     Status {
         /// Its name or id
@@ -265,6 +284,15 @@ pub(crate) enum Endpoint {
     Delete {
         /// Its name or id
         endpoint: String,
+    },
+    /// Share an endpoint
+    Share(Share),
+    /// Share an endpoint with somebody no longer
+    Unshare(Unshare),
+    /// Show with whom an endpoint is shared
+    Shares {
+        /// Its name or id
+        id: String,
     },
 }
 
@@ -381,12 +409,24 @@ pub(crate) enum Task {
         #[arg(long, conflicts_with = "tasks")]
         group: Option<String>,
     },
+    /// Share the results of a group of tasks
+    Share(Share),
+    /// Share the results of a group of tasks with somebody no longer
+    Unshare(Unshare),
+    /// Show with whom the results of a group of tasks is shared
+    Shares {
+        /// Id of the group
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Function {
     /// List your functions
     List {
+        /// Those that others share with you
+        #[arg(long)]
+        shared: bool,
         /// Only those with this text in name or description
         #[arg(long)]
         search: Option<String>,
@@ -403,6 +443,15 @@ pub(crate) enum Function {
     Delete {
         /// Its id
         function: String,
+    },
+    /// Share a function
+    Share(Share),
+    /// Share a function with somebody no longer
+    Unshare(Unshare),
+    /// Show with whom a function is shared
+    Shares {
+        /// Its id
+        id: String,
     },
 }
 
@@ -440,6 +489,15 @@ pub(crate) enum Container {
     Delete {
         /// Its id
         container: String,
+    },
+    /// Share a container
+    Share(Share),
+    /// Share a container with somebody no longer
+    Unshare(Unshare),
+    /// Show with whom a container is shared
+    Shares {
+        /// Its id
+        id: String,
     },
 }
 
@@ -492,6 +550,94 @@ pub(crate) enum Token {
     Revoke {
         /// Its id
         id: String,
+    },
+}
+
+/// With whom something is shared, and how.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Share {
+    /// What: its id; an endpoint of this home also by its name
+    pub(crate) id: String,
+    /// A user, by name or id; may be given again
+    #[arg(long = "user", value_name = "NAME")]
+    pub(crate) users: Vec<String>,
+    /// A group of users, by name or id; may be given again
+    #[arg(long = "group", value_name = "NAME")]
+    pub(crate) groups: Vec<String>,
+    /// Everybody who has a token
+    #[arg(long)]
+    pub(crate) public: bool,
+    /// user, or admin, who may also share it further
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Option<String>,
+    /// Of an endpoint: only this function may be called; may be given again
+    #[arg(long = "function", value_name = "ID")]
+    pub(crate) functions: Vec<String>,
+    /// Of an endpoint: core-hours in each period, for all of them together
+    #[arg(long, value_name = "N")]
+    pub(crate) core_hours: Option<f64>,
+    /// The period: day or week [default: week]
+    #[arg(long, value_name = "PERIOD")]
+    pub(crate) per: Option<String>,
+    /// Of an endpoint: tasks that have not ended, for each user
+    #[arg(long, value_name = "N")]
+    pub(crate) at_once: Option<u32>,
+}
+
+/// With whom something is shared no longer.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unshare {
+    /// What: its id; an endpoint of this home also by its name
+    pub(crate) id: String,
+    /// A user, by name or id
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["group", "public"], conflicts_with_all = ["group", "public"])]
+    pub(crate) user: Option<String>,
+    /// A group of users, by name or id
+    #[arg(long, value_name = "NAME", conflicts_with = "public")]
+    pub(crate) group: Option<String>,
+    /// Everybody: those who are named keep it
+    #[arg(long)]
+    pub(crate) public: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// Make a group of users
+    New {
+        /// A name that no other group has
+        name: String,
+        /// URL of an identity provider whose users are in it; administrators only
+        #[arg(long, value_name = "URL", requires = "claim")]
+        issuer: Option<String>,
+        /// The group that the provider says they are in
+        #[arg(long, value_name = "GROUP", requires = "issuer")]
+        claim: Option<String>,
+    },
+    /// Add a user to a group
+    Add {
+        /// Name or id of the group
+        group: String,
+        /// Name or id of the user
+        user: String,
+    },
+    /// Take a user out of a group
+    Remove {
+        /// Name or id of the group
+        group: String,
+        /// Name or id of the user
+        user: String,
+    },
+    /// List the groups that you made or are in
+    List,
+    /// Show a group, and its members if it is yours
+    Show {
+        /// Its name or id
+        group: String,
+    },
+    /// Delete a group, and what is shared with it
+    Delete {
+        /// Its name or id
+        group: String,
     },
 }
 

@@ -19,6 +19,11 @@ pub struct ParseIdError {
     pub given: String,
 }
 
+/// A text that is no hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected the 64 hexadecimal digits of a hash")]
+pub struct ParseHashError;
+
 struct IdVisitor(&'static str);
 
 impl Visitor<'_> for IdVisitor {
@@ -156,6 +161,24 @@ impl Hash {
     }
 }
 
+impl FromStr for Hash {
+    type Err = ParseHashError;
+
+    fn from_str(text: &str) -> Result<Self, ParseHashError> {
+        let mut hash = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != hash.len() || !rest.is_empty() {
+            return Err(ParseHashError);
+        }
+        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+            let digit =
+                |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            *byte = digit(high).ok_or(ParseHashError)? << 4 | digit(low).ok_or(ParseHashError)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -199,6 +222,15 @@ mod tests {
         let packed = rmp_serde::to_vec(&id).unwrap();
         assert_eq!(packed.len(), 18, "bin8 header and 16 bytes");
         assert_eq!(rmp_serde::from_slice::<TaskId>(&packed).unwrap(), id);
+    }
+
+    #[test]
+    fn a_hash_is_read_as_it_is_written() {
+        let hash = Hash::of(b"x");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        for wrong in ["", "ab", &"g".repeat(64), &"a".repeat(65), &"é".repeat(32)] {
+            assert_eq!(wrong.parse::<Hash>(), Err(ParseHashError), "{wrong}");
+        }
     }
 
     #[test]

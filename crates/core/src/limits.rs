@@ -122,6 +122,10 @@ pub const CACHED_TOKENS: usize = 10_000;
 pub const TOKEN_USE_MS: u64 = 60_000;
 /// Groups that an issuer may say somebody is in: more than people are in.
 pub const IDENTITY_GROUPS: usize = 1_000;
+/// Names with which one thing is shared: more are a group.
+pub const SHARES: usize = 1_000;
+/// Functions in a list of those that an endpoint, or a share of it, allows.
+pub const ALLOWED_FUNCTIONS: usize = 10_000;
 /// The latest end that a token may be given: ten years.
 pub const TOKEN_SECONDS: u64 = 10 * 366 * 24 * 3_600;
 /// What an identity provider said of a token, and its keys, count for this long at most: so long does one that was revoked

@@ -231,13 +231,15 @@ pub enum FailureCode {
     PayloadTooLarge,
     /// The result is larger than the limit, or could not be serialized or stored.
     ResultTooLarge,
+    /// Its endpoint does not run this function, or not for this user.
+    NotAllowed,
     /// Cancelled by its user.
     Cancelled,
 }
 
 impl FailureCode {
     /// Every code, in the order of its declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::UserError,
         Self::WorkerDied,
         Self::WalltimeExceeded,
@@ -252,6 +254,7 @@ impl FailureCode {
         Self::DeserializeMismatch,
         Self::PayloadTooLarge,
         Self::ResultTooLarge,
+        Self::NotAllowed,
         Self::Cancelled,
     ];
 
@@ -273,6 +276,7 @@ impl FailureCode {
             Self::DeserializeMismatch => "deserialize-mismatch",
             Self::PayloadTooLarge => "payload-too-large",
             Self::ResultTooLarge => "result-too-large",
+            Self::NotAllowed => "not-allowed",
             Self::Cancelled => "cancelled",
         }
     }

@@ -15,10 +15,12 @@ pub use share::{Affinity, MpiLauncher};
 
 use blocks::Blocks;
 use bursa_core::config::{ConfigError, Key, Values};
+use bursa_core::id::Hash;
 use bursa_core::limits;
 use bursa_core::manager::route::Routing;
 use bursa_core::resources::memory_mb;
 use kubernetes::Kubernetes;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -103,6 +105,14 @@ key!(
      calls of one container at a time; random, any, for comparison"
 );
 key!(
+    ALLOWED_FUNCTIONS,
+    "allowed_functions",
+    "BURSA_ENDPOINT_ALLOWED_FUNCTIONS",
+    "",
+    "the only functions that run here, whoever asks, by the hashes of their bodies as `bursa function show` prints them (a \
+     list; with ',' between them in the environment; empty: any)"
+);
+key!(
     IDLE,
     "idle_ms",
     "BURSA_ENDPOINT_IDLE_MS",
@@ -183,6 +193,7 @@ pub const KEYS: &[Key] = &[
     share::ACCELERATORS,
     share::AFFINITY,
     share::MPI_LAUNCHER,
+    ALLOWED_FUNCTIONS,
     IDLE,
     MIN_WARM,
     PREFETCH,
@@ -240,6 +251,8 @@ pub struct Config {
     pub cpu_affinity: Affinity,
     /// What starts the ranks of a call on its nodes.
     pub mpi_launcher: MpiLauncher,
+    /// The only functions that run here, by the hashes of their bodies; none: any.
+    pub allowed_functions: BTreeSet<Hash>,
     /// An idle worker ends after this.
     pub idle_ms: u64,
     /// Workers that are started before the first call, and stay.
@@ -297,6 +310,7 @@ impl Config {
             routing: values.parse(&ROUTING)?,
             accelerators,
             cpu_affinity: values.parse(&share::AFFINITY)?,
+            allowed_functions: allowed_functions(values)?,
             idle_ms: values.whole(&IDLE, 1..=u64::MAX)?,
             min_warm: values.whole(&MIN_WARM, 0..=most(limits::WORKERS))?,
             prefetch: values.whole(&PREFETCH, 0..=most(limits::PREFETCH_TASKS))?,
@@ -406,6 +420,19 @@ fn bulk(values: &Values) -> Result<Option<u16>, ConfigError> {
             .map(Some)
             .map_err(|_| values.wrong(&BULK, format!("it must be a port, 0 to 65535, or {NO_PORT}"))),
     }
+}
+
+fn allowed_functions(values: &Values) -> Result<BTreeSet<Hash>, ConfigError> {
+    let words = values.get(&ALLOWED_FUNCTIONS).0.split([',', ':']).map(str::trim);
+    let hash = |word: &str| {
+        let why = || {
+            format!(
+                "'{word}' is no hash of 64 hexadecimal digits; `bursa function show ID` prints a function's"
+            )
+        };
+        word.parse().map_err(|_| values.wrong(&ALLOWED_FUNCTIONS, why()))
+    };
+    words.filter(|word| !word.is_empty()).map(hash).collect()
 }
 
 fn public_listen(values: &Values) -> Result<Option<String>, ConfigError> {

@@ -13,7 +13,7 @@ pub(crate) use lock::try_lock;
 
 use crate::proc::Identity;
 use crate::provider::batch::Record;
-use bursa_core::id::{BlockId, EndpointId, ExecutorId};
+use bursa_core::id::{BlockId, EndpointId, ExecutorId, UserId};
 use bursa_fabric::{KeyFileError, KeyPair, PublicKey};
 use lock::Claim;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,9 @@ pub struct Registration {
     pub zmq: String,
     /// The service's key.
     pub service_key: PublicKey,
+    /// Whose it is; `None`: an older service did not say.
+    #[serde(default)]
+    pub owner: Option<UserId>,
 }
 
 /// Where a manager listens for its executors: `manager.json`.

@@ -9,6 +9,7 @@ use crate::home::{self, EndpointDir, Lock, ManagerAddress, Owner, Registration};
 use crate::interpreter;
 use crate::package;
 use crate::provider::{self, Found, Provider, interface};
+use crate::sandbox;
 use crate::uplink::{self, News, Uplink};
 use crate::watchdog::Pings;
 use bursa_core::id::{BlockId, ConnId, ExecutorId, ManagerId};
@@ -204,6 +205,11 @@ impl<F: FnMut()> Driver<F> {
             threshold_ms: config.threshold_ms,
             adopt_ms: config.adopt_ms,
             routing: config.routing,
+            allows: manager::Allows {
+                functions: config.allowed_functions.clone(),
+                guests: sandbox::takes_guests(&config),
+                owner: registration.owner,
+            },
             seed: clock::seed().map_err(Error::io("get random bytes"))?,
         };
         let outer = timing(config.link_threshold_ms);

@@ -111,6 +111,16 @@ pub(crate) fn isolates(config: &Config) -> bool {
     config.sandbox.runtime != Runtime::None && try_bwrap(config).is_ok()
 }
 
+/// Whether functions of others than the endpoint's owner may run: all of its executors are known to isolate them. Of other
+/// nodes than this one only the configuration can promise that.
+pub(crate) fn takes_guests(config: &Config) -> bool {
+    match config.sandbox.runtime {
+        Runtime::Bwrap => true,
+        Runtime::Auto => !config.blocks.is_remote() && try_bwrap(config).is_ok(),
+        Runtime::None => false,
+    }
+}
+
 /// Runs bubblewrap with all that does not depend on the interpreter.
 ///
 /// # Errors

@@ -93,6 +93,7 @@ impl World {
             name: "lab".into(),
             zmq: acceptor.local_addr().into(),
             service_key: keys.public,
+            owner: None,
         };
         endpoint.register(&registration).unwrap();
         acceptor.allow(endpoint.keys().unwrap().public, "owner");

@@ -19,6 +19,7 @@ fn registered(home: &Path) -> home::EndpointDir {
         name: "lab".into(),
         zmq: "127.0.0.1:55001".into(),
         service_key: dir.keys().unwrap().public,
+        owner: None,
     };
     dir.register(&registration).unwrap();
     assert_eq!(dir.registration().unwrap(), registration);

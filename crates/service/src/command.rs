@@ -3,7 +3,7 @@
 use crate::intake::Admitted;
 use crate::metrics::Gauges;
 use crate::store::{Change, Changed};
-use bursa_core::hub::{EndpointStatus, Reply};
+use bursa_core::hub::{EndpointStatus, Guest, Reply};
 use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
 use bursa_core::task::{TaskSpec, TaskState};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Explain { task: TaskId, answer: ReplyTo },
     /// How endpoints are.
     Endpoints(Vec<EndpointId>, oneshot::Sender<Vec<Option<EndpointStatus>>>),
+    /// What an endpoint has of a user, and whether it takes guests.
+    Guest(EndpointId, UserId, oneshot::Sender<Option<Guest>>),
     /// Numbers for a scrape.
     Gauges(oneshot::Sender<Gauges>),
 }

@@ -232,6 +232,10 @@ impl Driver {
                 let _ = answer.send(endpoints.iter().map(|id| self.hub.endpoint(id)).collect());
                 return;
             }
+            Command::Guest(endpoint, user, answer) => {
+                let _ = answer.send(self.hub.guest(&endpoint, &user));
+                return;
+            }
             Command::Gauges(answer) => {
                 let _ = answer.send(self.gauges());
                 return;

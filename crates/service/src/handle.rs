@@ -14,7 +14,7 @@ use crate::known::Known;
 use crate::metrics::{Gauges, Metrics};
 use crate::rate::Rates;
 use crate::store::{Change, Changed, Content, Error, Reader, UserRow};
-use bursa_core::hub::{EndpointStatus, Reply};
+use bursa_core::hub::{EndpointStatus, Guest, Reply};
 use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
 use bursa_core::task::{TaskSpec, TaskState};
 use bytes::Bytes;
@@ -43,6 +43,8 @@ pub(crate) struct Handle {
     pub(crate) cursors: Cursors,
     pub(crate) foreign: Arc<Foreign>,
     pub(crate) links: Links,
+    /// Held by who submits as a guest with bounds.
+    pub(crate) guests: tokio::sync::Mutex<()>,
 }
 
 /// What endpoints are told about this service.
@@ -162,6 +164,11 @@ impl Handle {
         endpoints: Vec<EndpointId>,
     ) -> Result<Vec<Option<EndpointStatus>>, Stopping> {
         self.ask(|answer| Command::Endpoints(endpoints, answer)).await
+    }
+
+    /// What an endpoint has of a user, and whether it takes guests; `None`: there is no such endpoint.
+    pub(crate) async fn guest(&self, endpoint: EndpointId, user: UserId) -> Result<Option<Guest>, Stopping> {
+        self.ask(|answer| Command::Guest(endpoint, user, answer)).await
     }
 
     pub(crate) async fn gauges(&self) -> Result<Gauges, Stopping> {

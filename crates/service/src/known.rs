@@ -3,11 +3,12 @@
 //! The driver forgets, not who asked for the change: he may be gone before it is written.
 
 use crate::auth::Tokens;
-use crate::store::{Change, Error, Reader};
+use crate::policy::Access;
+use crate::store::{Change, Error, Reader, Shared, Thing};
 use bursa_core::container::Container;
-use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash};
+use bursa_core::id::{ContainerId, EndpointId, FunctionId, GroupId, Hash};
 use bursa_core::limits;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// All that is kept.
@@ -16,16 +17,31 @@ pub(crate) struct Known {
     pub(crate) tokens: Tokens,
     reader: Arc<Reader>,
     functions: Mutex<HashMap<FunctionId, KnownFunction>>,
-    containers: Mutex<HashMap<ContainerId, (i64, Arc<Container>)>>,
-    endpoints: Mutex<HashMap<EndpointId, i64>>,
+    containers: Mutex<HashMap<ContainerId, KnownContainer>>,
+    endpoints: Mutex<HashMap<EndpointId, KnownEndpoint>>,
 }
 
 /// What a submit needs of a function.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct KnownFunction {
-    pub(crate) owner: i64,
+    pub(crate) access: Arc<Access>,
     pub(crate) hash: Hash,
     pub(crate) container: Option<ContainerId>,
+}
+
+/// What a submit needs of a container; tasks share its description.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownContainer {
+    pub(crate) access: Arc<Access>,
+    pub(crate) container: Arc<Container>,
+}
+
+/// What a submit needs of an endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownEndpoint {
+    pub(crate) access: Arc<Access>,
+    /// The only functions that it runs; none: any.
+    pub(crate) allowed: Arc<BTreeSet<FunctionId>>,
 }
 
 /// What is not true any more once a change is written.
@@ -34,8 +50,11 @@ pub(crate) enum Stale {
     Nothing,
     Function(FunctionId),
     Container(ContainerId),
+    Endpoint(EndpointId),
     /// Users, their groups or their tokens.
     Users,
+    /// A group of users is gone, and all that is shared with it.
+    Shares,
 }
 
 impl Stale {
@@ -43,7 +62,13 @@ impl Stale {
         match change {
             Change::DeleteFunction { function, .. } => Self::Function(*function),
             Change::DeleteContainer { container, .. } => Self::Container(*container),
-            Change::SetUser { .. }
+            Change::AllowFunctions { endpoint, .. } => Self::Endpoint(*endpoint),
+            Change::Share { object, .. } | Change::Unshare { object, .. } => Self::of(*object),
+            Change::DeleteGroup { .. } => Self::Shares,
+            Change::AddGroup { .. }
+            | Change::AddMember { .. }
+            | Change::RemoveMember { .. }
+            | Change::SetUser { .. }
             | Change::SeeIdentity { .. }
             | Change::LinkIdentity { .. }
             | Change::DeleteToken { .. } => Self::Users,
@@ -56,6 +81,16 @@ impl Stale {
             | Change::UseToken { .. }
             | Change::ClearMemo { .. }
             | Change::Probe => Self::Nothing,
+        }
+    }
+
+    const fn of((thing, id): Shared) -> Self {
+        match thing {
+            Thing::Function => Self::Function(FunctionId::from_bytes(id)),
+            Thing::Container => Self::Container(ContainerId::from_bytes(id)),
+            Thing::Endpoint => Self::Endpoint(EndpointId::from_bytes(id)),
+            // Who reads results is looked up each time.
+            Thing::Tasks => Self::Nothing,
         }
     }
 }
@@ -77,7 +112,14 @@ impl Known {
             Stale::Nothing => {}
             Stale::Function(id) => drop(lock(&self.functions).remove(&id)),
             Stale::Container(id) => drop(lock(&self.containers).remove(&id)),
+            Stale::Endpoint(id) => self.forget_endpoint(&id),
             Stale::Users => self.tokens.forget(),
+            Stale::Shares => {
+                lock(&self.functions).clear();
+                lock(&self.containers).clear();
+                lock(&self.endpoints).clear();
+                self.tokens.forget();
+            }
         }
     }
 
@@ -89,26 +131,47 @@ impl Known {
     /// A function; `None`: there is none.
     pub(crate) fn function(&self, function: &FunctionId) -> Result<Option<KnownFunction>, Error> {
         cached(&self.functions, function, || {
-            let known = self.reader.function(function)?;
-            let known = known.map(|row| KnownFunction {
-                owner: row.user_no,
-                hash: row.hash,
-                container: row.container,
-            });
-            Ok(known)
+            let Some(row) = self.reader.function(function)? else { return Ok(None) };
+            let access = self.read_access((Thing::Function, *function.as_bytes()), row.user_no)?;
+            Ok(Some(KnownFunction { access, hash: row.hash, container: row.container }))
         })
     }
 
-    /// Owner of a container, and what tasks share of it; `None`: there is none.
-    pub(crate) fn container(&self, container: &ContainerId) -> Result<Option<(i64, Arc<Container>)>, Error> {
+    /// A container; `None`: there is none.
+    pub(crate) fn container(&self, container: &ContainerId) -> Result<Option<KnownContainer>, Error> {
         cached(&self.containers, container, || {
-            Ok(self.reader.container(container)?.map(|row| (row.user_no, Arc::new(row.container))))
+            let Some(row) = self.reader.container(container)? else { return Ok(None) };
+            let access = self.read_access((Thing::Container, *container.as_bytes()), row.user_no)?;
+            Ok(Some(KnownContainer { access, container: Arc::new(row.container) }))
         })
     }
 
-    /// Owner of an endpoint; `None`: there is none.
-    pub(crate) fn endpoint(&self, endpoint: &EndpointId) -> Result<Option<i64>, Error> {
-        cached(&self.endpoints, endpoint, || Ok(self.reader.endpoint(endpoint)?.map(|row| row.user_no)))
+    /// An endpoint; `None`: there is none.
+    pub(crate) fn endpoint(&self, endpoint: &EndpointId) -> Result<Option<KnownEndpoint>, Error> {
+        cached(&self.endpoints, endpoint, || {
+            let Some(row) = self.reader.endpoint(endpoint)? else { return Ok(None) };
+            let access = self.read_access((Thing::Endpoint, *endpoint.as_bytes()), row.user_no)?;
+            let allowed = Arc::new(self.reader.allowed_functions(endpoint)?);
+            Ok(Some(KnownEndpoint { access, allowed }))
+        })
+    }
+
+    /// Whose a thing is, and with whom it is shared; `None`: there is none.
+    pub(crate) fn access(&self, shared: Shared) -> Result<Option<Arc<Access>>, Error> {
+        let (thing, id) = shared;
+        Ok(match thing {
+            Thing::Function => self.function(&FunctionId::from_bytes(id))?.map(|known| known.access),
+            Thing::Container => self.container(&ContainerId::from_bytes(id))?.map(|known| known.access),
+            Thing::Endpoint => self.endpoint(&EndpointId::from_bytes(id))?.map(|known| known.access),
+            Thing::Tasks => match self.reader.group_owner(&GroupId::from_bytes(id))? {
+                Some(owner) => Some(self.read_access(shared, owner)?),
+                None => None,
+            },
+        })
+    }
+
+    fn read_access(&self, shared: Shared, owner: i64) -> Result<Arc<Access>, Error> {
+        self.reader.access(shared, owner).map(Arc::new)
     }
 }
 

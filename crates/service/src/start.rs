@@ -207,6 +207,7 @@ fn assemble(
         cursors: Cursors::default(),
         foreign: driver.forwarder.foreign(),
         links,
+        guests: tokio::sync::Mutex::default(),
     };
     Ok((handle, driver))
 }

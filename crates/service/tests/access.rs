@@ -58,6 +58,25 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/users/{id}/disable", "admin"),
     ("post", "/api/v1/users/{id}/enable", "admin"),
     ("post", "/api/v1/users/{id}/identities", "admin"),
+    ("post", "/api/v1/groups", "endpoints:manage"),
+    ("get", "/api/v1/groups", "endpoints:read"),
+    ("get", "/api/v1/groups/{id}", "endpoints:read"),
+    ("delete", "/api/v1/groups/{id}", "endpoints:manage"),
+    ("post", "/api/v1/groups/{id}/members", "endpoints:manage"),
+    ("delete", "/api/v1/groups/{id}/members", "endpoints:manage"),
+    ("get", "/api/v1/endpoints/{id}/allowed-functions", "endpoints:read"),
+    ("post", "/api/v1/endpoints/{id}/allowed-functions", "endpoints:manage"),
+    ("post", "/api/v1/shares/{kind}/{id}", ANY),
+    ("get", "/api/v1/shares/{kind}/{id}", ANY),
+    ("delete", "/api/v1/shares/{kind}/{id}", ANY),
+];
+
+/// What sharing needs, by the kind of thing.
+const KINDS: &[(&str, &str)] = &[
+    ("functions", "functions:register"),
+    ("containers", "containers:register"),
+    ("endpoints", "endpoints:manage"),
+    ("task-groups", "tasks:submit"),
 ];
 
 const SCOPES: &[&str] = &[
@@ -127,7 +146,14 @@ fn every_route_asks_for_a_valid_token_with_its_scope() {
     assert_eq!(service.post("/api/v1/users/gone/disable", &json!({})).status, 204);
     let not_valid = [None, Some("bursa_wrong"), Some(&revoked), Some(&expired), Some(&disabled)];
 
-    for (method, path, scope) in ROUTES {
+    let of_kinds =
+        ROUTES.iter().filter(|(_, path, _)| path.contains("{kind}")).flat_map(|(method, path, _)| {
+            KINDS.iter().map(move |(kind, scope)| (*method, path.replace("{kind}", kind), *scope))
+        });
+    let others = ROUTES.iter().filter(|(_, path, _)| !path.contains("{kind}"));
+    let others = others.map(|(method, path, scope)| (*method, (*path).to_owned(), *scope));
+    for (method, path, scope) in others.chain(of_kinds) {
+        let (path, scope) = (path.as_str(), &scope);
         for token in not_valid {
             let (status, _) = ask(&service, token.map(|token| token as &str), method, path);
             assert_eq!(status == 401, *scope != OPEN, "{method} {path} with {token:?}: {status}");

@@ -24,6 +24,7 @@ from .registry import Registry, body_of, name_of
 from .resources import Resources, checked_resources, frozen
 from .rest import Rest, segment
 from .serialize import LIMIT, LOADERS, dumps_call
+from .sharing import Sharing
 from .stream import Route, Stream
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Client:
         self._rest = Rest(self.url, self._token)
         self._registry, self._containers = Registry(self._rest), Containers(self._rest)
         self._seals = self._make_seals() if self._sealed else None
+        self._sharing = Sharing(self._rest)
         self._group = new_id()
         self._stream: Stream | None = None
         self._routes: dict[Any, tuple[Any, Route]] = {}
@@ -432,13 +434,57 @@ class Client:
         """Register a payload that was made elsewhere; its function id."""
         return self._registry.register(name, body, description, None)
 
-    def functions(self, search: str | None = None) -> list[dict[str, Any]]:
-        """Your functions, newest first; `search` matches name and description."""
-        return self._rest.pages("/functions", "functions", search=search)
+    def functions(self, search: str | None = None, shared: bool = False) -> list[dict[str, Any]]:
+        """Your functions, newest first; `search` matches name and description.
+
+        `shared`: others' that you may call.
+        """
+        return self._rest.pages("/functions", "functions", search=search, shared="true" if shared else None)
 
     def delete_function(self, function_id: str) -> None:
         """Tasks already accepted keep it."""
         self._rest.delete(f"/functions/{segment(function_id)}")
+
+    # Sharing
+
+    def share(
+        self,
+        thing: Callee,
+        users: Iterable[str] = (),
+        groups: Iterable[str] = (),
+        public: bool = False,
+        role: str = "user",
+        functions: Iterable[Callee] = (),
+        core_hours: float | None = None,
+        per: str | None = None,
+        at_once: int | None = None,
+    ) -> None:
+        """Let others use a function, or what has this id: a function, endpoint, container or group of tasks.
+
+        `users`, `groups`: names or ids; `public`: everybody who has a token; `role`: `user`, or `admin`,
+        who may share it too. Bounds of an endpoint: only these `functions`, so many `core_hours` each `day`
+        or `week` (`per`), so many tasks `at_once` of each user. See docs/sharing.md.
+        """
+        only = [self._function_id(function) for function in functions]
+        bounds = {"functions": only or None, "core_hours": core_hours, "per": per, "at_once": at_once}
+        with_whom = {"users": list(users), "groups": list(groups), "public": public, "role": role}
+        self._sharing.share(self._shared(thing), {**with_whom, **bounds})
+
+    def unshare(
+        self, thing: Callee, users: Iterable[str] = (), groups: Iterable[str] = (), public: bool = False
+    ) -> None:
+        """Let them use it no longer: what they have submitted goes on."""
+        self._sharing.unshare(self._shared(thing), list(users), list(groups), public)
+
+    def shares(self, thing: Callee) -> list[dict[str, Any]]:
+        """With whom it is shared, and how."""
+        return self._sharing.list(self._shared(thing))
+
+    def _shared(self, thing: Callee) -> tuple[str, str]:
+        """Kind and id of what is to be shared."""
+        if callable(thing):
+            return "functions", self._function_id(thing)
+        return self._sharing.find(str(thing))
 
     # Containers
 
@@ -462,9 +508,9 @@ class Client:
 
     # Endpoints
 
-    def endpoints(self) -> list[dict[str, Any]]:
-        """The endpoints that you may use."""
-        return self._rest.pages("/endpoints", "endpoints")
+    def endpoints(self, shared: bool = False) -> list[dict[str, Any]]:
+        """Your endpoints, newest first. `shared`: others' that you may use."""
+        return self._rest.pages("/endpoints", "endpoints", shared="true" if shared else None)
 
     def endpoint_status(self, endpoint_id: str) -> dict[str, Any]:
         """`status` (online or offline), host, slots, queue; `degraded`: why it does less than it should."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Callable, Iterable, NamedTuple, Sized
 
 from .client import Client
@@ -48,14 +47,14 @@ class FuncXClient:
         group: str | None = None,
         searchable: bool = True,
     ) -> str:
-        """Register a function; its id. It is yours alone: sharing comes later."""
-        if public or group is not None:
-            warnings.warn(
-                "This release of Bursa shares no functions: only you can run this one.", stacklevel=2
-            )
-        return self.client.register(
+        """Register a function; its id. `public`: everybody may call it; `group`: who is in this group."""
+        function_id = self.client.register(
             function, name=function_name, description=description, container=container_uuid
         )
+        if public or group is not None:
+            groups = [] if group is None else [group]
+            self.client.share(function_id, groups=groups, public=public)
+        return function_id
 
     def search_function(
         self, q: str, offset: int = 0, limit: int = 10, **ignored: Any

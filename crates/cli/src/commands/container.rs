@@ -1,5 +1,6 @@
 //! `bursa container`: registered containers.
 
+use super::share;
 use crate::args::Container;
 use crate::client::Client;
 use crate::output::{self, field};
@@ -23,6 +24,9 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Container) -> an
             let shown = client.get(&format!("/containers/{container}"))?;
             if as_json { output::print_json(&shown) } else { output::print_fields(&shown) }
         }
+        Container::Share(share) => share::share(&client, as_json, "containers", &share.id, share)?,
+        Container::Unshare(unshare) => share::unshare(&client, as_json, "containers", &unshare.id, unshare)?,
+        Container::Shares { id } => share::list(&client, as_json, "containers", id)?,
         Container::Delete { container } => {
             client.delete(&format!("/containers/{container}"))?;
             if as_json {

@@ -1,6 +1,6 @@
 //! `bursa endpoint`: endpoints of this home, and those that the service knows.
 
-use super::{check, process};
+use super::{check, process, share};
 use crate::args::Endpoint;
 use crate::client::Client;
 use crate::exit::{Coded, FAILED};
@@ -33,7 +33,10 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyh
         Endpoint::Start { process, detach: true } => start_in_background(settings, as_json, &process)?,
         Endpoint::Check { name, no_call, .. } => return check::run(settings, as_json, &name, !no_call),
         Endpoint::Stop { name } => stop(settings, as_json, &name)?,
-        Endpoint::List => list(as_json, &Client::from_settings(settings)?.get("/endpoints?limit=1000")?),
+        Endpoint::List { shared } => {
+            let path = format!("/endpoints?limit=1000&shared={shared}");
+            list(as_json, &Client::from_settings(settings)?.get(&path)?);
+        }
         Endpoint::Status { endpoint } => {
             let id = id_of(settings, &endpoint)?;
             let mut status = Client::from_settings(settings)?.get(&format!("/endpoints/{id}/status"))?;
@@ -52,6 +55,19 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: Endpoint) -> anyh
                 }
                 output::print_fields(&status);
             }
+        }
+        Endpoint::Allow { endpoint, functions, any } => allow(settings, as_json, &endpoint, &functions, any)?,
+        Endpoint::Share(how) => {
+            let id = id_of(settings, &how.id)?;
+            share::share(&Client::from_settings(settings)?, as_json, "endpoints", &id, &how)?;
+        }
+        Endpoint::Unshare(with) => {
+            let id = id_of(settings, &with.id)?;
+            share::unshare(&Client::from_settings(settings)?, as_json, "endpoints", &id, &with)?;
+        }
+        Endpoint::Shares { id } => {
+            let id = id_of(settings, &id)?;
+            share::list(&Client::from_settings(settings)?, as_json, "endpoints", &id)?;
         }
         Endpoint::Plan { name } => plan(settings, as_json, &name)?,
         Endpoint::Revoke { endpoint } => revoke(settings, as_json, &endpoint)?,
@@ -83,6 +99,7 @@ pub(super) fn register(
         name: directory.name().to_owned(),
         zmq: text("zmq")?.to_owned(),
         service_key: text("service_key")?.parse()?,
+        owner: answer["owner"].as_str().map(str::parse).transpose()?,
     };
     directory.register(&registration)?;
     Ok(registration)
@@ -196,6 +213,26 @@ fn revoke(settings: &Settings, as_json: bool, endpoint: &str) -> anyhow::Result<
         say!("the key of endpoint {endpoint} is revoked, and a new one registered: start it again");
     } else {
         say!("the key of endpoint {endpoint} is revoked: register it again with a new key in its own home");
+    }
+    Ok(())
+}
+
+/// Says which functions an endpoint runs.
+fn allow(
+    settings: &Settings,
+    as_json: bool,
+    endpoint: &str,
+    functions: &[String],
+    any: bool,
+) -> anyhow::Result<()> {
+    let id = id_of(settings, endpoint)?;
+    let allowed = (!any).then_some(functions);
+    let path = format!("/endpoints/{id}/allowed-functions");
+    Client::from_settings(settings)?.post(&path, &json!({"functions": allowed}))?;
+    match allowed {
+        _ if as_json => output::print_json(&json!({"allowed": allowed})),
+        Some(functions) => say!("endpoint {endpoint} runs these {} functions only", functions.len()),
+        None => say!("endpoint {endpoint} runs any function"),
     }
     Ok(())
 }

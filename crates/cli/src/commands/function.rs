@@ -1,5 +1,6 @@
 //! `bursa function`: registered functions.
 
+use super::share;
 use crate::args::Function;
 use crate::client::Client;
 use crate::output::{self, field};
@@ -10,15 +11,18 @@ use std::process::ExitCode;
 pub(super) fn run(settings: &Settings, json: bool, command: &Function) -> anyhow::Result<ExitCode> {
     let client = Client::from_settings(settings)?;
     match command {
-        Function::List { search, limit } => {
+        Function::List { shared, search, limit } => {
             let search = search.as_deref().map(super::task::escaped).unwrap_or_default();
-            let page = client.get(&format!("/functions?limit={limit}&search={search}"))?;
+            let page = client.get(&format!("/functions?limit={limit}&search={search}&shared={shared}"))?;
             list(json, &page);
         }
         Function::Show { function } => {
             let shown = client.get(&format!("/functions/{function}"))?;
             if json { output::print_json(&shown) } else { output::print_fields(&shown) }
         }
+        Function::Share(share) => share::share(&client, json, "functions", &share.id, share)?,
+        Function::Unshare(unshare) => share::unshare(&client, json, "functions", &unshare.id, unshare)?,
+        Function::Shares { id } => share::list(&client, json, "functions", id)?,
         Function::Delete { function } => {
             client.delete(&format!("/functions/{function}"))?;
             if json {

@@ -8,11 +8,13 @@ mod container;
 mod endpoint;
 mod env;
 mod function;
+mod group;
 mod login;
 mod memo;
 mod process;
 mod restore;
 mod run;
+mod share;
 mod task;
 mod token;
 mod up;
@@ -47,6 +49,7 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Logout => login::log_out(&settings, json),
         Command::Token(command) => token::run(&settings, json, &command),
         Command::User(command) => user::run(&settings, json, &command),
+        Command::Group(command) => group::run(&settings, json, &command),
         Command::Env(command) => env::run(&settings, json, &command),
         Command::Config(command) => config::run(&settings, json, &command),
         Command::Version => {

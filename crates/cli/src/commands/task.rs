@@ -1,5 +1,6 @@
 //! `bursa task`: tasks and how they ended.
 
+use super::share;
 use crate::args::Task;
 use crate::client::Client;
 use crate::output::{self, field};
@@ -23,6 +24,9 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Task) -> anyhow:
         }
         Task::Show { task } => show(as_json, client.get(&format!("/tasks/{task}"))?),
         Task::Explain { task } => explain(as_json, client.get(&format!("/tasks/{task}/explain"))?),
+        Task::Share(share) => share::share(&client, as_json, "task-groups", &share.id, share)?,
+        Task::Unshare(unshare) => share::unshare(&client, as_json, "task-groups", &unshare.id, unshare)?,
+        Task::Shares { id } => share::list(&client, as_json, "task-groups", id)?,
         Task::Cancel { tasks, group } => {
             let asked = match group {
                 Some(group) => json!({"group_id": group}),

@@ -146,6 +146,7 @@ impl Chain {
             threshold_ms: 6_000,
             adopt_ms: 12_000,
             routing: Routing::Soft,
+            allows: manager::Allows::default(),
             seed: 1,
         };
         let known = KnownEndpoint { endpoint: ENDPOINT, generation: 0, deleted: false };

@@ -5,7 +5,7 @@ use crate::node::Node;
 use bursa_core::container::{Container, ContainerKind};
 use bursa_core::id::{ConnId, ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId};
 use bursa_core::manager::route::Routing;
-use bursa_core::manager::{Action, Config, Event, Manager, Scale};
+use bursa_core::manager::{Action, Allows, Config, Event, Manager, Scale};
 use bursa_core::time::{Fine, Mono, Now, Wall};
 use bursa_core::wire::{Assign, Attempt, Blob, Item, Message, Session};
 use bytes::Bytes;
@@ -56,6 +56,7 @@ impl Site {
             threshold_ms: 6_000,
             adopt_ms: 12_000,
             routing,
+            allows: Allows::default(),
             seed,
         };
         let image = |n: u64| {

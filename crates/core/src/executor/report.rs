@@ -31,6 +31,7 @@ impl Executor {
                 last: page + 1 == pages,
                 complete: true,
                 capacity: capacity.clone(),
+                guests: false,
                 has: self.config.has,
                 have_functions: if page == 0 { have.clone() } else { Vec::new() },
             };

@@ -149,6 +149,8 @@ pub(super) struct Endpoint {
     pub(super) host: String,
     pub(super) software: String,
     pub(super) python: String,
+    /// Its last manager said that it takes calls of others than its owner.
+    pub(super) guests: bool,
 }
 
 impl Endpoint {
@@ -176,6 +178,7 @@ impl Endpoint {
             host: String::new(),
             software: String::new(),
             python: String::new(),
+            guests: false,
         }
     }
 

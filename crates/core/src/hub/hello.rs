@@ -113,11 +113,12 @@ impl Hub {
         match state.judge(hello) {
             Judgement::Accept { seen, proto } => {
                 let peer = hello.peer;
-                let python = hello.python.clone();
+                let (python, guests) = (hello.python.clone(), hello.guests);
                 self.replace_link(endpoint, seen, conn, cx);
                 let link = Link::new(conn, Session::new(sid, cx.now.mono), peer, seen, proto);
                 let state = &mut self.endpoints[endpoint as usize];
                 state.seen = Some(seen);
+                state.guests = guests;
                 state.link = Some(Box::new(link));
                 self.conns.insert(conn, endpoint);
                 self.set_timer(endpoint);

@@ -32,7 +32,7 @@ mod write;
 
 pub use event::{Action, Answer, Counter, Event, Op, Recovered, Reply, RequestId, Submit, Token, Whose};
 pub use explain::{Explanation, Reason};
-pub use view::{LeaseView, SessionView};
+pub use view::{Guest, LeaseView, SessionView};
 
 use crate::id::{ConnId, EndpointId, TaskId, UserId};
 use crate::limits;

@@ -25,8 +25,8 @@ pub(super) struct Tasks {
     chunks: Vec<Vec<Task>>,
     free: Vec<Slot>,
     slots: Map<TaskId, Slot>,
-    /// Records of each user that has any.
-    users: BTreeMap<UserId, usize>,
+    /// Records of each user that has any, by endpoint.
+    users: BTreeMap<(UserId, u32), usize>,
 }
 
 impl Tasks {
@@ -36,7 +36,12 @@ impl Tasks {
 
     /// Records of this user.
     pub(super) fn of_user(&self, user: &UserId) -> usize {
-        self.users.get(user).copied().unwrap_or_default()
+        self.users.range((*user, 0)..=(*user, u32::MAX)).map(|(_, count)| count).sum()
+    }
+
+    /// Records of this user that name this endpoint.
+    pub(super) fn of_user_at(&self, user: &UserId, endpoint: u32) -> usize {
+        self.users.get(&(*user, endpoint)).copied().unwrap_or_default()
     }
 
     pub(super) fn find(&self, task: &TaskId) -> Option<Slot> {
@@ -50,7 +55,7 @@ impl Tasks {
 
     /// Adds a record whose id is not there yet.
     pub(super) fn insert(&mut self, task: Task) -> Slot {
-        let (id, user) = (task.id, task.user);
+        let (id, owner) = (task.id, (task.user, task.endpoint));
         let slot = match self.free.pop() {
             Some(slot) => {
                 self[slot] = task;
@@ -59,7 +64,7 @@ impl Tasks {
             None => self.grow(task),
         };
         self.slots.insert(id, slot);
-        *self.users.entry(user).or_default() += 1;
+        *self.users.entry(owner).or_default() += 1;
         slot
     }
 
@@ -76,12 +81,12 @@ impl Tasks {
 
     /// Takes a record out; nothing may link to it any more.
     pub(super) fn remove(&mut self, slot: Slot) {
-        let (id, user) = (self[slot].id, self[slot].user);
+        let (id, owner) = (self[slot].id, (self[slot].user, self[slot].endpoint));
         self.slots.remove(&id);
-        if let Some(count) = self.users.get_mut(&user) {
+        if let Some(count) = self.users.get_mut(&owner) {
             *count -= 1;
             if *count == 0 {
-                self.users.remove(&user);
+                self.users.remove(&owner);
             }
         }
         self[slot].clear();

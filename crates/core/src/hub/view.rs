@@ -3,7 +3,7 @@
 use super::Hub;
 use super::queue::{List, WORK};
 use super::task::Phase;
-use crate::id::{ConnId, EndpointId, TaskId};
+use crate::id::{ConnId, EndpointId, TaskId, UserId};
 use crate::wire::Attempt;
 
 /// The belief that an endpoint holds an attempt.
@@ -30,7 +30,24 @@ pub struct SessionView {
     pub live: bool,
 }
 
+/// What somebody has at an endpoint that is another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guest {
+    /// His tasks that have not ended.
+    pub live: usize,
+    /// The endpoint takes calls of others than its owner, as far as its manager said since the service started.
+    pub welcome: bool,
+}
+
 impl Hub {
+    /// What a user has at an endpoint; `None`: there is none.
+    #[must_use]
+    pub fn guest(&self, endpoint: &EndpointId, user: &UserId) -> Option<Guest> {
+        let index = *self.by_id.get(endpoint)?;
+        let welcome = self.endpoints[index as usize].guests;
+        Some(Guest { live: self.tasks.of_user_at(user, index), welcome })
+    }
+
     /// Every lease.
     #[must_use]
     pub fn leases(&self) -> Vec<LeaseView> {

@@ -38,6 +38,7 @@ impl Manager {
                 complete,
                 capacity: capacity.clone(),
                 has: Resources::NONE,
+                guests: self.config.allows.guests,
                 have_functions: if page == 0 { self.bodies.newest() } else { Vec::new() },
             };
             self.uplink.hello(now, Item::Hello(Box::new(hello)), out);
@@ -60,7 +61,14 @@ impl Manager {
             Item::Welcome { heartbeat_ms, threshold_ms, .. } if !up => {
                 self.welcomed(heartbeat_ms, threshold_ms);
             }
-            Item::Assign(assign) if up => self.book.assign(now, assign),
+            Item::Assign(assign) if up => {
+                let (key, refused) = ((assign.task, assign.attempt), self.not_allowed(&assign));
+                self.book.assign(now, assign);
+                if let Some(failure) = refused {
+                    let end = self.book.refuse(key, failure);
+                    self.uplink.say(end);
+                }
+            }
             Item::Ack { task, attempt, outcome } if up => {
                 // Passed on, and forgotten here: only the store releases a result (F21).
                 if let Some(executor) = self.book.acknowledge(&(task, attempt), outcome)

@@ -4,6 +4,7 @@
 //! shape of a round; each part of the work has a file of its own.
 
 mod adopt;
+mod allows;
 mod attempt;
 mod blocks;
 mod bodies;
@@ -24,6 +25,7 @@ mod stop;
 mod uplink;
 mod whereabouts;
 
+pub use allows::Allows;
 pub use event::{Action, Event, ExitReason};
 pub use scale::Scale;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub adopt_ms: u64,
     /// How attempts find their executor.
     pub routing: route::Routing,
+    /// What it runs for whom.
+    pub allows: Allows,
     /// Seed of its generator: ids of executors and blocks, session numbers, jitter.
     pub seed: u64,
 }

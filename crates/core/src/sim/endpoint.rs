@@ -36,6 +36,7 @@ impl World {
             threshold_ms: 6_000,
             adopt_ms: 12_000,
             routing: Routing::Soft,
+            allows: manager::Allows::default(),
             seed: self.rng.next(),
         };
         self.trace(|| format!("M{} starts: e{index}, dir {dir}, generation {generation}", pid.0));

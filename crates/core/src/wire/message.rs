@@ -118,6 +118,9 @@ pub struct Hello {
     /// What an executor has in total.
     #[serde(default, skip_serializing_if = "Resources::is_none")]
     pub has: Resources,
+    /// Of a manager: its endpoint takes calls of others than its owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guests: bool,
     /// Function bodies it has, at most `HELLO_HASHES`.
     pub have_functions: Vec<Hash>,
 }

@@ -52,6 +52,7 @@ impl Names {
             complete: tape.below(2) == 0,
             capacity: Self::capacity(tape),
             has: Self::asks(tape),
+            guests: tape.one_in(2),
             have_functions: (0..tape.below(3)).map(|_| self.hash(tape)).collect(),
         }
     }

@@ -104,7 +104,10 @@ fn failure_of(code: FailureCode) -> Option<(Failure, u32)> {
             rig.pass(crate::offline::PATIENCE);
             (rig.store.failure(1), 0)
         }
-        FailureCode::Unsatisfiable | FailureCode::DeserializeMismatch | FailureCode::PayloadTooLarge => {
+        FailureCode::Unsatisfiable
+        | FailureCode::NotAllowed
+        | FailureCode::DeserializeMismatch
+        | FailureCode::PayloadTooLarge => {
             return None;
         }
     })

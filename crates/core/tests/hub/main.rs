@@ -7,6 +7,7 @@ mod credit;
 mod explain;
 mod failures;
 mod fuzzed;
+mod guest;
 mod holdings;
 mod hostile;
 mod memo;

@@ -448,6 +448,7 @@ pub(crate) fn hello(generation: u64, manager: u8, connection: u64) -> Hello {
         complete: true,
         capacity: capacity(10),
         has: Resources::NONE,
+        guests: false,
         have_functions: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are not seen as tests")]
 
+mod allows;
 mod blocks;
 mod fit;
 mod fuzzed;

@@ -3,7 +3,7 @@
 use bursa_core::id::{ConnId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::manager::route::Routing;
-use bursa_core::manager::{Action, Config, Event, Manager, Scale};
+use bursa_core::manager::{Action, Allows, Config, Event, Manager, Scale};
 use bursa_core::resources::Resources;
 use bursa_core::task::{Begun, Outcome};
 use bursa_core::time::{Fine, Mono, Now, Wall};
@@ -44,6 +44,7 @@ pub(crate) fn config() -> Config {
         threshold_ms: 6_000,
         adopt_ms: 12_000,
         routing: Routing::Soft,
+        allows: Allows::default(),
         seed: 1,
     }
 }
@@ -367,6 +368,7 @@ pub(crate) fn executor_hello(
         last: true,
         complete: true,
         capacity,
+        guests: false,
         has: HAS,
         have_functions: vec![Hash::of(BODY)],
     }))

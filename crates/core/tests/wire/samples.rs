@@ -69,6 +69,7 @@ fn hello(peer: Peer) -> Item {
         complete: false,
         capacity: capacity(),
         has: Resources { cores: 64, memory_mb: 262_144, gpus: 4, nodes: 1, ranks_per_node: 0 },
+        guests: false,
         have_functions: vec![Hash([5; 32])],
     }))
 }

@@ -132,6 +132,7 @@ fn hello(executor: ExecutorId, slots: u32) -> Hello {
             blocks: None,
         },
         has: Resources { cores: slots, ..Resources::NONE },
+        guests: false,
         have_functions: Vec::new(),
     }
 }

@@ -48,6 +48,7 @@ impl Service {
             name: NAME.into(),
             zmq: acceptor.local_addr().into(),
             service_key: keys.public,
+            owner: None,
         };
         dir.register(&registration).expect("the endpoint's files");
         acceptor.allow(dir.keys().expect("the endpoint's key").public, "manager");

@@ -10,8 +10,8 @@ use crate::clock;
 use crate::clock::sleep_until;
 use crate::handle::Handle;
 use crate::http::User;
-use crate::policy;
-use crate::store::{Slice, SliceLimits};
+use crate::policy::{Action, Object, may};
+use crate::store::{Slice, SliceLimits, Thing};
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
 use amq_protocol::protocol::{AMQPClass, BasicProperties, basic, channel, connection};
 use bursa_core::id::GroupId;
@@ -241,9 +241,11 @@ impl Connection<'_> {
 
     /// The group of a queue, if its results are the user's to read.
     fn group(&self, queue: &str) -> Option<GroupId> {
-        let group = queue.strip_prefix(PREFIX)?.parse().ok()?;
-        let owner = self.handle.reader.group_owner(&group).ok().flatten()?;
-        policy::may_see(&self.user, owner).then_some(group)
+        let group: GroupId = queue.strip_prefix(PREFIX)?.parse().ok()?;
+        let access = self.handle.known.access((Thing::Tasks, *group.as_bytes())).ok().flatten()?;
+        // Results are read from where their user's are: those of another's group come by REST only.
+        (access.owner == self.user.no && may(&self.user, Action::Use, Object::Tasks(&access)))
+            .then_some(group)
     }
 
     fn consume(&mut self, at: u16, asked: &basic::Consume) -> io::Result<()> {

@@ -8,8 +8,9 @@ use super::functions::check_text;
 use super::types::{ContainerMade, Containers, NewContainer, ShownContainer};
 use super::value::{Text, Time};
 use super::{changed, page};
+use crate::clock;
+use crate::policy::{Action, Object, may};
 use crate::store::{Change, Changed, ContainerRow};
-use crate::{clock, policy};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -115,7 +116,14 @@ pub(crate) async fn get(
 }
 
 pub(super) fn find(app: &App, user: &User, id: &ContainerId) -> Result<ContainerRow, ApiError> {
-    let row = app.handle.reader.container(id)?.filter(|row| policy::may_see(user, row.user_no));
+    find_to(app, user, id, Action::See)
+}
+
+/// A container with which the user may do this; where he may not it does not exist for him.
+fn find_to(app: &App, user: &User, id: &ContainerId, action: Action) -> Result<ContainerRow, ApiError> {
+    let known = app.handle.known.container(id)?;
+    let may = known.is_some_and(|known| may(user, action, Object::Container(&known.access)));
+    let row = app.handle.reader.container(id)?.filter(|_| may);
     row.ok_or_else(|| ApiError::not_found("container", id))
 }
 
@@ -128,7 +136,8 @@ pub(crate) async fn delete(
     State(app): State<App>,
     PathId(id): PathId<ContainerId>,
 ) -> Result<Response, ApiError> {
-    match changed(&app, Change::DeleteContainer { container: id, user_no: user.no }).await? {
+    let user_no = find_to(&app, &user, &id, Action::Delete)?.user_no;
+    match changed(&app, Change::DeleteContainer { container: id, user_no }).await? {
         Changed::NotFound => Err(ApiError::not_found("container", id)),
         _ => Ok(StatusCode::NO_CONTENT.into_response()),
     }

@@ -8,8 +8,9 @@ use super::functions::check_text;
 use super::types::{BlockCounts, Endpoint, EndpointMade, EndpointState, Endpoints, NewEndpoint, WarmWorkers};
 use super::value::{Text, Time};
 use super::{changed, memo, page, reply_error};
-use crate::store::{Added, Change, Changed, EndpointRow, MemoFilter};
-use crate::{clock, policy};
+use crate::clock;
+use crate::policy::{Action, Object, may};
+use crate::store::{Added, Change, Changed, EndpointRow, MemoFilter, Page, Thing};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -39,7 +40,12 @@ pub(crate) async fn register(
         _ => StatusCode::CREATED,
     };
     let about = &app.handle.about;
-    let made = EndpointMade { endpoint_id: Text(endpoint), service_key: &about.service_key, zmq: &about.zmq };
+    let made = EndpointMade {
+        endpoint_id: Text(endpoint),
+        service_key: &about.service_key,
+        zmq: &about.zmq,
+        owner: Text(user.user),
+    };
     Ok(format.answer(status, &made))
 }
 
@@ -101,8 +107,9 @@ fn shown(row: EndpointRow, status: Option<&EndpointStatus>) -> Endpoint {
     }
 }
 
-/// The user's endpoints, newest first.
+/// The user's endpoints, newest first; `shared`: those that others share with him.
 #[utoipa::path(get, path = "/api/v1/endpoints", tag = "endpoints", params(
+    ("shared" = Option<bool>, Query, description = "Those that others share with you, at most 1,000"),
     ("limit" = Option<usize>, Query, description = "Rows, at most 1,000; default 100"),
     ("after" = Option<String>, Query, description = "`next` of the page before")),
     responses((status = 200, body = Endpoints), (status = "default", body = ErrorBody)))]
@@ -113,24 +120,50 @@ pub(crate) async fn list(
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let page = page::take(&mut params)?;
+    let shared = params.parse::<bool>("shared")?.unwrap_or_default();
     params.done()?;
     let (reader, no) = (Arc::clone(&app.handle.slow_reader), user.no);
-    let rows = tokio::task::spawn_blocking(move || reader.endpoints(no, page)).await??;
+    let rows = match shared {
+        true => shared_with(&app, &user)?,
+        false => tokio::task::spawn_blocking(move || reader.endpoints(no, page)).await??,
+    };
+    let page = Page { limit: if shared { usize::MAX } else { page.limit }, ..page };
     let next = page::next(page, rows.len(), rows.last().map(|row| row.no.cast_unsigned()));
     let states = app.handle.endpoints(rows.iter().map(|row| row.endpoint).collect()).await?;
     let endpoints = rows.into_iter().zip(&states).map(|(row, status)| shown(row, status.as_ref())).collect();
     Ok(format.ok(&Endpoints { endpoints, next }))
 }
 
-pub(super) fn find(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
-    let row = app.handle.reader.endpoint(id)?.filter(|row| policy::may_see(user, row.user_no));
-    row.ok_or_else(|| ApiError::not_found("endpoint", id))
+/// Endpoints of others that the user may use.
+pub(super) fn shared_with(app: &App, user: &User) -> Result<Vec<EndpointRow>, ApiError> {
+    let mut rows = Vec::new();
+    for id in app.handle.reader.shared_with(Thing::Endpoint, user.no, &user.groups)? {
+        rows.extend(app.handle.reader.endpoint(&EndpointId::from_bytes(id))?);
+    }
+    Ok(rows)
 }
 
 /// An endpoint that the user may change; where he may not it does not exist for him.
 pub(super) fn find_to_change(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
-    let row = find(app, user, id)?;
-    if policy::may_change(user, row.user_no) { Ok(row) } else { Err(ApiError::not_found("endpoint", id)) }
+    find_to(app, user, id, Action::Change)
+}
+
+/// An endpoint that the user may know of.
+pub(super) fn find(app: &App, user: &User, id: &EndpointId) -> Result<EndpointRow, ApiError> {
+    find_to(app, user, id, Action::See)
+}
+
+/// An endpoint with which the user may do this; where he may not it does not exist for him.
+pub(super) fn find_to(
+    app: &App,
+    user: &User,
+    id: &EndpointId,
+    action: Action,
+) -> Result<EndpointRow, ApiError> {
+    let known = app.handle.known.endpoint(id)?;
+    let may = known.is_some_and(|known| may(user, action, Object::Endpoint(&known.access)));
+    let row = app.handle.reader.endpoint(id)?.filter(|_| may);
+    row.ok_or_else(|| ApiError::not_found("endpoint", id))
 }
 
 pub(super) async fn status_of(app: &App, id: EndpointId) -> Result<Option<EndpointStatus>, ApiError> {
@@ -193,8 +226,8 @@ pub(crate) async fn revoke_key(
     State(app): State<App>,
     PathId(id): PathId<EndpointId>,
 ) -> Result<Response, ApiError> {
-    find_to_change(&app, &user, &id)?;
-    changed(&app, Change::RevokeKey { endpoint: id, user_no: user.no }).await?;
+    let user_no = find_to(&app, &user, &id, Action::Change)?.user_no;
+    changed(&app, Change::RevokeKey { endpoint: id, user_no }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -208,10 +241,10 @@ pub(crate) async fn delete(
     State(app): State<App>,
     PathId(id): PathId<EndpointId>,
 ) -> Result<Response, ApiError> {
-    find_to_change(&app, &user, &id)?;
+    let user_no = find_to(&app, &user, &id, Action::Delete)?.user_no;
     match app.handle.delete_endpoint(id).await? {
         Reply::Deleted => {
-            memo::forget(&app, &user, MemoFilter { function: None, endpoint: Some(id) }).await?;
+            memo::forget(&app, user_no, MemoFilter { function: None, endpoint: Some(id) }).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         reply => Err(reply_error(reply)),

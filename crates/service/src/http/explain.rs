@@ -363,6 +363,9 @@ const fn after(failure: &Failure) -> &'static str {
         }
         FailureCode::DeserializeMismatch => "use the same Python minor version on both sides",
         FailureCode::PayloadTooLarge | FailureCode::ResultTooLarge => "pass large data by a file or URL",
+        FailureCode::NotAllowed => {
+            "call a function that the endpoint runs, or ask its owner to allow this one"
+        }
         FailureCode::Cancelled => "submit it again if it is still wanted",
     }
 }

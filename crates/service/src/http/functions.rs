@@ -7,8 +7,9 @@ use super::extract::{Params, PathId, User};
 use super::types::{Function, Functions, NewFunction, Registered};
 use super::value::{Place, Text, Time};
 use super::{changed, memo, page, submit};
-use crate::store::{Change, Changed, FunctionRow, MemoFilter};
-use crate::{clock, policy};
+use crate::clock;
+use crate::policy::{Action, Object, may};
+use crate::store::{Change, Changed, FunctionRow, MemoFilter, Thing};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -67,9 +68,10 @@ pub(super) fn check_text(field: &str, text: &str, limit: usize) -> Result<(), Ap
     Ok(())
 }
 
-/// The user's functions, newest first. `search` matches name and description.
+/// The user's functions, newest first. `search` matches name and description; `shared`: those that others share with him.
 #[utoipa::path(get, path = "/api/v1/functions", tag = "functions", params(
     ("search" = Option<String>, Query, description = "Part of name or description"),
+    ("shared" = Option<bool>, Query, description = "Those that others share with you, at most 1,000"),
     ("limit" = Option<usize>, Query, description = "Rows, at most 1,000; default 100"),
     ("after" = Option<String>, Query, description = "`next` of the page before")),
     responses((status = 200, body = Functions), (status = "default", body = ErrorBody)))]
@@ -80,7 +82,15 @@ pub(crate) async fn list(
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let (page, search) = (page::take(&mut params)?, params.text("search"));
+    let shared = params.parse::<bool>("shared")?.unwrap_or_default();
     params.done()?;
+    if shared {
+        let mut functions = Vec::new();
+        for id in app.handle.reader.shared_with(Thing::Function, user.no, &user.groups)? {
+            functions.extend(app.handle.reader.function(&FunctionId::from_bytes(id))?.map(shown));
+        }
+        return Ok(format.ok(&Functions { functions, next: None }));
+    }
     let (reader, no) = (Arc::clone(&app.handle.slow_reader), user.no);
     let rows = tokio::task::spawn_blocking(move || reader.functions(no, search.as_deref(), page)).await??;
     let next = page::next(page, rows.len(), rows.last().map(|row| row.no.cast_unsigned()));
@@ -100,8 +110,21 @@ fn shown(row: FunctionRow) -> Function {
     }
 }
 
+/// A function that the user may know of.
 pub(super) fn find(app: &App, user: &User, id: &FunctionId) -> Result<FunctionRow, ApiError> {
-    let row = app.handle.reader.function(id)?.filter(|row| policy::may_see(user, row.user_no));
+    find_to(app, user, id, Action::See)
+}
+
+/// A function with which the user may do this; where he may not it does not exist for him.
+pub(super) fn find_to(
+    app: &App,
+    user: &User,
+    id: &FunctionId,
+    action: Action,
+) -> Result<FunctionRow, ApiError> {
+    let known = app.handle.known.function(id)?;
+    let may = known.is_some_and(|known| may(user, action, Object::Function(&known.access)));
+    let row = app.handle.reader.function(id)?.filter(|_| may);
     row.ok_or_else(|| ApiError::not_found("function", id))
 }
 
@@ -128,7 +151,7 @@ pub(crate) async fn body(
     State(app): State<App>,
     PathId(id): PathId<FunctionId>,
 ) -> Result<Response, ApiError> {
-    let body = fetch(&app, &find(&app, &user, &id)?).await?;
+    let body = fetch(&app, &find_to(&app, &user, &id, Action::Use)?).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
@@ -150,12 +173,12 @@ pub(crate) async fn delete(
     State(app): State<App>,
     PathId(id): PathId<FunctionId>,
 ) -> Result<Response, ApiError> {
-    let hash = find(&app, &user, &id)?.hash;
-    if changed(&app, Change::DeleteFunction { function: id, user_no: user.no }).await? == Changed::NotFound {
+    let FunctionRow { hash, user_no, .. } = find_to(&app, &user, &id, Action::Delete)?;
+    if changed(&app, Change::DeleteFunction { function: id, user_no }).await? == Changed::NotFound {
         return Err(ApiError::not_found("function", id));
     }
-    if !app.handle.reader.has_body(user.no, &hash)? {
-        memo::forget(&app, &user, MemoFilter { function: Some(hash), endpoint: None }).await?;
+    if !app.handle.reader.has_body(user_no, &hash)? {
+        memo::forget(&app, user_no, MemoFilter { function: Some(hash), endpoint: None }).await?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

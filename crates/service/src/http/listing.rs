@@ -6,7 +6,7 @@ use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, User};
 use super::page;
 use super::submit::reply_error;
-use super::tasks::{live_states, shown};
+use super::tasks::{group_reader, live_states, shown};
 use super::types::{CancelTasks, Cancelled, CancelledTask, Task, TaskPage};
 use super::value::Text;
 use crate::store::{Page, TaskFilter, row_n};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Pages that one request reads in search of live tasks in a state: bounds its work; `next` goes on from there.
 const PAGES: usize = 20;
 
-/// The user's tasks without payloads, newest first.
+/// The user's tasks without payloads, newest first; of a group that is shared with him its user's.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(
     ("state" = Option<String>, Query, description = "Only tasks in this state"),
     ("endpoint_id" = Option<String>, Query), ("function_id" = Option<String>, Query),
@@ -44,9 +44,13 @@ pub(crate) async fn list(
         group: params.parse("group_id")?,
     };
     params.done()?;
+    let no = match &filter.group {
+        Some(group) => group_reader(&app, &user, group)?.unwrap_or(user.no),
+        None => user.no,
+    };
     let (mut tasks, mut next) = (Vec::new(), None);
     for _ in 0..PAGES {
-        next = add_page(&app, &user, &filter, state, page, &mut tasks).await?;
+        next = add_page(&app, no, &filter, state, page, &mut tasks).await?;
         match &next {
             Some(last) if tasks.len() < page.limit => page.before = last.parse().ok(),
             _ => break,
@@ -58,13 +62,13 @@ pub(crate) async fn list(
 /// Adds the tasks of one page that are in `state`; the cursor behind what was looked at.
 async fn add_page(
     app: &App,
-    user: &User,
+    no: i64,
     filter: &TaskFilter,
     state: Option<TaskState>,
     page: Page,
     tasks: &mut Vec<Task>,
 ) -> Result<Option<String>, ApiError> {
-    let (reader, no, filter) = (Arc::clone(&app.handle.slow_reader), user.no, filter.clone());
+    let (reader, filter) = (Arc::clone(&app.handle.slow_reader), filter.clone());
     let wanted = page.limit - tasks.len().min(page.limit);
     let mut rows = tokio::task::spawn_blocking(move || reader.tasks(no, &filter, page)).await??;
     let next = page::next(page, rows.len(), rows.last().map(|row| row_n(row.id)));

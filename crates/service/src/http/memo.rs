@@ -40,15 +40,15 @@ pub(crate) async fn clear(
     if let Some(id) = &endpoint {
         endpoints::find(&app, &user, id)?;
     }
-    let removed = forget(&app, &user, MemoFilter { function, endpoint }).await?;
+    let removed = forget(&app, user.no, MemoFilter { function, endpoint }).await?;
     Ok(format.ok(&MemoCleared { removed }))
 }
 
 /// Removes what was there when it began; how many.
-pub(super) async fn forget(app: &App, user: &User, filter: MemoFilter) -> Result<usize, ApiError> {
+pub(super) async fn forget(app: &App, no: i64, filter: MemoFilter) -> Result<usize, ApiError> {
     let (mut after, mut removed) = (-1, 0);
     loop {
-        let (reader, no) = (Arc::clone(&app.handle.slow_reader), user.no);
+        let reader = Arc::clone(&app.handle.slow_reader);
         let find = move || reader.memo_ids(no, &filter, after, limits::MEMO_CLEAR_ROWS);
         let ids = tokio::task::spawn_blocking(find).await??;
         let Some(last) = ids.last() else { return Ok(removed) };

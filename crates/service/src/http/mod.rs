@@ -17,6 +17,8 @@ mod extract;
 mod functions;
 #[cfg(test)]
 mod fuzzed;
+mod grants;
+mod groups;
 mod host;
 mod listen;
 mod listing;
@@ -25,6 +27,8 @@ mod memo;
 mod page;
 mod push;
 mod scopes;
+mod sharing;
+mod sharing_types;
 mod stream;
 mod stream_types;
 mod submit;
@@ -127,6 +131,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(users::disable))
         .routes(routes!(users::enable))
         .routes(routes!(users::link))
+        .routes(routes!(groups::add, groups::list))
+        .routes(routes!(groups::get, groups::delete))
+        .routes(routes!(groups::add_member, groups::remove_member))
+        .routes(routes!(sharing::share, sharing::list, sharing::unshare))
+        .routes(routes!(sharing::allowed, sharing::allow))
 }
 
 /// The OpenAPI document of this build, as it is committed in `docs/openapi.json`.

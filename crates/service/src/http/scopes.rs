@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use crate::scope::{Scope, Scopes};
+use crate::store::Thing;
 use axum::extract::MatchedPath;
 use axum::http::request::Parts;
 
@@ -57,6 +58,18 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/users/{id}/disable", ADMIN),
     ("POST", "/api/v1/users/{id}/enable", ADMIN),
     ("POST", "/api/v1/users/{id}/identities", ADMIN),
+    ("POST", "/api/v1/groups", ENDPOINTS_MANAGE),
+    ("GET", "/api/v1/groups", ENDPOINTS_READ),
+    ("GET", "/api/v1/groups/{id}", ENDPOINTS_READ),
+    ("DELETE", "/api/v1/groups/{id}", ENDPOINTS_MANAGE),
+    ("POST", "/api/v1/groups/{id}/members", ENDPOINTS_MANAGE),
+    ("DELETE", "/api/v1/groups/{id}/members", ENDPOINTS_MANAGE),
+    // Which scope it is, the kind of thing says: `KINDS`.
+    ("POST", "/api/v1/shares/{kind}/{id}", None),
+    ("GET", "/api/v1/shares/{kind}/{id}", None),
+    ("DELETE", "/api/v1/shares/{kind}/{id}", None),
+    ("GET", "/api/v1/endpoints/{id}/allowed-functions", ENDPOINTS_READ),
+    ("POST", "/api/v1/endpoints/{id}/allowed-functions", ENDPOINTS_MANAGE),
     ("GET", "/v2/authenticate", None),
     ("POST", "/v2/functions", FUNCTIONS_REGISTER),
     ("GET", "/v2/functions/{id}", FUNCTIONS_READ),
@@ -85,12 +98,23 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/v3/endpoints/{id}/lock", ENDPOINTS_MANAGE),
 ];
 
+/// What is shared below `/api/v1/shares/`, and the scope that each kind needs.
+pub(super) const KINDS: &[(&str, Thing, Scope)] = &[
+    ("functions", Thing::Function, Scope::FunctionsRegister),
+    ("containers", Thing::Container, Scope::ContainersRegister),
+    ("endpoints", Thing::Endpoint, Scope::EndpointsManage),
+    ("task-groups", Thing::Tasks, Scope::TasksSubmit),
+];
+
 /// Refuses a request whose route needs a scope that its token has not.
 pub(super) fn check(parts: &Parts, has: Scopes) -> Result<(), ApiError> {
     let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let method = if parts.method == "HEAD" { "GET" } else { parts.method.as_str() };
     match need(method, path) {
-        Some(None) => Ok(()),
+        Some(None) => match shared_kind(parts.uri.path()) {
+            Some(scope) => require(has, scope),
+            None => Ok(()),
+        },
         Some(Some(scope)) => require(has, scope),
         None => {
             let next = "report it: the table of http/scopes.rs needs a line for this route";
@@ -108,6 +132,11 @@ pub(super) fn require(has: Scopes, scope: Scope) -> Result<(), ApiError> {
     let why = format!("it needs a token with the scope '{scope}', and this one has: {has}");
     let next = format!("use another token, or make one: `bursa token new NAME --scope {scope}`");
     Err(ApiError::forbidden(why, next))
+}
+
+fn shared_kind(path: &str) -> Option<Scope> {
+    let kind = path.strip_prefix("/api/v1/shares/")?.split('/').next()?;
+    KINDS.iter().find(|(name, ..)| *name == kind).map(|(.., scope)| *scope)
 }
 
 /// `None`: there is no such route.

@@ -8,7 +8,7 @@ use super::extract::User;
 use super::listen::Ends;
 use super::push::{Note, Pusher};
 use super::stream_types::{Call, ClientMessage};
-use super::submit::{Batch, Options, admit, check_group};
+use super::submit::{Batch, Calls, Options, admit, check_group};
 use super::{App, scopes};
 use crate::command::{Command, ReplyTo};
 use crate::rate::Kind;
@@ -22,7 +22,6 @@ use axum::response::Response;
 use bursa_core::hub::Reply;
 use bursa_core::id::{GroupId, TaskId};
 use bursa_core::limits;
-use bursa_core::task::TaskSpec;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
@@ -158,7 +157,8 @@ impl Listener<'_> {
         let user = self.app.handle.again(self.user)?;
         let user = user.ok_or_else(|| ApiError::unauthorized("its token was revoked or has expired"))?;
         scopes::require(user.scopes, Scope::TasksSubmit)?;
-        let tasks = specs(self.app, &user, group, calls, bytes)?;
+        let calls = specs(self.app, &user, group, calls, bytes)?;
+        let (tasks, turn) = calls.within(self.app, &user).await?;
         tracing::debug!(submit = id, %group, tasks = tasks.len(), first = tasks.first().map(|spec| tracing::field::display(spec.task)), "a submit");
         let admitted = admit(self.app, &tasks)?;
         self.follow(&[group])?;
@@ -169,7 +169,9 @@ impl Listener<'_> {
         self.room.acquire().await.map_err(|_| stopping(()))?.forget();
         let answer = ReplyTo::Stream(id, self.replies.clone(), admitted);
         let command = Command::Submit { user: self.user.user, group, tasks, answer };
-        self.app.handle.commands.send(command).await.map_err(|_| stopping(()))
+        let sent = self.app.handle.commands.send(command).await.map_err(|_| stopping(()));
+        drop(turn);
+        sent
     }
 }
 
@@ -183,7 +185,7 @@ fn specs(
     group: GroupId,
     calls: &[Call<'_>],
     message: &Bytes,
-) -> Result<Vec<TaskSpec>, ApiError> {
+) -> Result<Calls, ApiError> {
     let count = calls.iter().map(|call| call.args.len()).sum();
     let mut batch = Batch::new(app, user, group, count)?;
     for call in calls {

@@ -2,10 +2,12 @@
 
 use super::App;
 use super::error::ApiError;
+use super::grants::{self, Guest, Turn};
 use super::value::Place;
 use crate::intake::Admitted;
+use crate::policy::{Action, Object, may};
 use crate::store::UserRow;
-use crate::{audit, clock, policy};
+use crate::{audit, clock};
 use axum::http::StatusCode;
 use bursa_core::container::Container;
 use bursa_core::hub::{Counter, Reply, Whose};
@@ -40,6 +42,36 @@ pub(super) struct Batch<'a> {
     now: Wall,
     bytes: usize,
     tasks: Vec<TaskSpec>,
+    guests: Vec<Guest>,
+}
+
+/// A submit that is whole.
+#[derive(Debug)]
+pub(super) struct Calls {
+    tasks: Vec<TaskSpec>,
+    guests: Vec<Guest>,
+}
+
+impl std::ops::Deref for Calls {
+    type Target = [TaskSpec];
+
+    fn deref(&self) -> &[TaskSpec] {
+        &self.tasks
+    }
+}
+
+impl Calls {
+    /// The tasks, once they are known to keep to what a guest may have; `Turn` is held until they are with the driver.
+    pub(super) async fn within<'a>(
+        self,
+        app: &'a App,
+        user: &UserRow,
+    ) -> Result<(Vec<TaskSpec>, Turn<'a>), ApiError> {
+        let Self { tasks, guests } = self;
+        let count = |endpoint: &EndpointId| tasks.iter().filter(|spec| spec.endpoint == *endpoint).count();
+        let turn = grants::check(app, user.user, &guests, count).await?;
+        Ok((tasks, turn))
+    }
 }
 
 /// What is the same for each task of a call.
@@ -71,24 +103,32 @@ impl<'a> Batch<'a> {
         if count == 0 {
             return Err(ApiError::bad("tasks", "it has no tasks"));
         }
-        Ok(Self { app, user, group, now: clock::wall(), bytes: 0, tasks: Vec::with_capacity(count) })
+        Ok(Self {
+            app,
+            user,
+            group,
+            now: clock::wall(),
+            bytes: 0,
+            tasks: Vec::with_capacity(count),
+            guests: Vec::new(),
+        })
     }
 
     /// Authorizes the function on the endpoint, and checks the options.
     pub(super) fn target(
-        &self,
+        &mut self,
         function: FunctionId,
         endpoint: EndpointId,
         options: Options,
     ) -> Result<Target, ApiError> {
-        let found = self.app.handle.known.function(&function)?;
-        let found = found.filter(|found| policy::may_see(self.user, found.owner));
+        let known = &self.app.handle.known;
+        let found = known.function(&function)?;
+        let found = found.filter(|found| may(self.user, Action::Use, Object::Function(&found.access)));
         let found = found.ok_or_else(|| ApiError::not_found("function", function))?;
-        let owner = self.app.handle.known.endpoint(&endpoint)?;
-        let allowed = owner.is_some_and(|owner| policy::may_call(self.user, found.owner, owner));
-        if !allowed {
-            return Err(ApiError::not_found("endpoint", endpoint));
-        }
+        let at = known.endpoint(&endpoint)?;
+        let at = at.filter(|at| may(self.user, Action::Use, Object::Endpoint(&at.access)));
+        let at = at.ok_or_else(|| ApiError::not_found("endpoint", endpoint))?;
+        grants::add(&mut self.guests, grants::guest(self.app, self.user, function, endpoint, &at)?);
         let deadline = milliseconds("deadline", options.deadline, limits::DEADLINE_MS)?;
         Ok(Target {
             function,
@@ -170,8 +210,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The tasks; refuses an id that is there twice.
-    pub(super) fn finish(self) -> Result<Vec<TaskSpec>, ApiError> {
+    /// The calls; refuses an id that is there twice.
+    pub(super) fn finish(self) -> Result<Calls, ApiError> {
         // The hasher is seeded: ids come from outside.
         let mut seen = HashSet::with_capacity_and_hasher(self.tasks.len(), RandomState::new());
         if self.tasks.len() > 1
@@ -179,14 +219,15 @@ impl<'a> Batch<'a> {
         {
             return Err(ApiError::bad("task_id", format!("{} is there twice", twice.task)));
         }
-        Ok(self.tasks)
+        Ok(Calls { tasks: self.tasks, guests: self.guests })
     }
 }
 
 /// A container that the user may use.
 pub(super) fn named(app: &App, user: &UserRow, id: &ContainerId) -> Result<Arc<Container>, ApiError> {
-    let found = app.handle.known.container(id)?.filter(|(owner, _)| policy::may_see(user, *owner));
-    found.map(|(_, container)| container).ok_or_else(|| ApiError::not_found("container", id))
+    let found = app.handle.known.container(id)?;
+    let found = found.filter(|found| may(user, Action::Use, Object::Container(&found.access)));
+    found.map(|found| found.container).ok_or_else(|| ApiError::not_found("container", id))
 }
 
 fn retries(field: &str, asked: Option<u32>, default: u32) -> Result<u32, ApiError> {
@@ -236,17 +277,15 @@ pub(super) fn admit(app: &App, tasks: &[TaskSpec]) -> Result<Admitted, ApiError>
 }
 
 /// Submits to the hub: returns when all are on disk.
-pub(super) async fn accept(
-    app: &App,
-    user: &UserRow,
-    group: GroupId,
-    tasks: Vec<TaskSpec>,
-) -> Result<(), ApiError> {
+pub(super) async fn accept(app: &App, user: &UserRow, group: GroupId, calls: Calls) -> Result<(), ApiError> {
+    let (tasks, turn) = calls.within(app, user).await?;
     let first = tasks.first().map(|spec| tracing::field::display(spec.task));
     tracing::debug!(tasks = tasks.len(), first, "a submit");
     audit::about_tasks(&group, tasks.len());
     let admitted = admit(app, &tasks)?;
-    match app.handle.submit(user.user, group, tasks, admitted).await? {
+    let accepted = app.handle.submit(user.user, group, tasks, admitted).await?;
+    drop(turn);
+    match accepted {
         Reply::Accepted => Ok(()),
         reply => Err(reply_error(reply)),
     }

@@ -9,10 +9,11 @@ use super::timings::TaskTimings;
 use super::types::{GetTasks, NewTasks, Submitted, Task, Tasks};
 use super::value::{Asks, Data, Text, Time};
 use crate::clock;
-use crate::store::{Content, EndRow, Memoized, TaskRow};
+use crate::policy::{Action, Object, may};
+use crate::store::{Content, EndRow, Memoized, TaskRow, Thing};
 use axum::extract::State;
 use axum::response::Response;
-use bursa_core::id::{GroupId, TaskId};
+use bursa_core::id::{GroupId, TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::TaskState;
 use bytes::Bytes;
@@ -78,8 +79,9 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let until = deadline(params.parse("wait")?)?;
     params.done()?;
-    wait_all(&app, &user, &[id], until).await?;
-    let task = load(&app, &user, &[id]).await?.pop();
+    let whose = whose(&app, &user, &[id])?;
+    wait_all(&app, whose, &[id], until).await?;
+    let task = load(&app, whose.no, &[id]).await?.pop();
     Ok(format.ok(&task.ok_or_else(|| ApiError::not_found("task", id))?))
 }
 
@@ -98,8 +100,9 @@ pub(crate) async fn get_many(
         return Err(ApiError::too_large("the field 'task_ids'", ids.len(), limits::PAGE_ROWS, "ids"));
     }
     let until = deadline(asked.wait)?;
-    wait_all(&app, &user, &ids, until).await?;
-    let tasks = load(&app, &user, &ids).await?;
+    let whose = whose(&app, &user, &ids)?;
+    wait_all(&app, whose, &ids, until).await?;
+    let tasks = load(&app, whose.no, &ids).await?;
     let left = ids[tasks.len()..].iter().copied().map(Text).collect();
     Ok(format.ok(&Tasks { tasks, left }))
 }
@@ -114,12 +117,48 @@ fn deadline(wait: Option<f64>) -> Result<Option<Instant>, ApiError> {
     }
 }
 
+/// Who submitted the tasks that are asked for.
+#[derive(Debug, Clone, Copy)]
+struct Whose {
+    no: i64,
+    user: UserId,
+}
+
+/// The user himself, or the one who shares the groups of all these tasks with him.
+fn whose(app: &App, user: &User, ids: &[TaskId]) -> Result<Whose, ApiError> {
+    let own = Whose { no: user.no, user: user.user };
+    let reader = &app.handle.reader;
+    let Some(first) = ids.first() else { return Ok(own) };
+    if reader.ended(user.no, first)?.is_some() {
+        return Ok(own);
+    }
+    let mut whose = None;
+    for id in ids {
+        let none = || ApiError::not_found("task", id);
+        let (no, group) = reader.submitted_by(id)?.ok_or_else(none)?;
+        if group_reader(app, user, &group)? != Some(no) || whose.is_some_and(|known: Whose| known.no != no) {
+            return Err(none());
+        }
+        if whose.is_none() {
+            whose = reader.user_id(no)?.map(|user| Whose { no, user });
+        }
+    }
+    Ok(whose.unwrap_or(own))
+}
+
+/// The number of the user whose group of tasks this is, if the user may read its results.
+pub(super) fn group_reader(app: &App, user: &User, group: &GroupId) -> Result<Option<i64>, ApiError> {
+    let access = app.handle.known.access((Thing::Tasks, *group.as_bytes()))?;
+    let access = access.filter(|access| may(user, Action::Use, Object::Tasks(access)));
+    Ok(access.map(|access| access.owner))
+}
+
 /// Waits until all have ended, or `until`; woken by the user's bell. Refuses unknown ids at once.
-async fn wait_all(app: &App, user: &User, ids: &[TaskId], until: Option<Instant>) -> Result<(), ApiError> {
+async fn wait_all(app: &App, whose: Whose, ids: &[TaskId], until: Option<Instant>) -> Result<(), ApiError> {
     // Listen before the first look: nothing is missed between.
-    let mut bell = app.handle.bells.listen(user.user);
+    let mut bell = app.handle.bells.listen(whose.user);
     let ended =
-        |id: &TaskId| app.handle.reader.ended(user.no, id)?.ok_or_else(|| ApiError::not_found("task", id));
+        |id: &TaskId| app.handle.reader.ended(whose.no, id)?.ok_or_else(|| ApiError::not_found("task", id));
     let mut open = Vec::new();
     for id in ids {
         if !ended(id)? {
@@ -143,18 +182,18 @@ async fn wait_all(app: &App, user: &User, ids: &[TaskId], until: Option<Instant>
 }
 
 /// The first of these tasks with their payloads: one at least, and as many as fit into an answer.
-async fn load(app: &App, user: &User, ids: &[TaskId]) -> Result<Vec<Task>, ApiError> {
+async fn load(app: &App, no: i64, ids: &[TaskId]) -> Result<Vec<Task>, ApiError> {
     let mut rows = Vec::new();
     let mut bytes = 0;
     for id in ids {
-        let row = app.handle.reader.task(user.no, id)?.ok_or_else(|| ApiError::not_found("task", id))?;
+        let row = app.handle.reader.task(no, id)?.ok_or_else(|| ApiError::not_found("task", id))?;
         bytes += row.end.as_ref().map_or(0, |end| end.output.len() + end.payload.here());
         rows.push(row);
         if bytes >= limits::ANSWER_BYTES {
             break;
         }
     }
-    let states = live_states(app, &mut rows, Some(user)).await?;
+    let states = live_states(app, &mut rows, Some(no)).await?;
     let mut tasks = Vec::with_capacity(rows.len());
     bytes = 0;
     for (row, state) in rows.into_iter().zip(states) {
@@ -176,7 +215,7 @@ async fn load(app: &App, user: &User, ids: &[TaskId]) -> Result<Vec<Task>, ApiEr
 pub(super) async fn live_states(
     app: &App,
     rows: &mut [TaskRow],
-    reread: Option<&User>,
+    reread: Option<i64>,
 ) -> Result<Vec<TaskState>, ApiError> {
     let live: Vec<usize> = (0..rows.len()).filter(|place| rows[*place].state.is_none()).collect();
     let states = app.handle.states(live.iter().map(|place| rows[*place].task).collect()).await?;
@@ -184,8 +223,8 @@ pub(super) async fn live_states(
     for (place, state) in live.into_iter().zip(states) {
         let gone = state.is_none_or(TaskState::is_terminal);
         known[place] = state.filter(|state| !state.is_terminal()).unwrap_or(TaskState::WaitingForEp);
-        if let (true, Some(user)) = (gone, reread)
-            && let Some(row) = app.handle.reader.task(user.no, &rows[place].task)?
+        if let (true, Some(no)) = (gone, reread)
+            && let Some(row) = app.handle.reader.task(no, &rows[place].task)?
         {
             rows[place] = row;
         }

@@ -7,9 +7,10 @@ use super::functions::check_text;
 use super::user_types::{NewToken, Token, TokenMade, Tokens};
 use super::value::{Text, Time};
 use super::{App, changed};
+use crate::policy::{Action, Object, may};
 use crate::scope::{Scope, Scopes};
 use crate::store::{self, Change, Changed};
-use crate::{auth, clock, policy};
+use crate::{auth, clock};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -103,7 +104,8 @@ pub(crate) async fn revoke(
     State(app): State<App>,
     PathId(id): PathId<Uuid>,
 ) -> Result<Response, ApiError> {
-    let user_no = (!policy::may_manage_users(&user)).then_some(user.no);
+    let anybodys = may(&user, Action::Delete, Object::Token(0));
+    let user_no = (!anybodys).then_some(user.no);
     match changed(&app, Change::DeleteToken { token: id.into_bytes(), user_no }).await? {
         Changed::NotFound => Err(ApiError::not_found("token", id)),
         _ => Ok(StatusCode::NO_CONTENT.into_response()),

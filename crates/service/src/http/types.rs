@@ -2,7 +2,9 @@
 
 use super::timings::TaskTimings;
 use super::value::{AskedResources, Asks, Data, Place, Text, Time};
-use bursa_core::id::{BlockId, ContainerId, EndpointId, ExecutorId, FunctionId, GroupId, Hash, TaskId};
+use bursa_core::id::{
+    BlockId, ContainerId, EndpointId, ExecutorId, FunctionId, GroupId, Hash, TaskId, UserId,
+};
 use bursa_core::task::{Failure, TaskState};
 use bursa_core::wire::{Blocks, Warm};
 use serde::{Deserialize, Serialize};
@@ -149,6 +151,9 @@ pub(crate) struct EndpointMade<'a> {
     pub(crate) service_key: &'a str,
     /// Where to connect, as `host:port`.
     pub(crate) zmq: &'a str,
+    /// Its user, for whom alone it runs calls while its functions are in no sandbox.
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) owner: Text<UserId>,
 }
 
 /// What is known of an endpoint.

@@ -7,9 +7,10 @@ use super::functions::check_text;
 use super::user_types::{Identity, NewUser, ShownUser, UserMade, Users};
 use super::value::{Text, Time};
 use super::{App, changed, tokens};
+use crate::clock;
+use crate::policy::{Action, Object, may};
 use crate::scope::Scopes;
 use crate::store::{Change, Changed, UserRow};
-use crate::{clock, policy};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -57,7 +58,7 @@ pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
 }
 
 fn administrator(user: &User) -> Result<(), ApiError> {
-    if policy::may_manage_users(user) {
+    if may(user, Action::Change, Object::Users) {
         return Ok(());
     }
     let next = "ask an administrator; `bursa user list` shows who is one";

@@ -22,6 +22,12 @@ impl<T: Display> Serialize for Text<T> {
     }
 }
 
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Self)
+    }
+}
+
 /// A moment: RFC 3339 in UTC with milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Time(pub(crate) Wall);

@@ -1,9 +1,9 @@
-//! Changes of the registry: functions, containers, endpoints; those of users are in `users`.
+//! Changes of the registry: functions, containers, endpoints; those of users are in `users`, those of sharing in `shares`.
 
 use super::memo::Memo;
 use super::payload::Payloads;
 use super::rows::{Added, Change, Changed};
-use super::{Error, users};
+use super::{Error, shares, users};
 use bursa_core::container::Container;
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash};
 use bursa_core::limits;
@@ -55,6 +55,13 @@ pub(super) fn apply(
         | Change::AddToken { .. }
         | Change::DeleteToken { .. }
         | Change::UseToken { .. } => users::apply(conn, change),
+        Change::Share { .. }
+        | Change::Unshare { .. }
+        | Change::AllowFunctions { .. }
+        | Change::AddGroup { .. }
+        | Change::DeleteGroup { .. }
+        | Change::AddMember { .. }
+        | Change::RemoveMember { .. } => shares::apply(conn, change),
     }
 }
 

@@ -4,7 +4,8 @@ use super::insert::{Binder, Inserts};
 use super::memo::{self, Memo};
 use super::packed::{Asked, Record};
 use super::payload::Payloads;
-use super::rows::Memoized;
+use super::rows::{Change, Memoized};
+use super::shares::Meter;
 use super::slots::{Blocks, Slot};
 use super::write::Users;
 use super::{Error, row_id, row_user};
@@ -12,6 +13,7 @@ use bursa_core::hub::Answer;
 use bursa_core::id::{GroupId, Hash, TaskId};
 use bursa_core::limits;
 use bursa_core::task::{Ending, Failure, TaskState};
+use bursa_core::timings::Timings;
 use rusqlite::{CachedStatement, Connection};
 
 /// The statements of one transaction's ends, and the records that are decided and not inserted yet.
@@ -21,6 +23,7 @@ pub(super) struct Ends<'c, 'b> {
     find: CachedStatement<'c>,
     insert: Inserts<'c>,
     decided: Vec<Row<'b>>,
+    meter: &'c mut Meter,
 }
 
 pub(super) const RESULT: &str =
@@ -39,8 +42,13 @@ struct Row<'b> {
 }
 
 impl<'c, 'b> Ends<'c, 'b> {
-    pub(super) fn new(conn: &'c Connection, payloads: &'c Payloads) -> Result<Self, Error> {
+    pub(super) fn new(
+        conn: &'c Connection,
+        payloads: &'c Payloads,
+        meter: &'c mut Meter,
+    ) -> Result<Self, Error> {
         Ok(Self {
+            meter,
             conn,
             payloads,
             find: conn.prepare_cached("SELECT id, spec, memo FROM tasks WHERE task = ?1")?,
@@ -83,6 +91,7 @@ impl<'c, 'b> Ends<'c, 'b> {
         let failure = ending.failure.as_deref().map(pack).transpose()?;
         let own = ending.payload.len() + ending.output.len() + failure.as_ref().map_or(0, Vec::len);
         user.total += own as u64 + asked.size;
+        self.meter.count(self.conn, (&asked.endpoint, user.no), core_us(&asked, ending), ending.ended)?;
         tracing::debug!(%task, state = ?ending.state, "ended");
         self.decided.push(Row {
             id: row_id(user.no, user.results),
@@ -97,12 +106,32 @@ impl<'c, 'b> Ends<'c, 'b> {
         Ok(Answer::Ended { sequence: user.results })
     }
 
+    /// The registry changes in the same transaction.
+    pub(super) fn changed(&mut self, change: &Change) {
+        if matches!(change, Change::Share { .. } | Change::Unshare { .. } | Change::DeleteGroup { .. }) {
+            self.meter.forget();
+        }
+    }
+
     /// Inserts the decided records.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         self.insert.insert(&self.decided, bind_result)?;
         self.decided.clear();
         Ok(())
     }
+}
+
+/// Cores that a call asked for, times how long it had them, in microseconds: of one whose function did not return, as long as its
+/// executor had given it a worker.
+fn core_us(asked: &Asked, ending: &Ending) -> u64 {
+    let Timings { executor, wait, endpoint, .. } = ending.timings;
+    let ns = match (ending.run_ns, executor) {
+        (0, 0) if ending.starts > 0 => endpoint,
+        (0, executor) => executor.saturating_sub(wait),
+        (run, _) => run,
+    };
+    let cores = asked.resources.map_or(1, |asks| asks.cores.max(1) * asks.nodes.max(1));
+    (ns / 1_000).saturating_mul(cores.into())
 }
 
 fn bind_result(row: &Row<'_>, binder: &mut Binder<'_, '_>) -> rusqlite::Result<()> {

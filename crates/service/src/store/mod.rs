@@ -20,6 +20,7 @@ mod read_tasks;
 mod recover;
 mod rows;
 mod schema;
+mod shares;
 mod slots;
 mod sweep;
 #[cfg(test)]
@@ -34,10 +35,11 @@ pub(crate) use read::Reader;
 pub(crate) use read_tasks::{Slice, SliceLimits};
 pub(crate) use recover::Recovery;
 pub(crate) use rows::{
-    Added, Change, Changed, ContainerRow, Content, Done, EndRow, EndpointRow, FunctionRow, MemoFilter,
-    MemoSums, Memoized, Page, RESULT_GONE, ResultRow, TaskFilter, TaskRow, UserRow, Write,
+    Added, Change, Changed, ContainerRow, Content, Done, EndRow, EndpointRow, FunctionRow, GroupRow,
+    MemoFilter, MemoSums, Memoized, Page, RESULT_GONE, ResultRow, TaskFilter, TaskRow, UserRow, Write,
 };
 
+pub(crate) use shares::{Shared, Thing};
 pub(crate) use sweep::Retention;
 pub(crate) use users::{NewToken, TokenGrant};
 pub(crate) use write::SqliteStore;

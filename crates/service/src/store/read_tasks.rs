@@ -50,6 +50,16 @@ impl Reader {
         Ok(Some(row))
     }
 
+    /// The number of the user who submitted a task, and its group.
+    pub(crate) fn submitted_by(&self, task: &TaskId) -> Result<Option<(i64, GroupId)>, Error> {
+        let conn = self.lock();
+        let mut find = conn.prepare_cached("SELECT id, spec FROM tasks WHERE task = ?1")?;
+        let found = find.query_row([task.as_bytes().as_slice()], |row| {
+            Ok((row_user(row.get(0)?), Asked::read(row, 1)?.group))
+        });
+        Ok(found.optional()?)
+    }
+
     /// Whether a user's task has ended; `None`: no such task of his.
     pub(crate) fn ended(&self, user_no: i64, task: &TaskId) -> Result<Option<bool>, Error> {
         let conn = self.lock();

@@ -1,6 +1,8 @@
 //! What goes into the store and what comes out of it, as plain data.
 
+use super::shares::Shared;
 use super::users::NewToken;
+use crate::policy::{Share, With};
 use crate::scope::Scopes;
 use bursa_core::container::Container;
 use bursa_core::hub::{Answer, Op, RequestId, Token};
@@ -10,6 +12,7 @@ use bursa_core::task::{Failure, TaskState};
 use bursa_core::time::Wall;
 use bursa_core::timings::Timings;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One write: of the hub, or of the registry.
@@ -93,6 +96,20 @@ pub(crate) enum Change {
     DeleteToken { token: [u8; 16], user_no: Option<i64> },
     /// Notes when a token was used.
     UseToken { hash: [u8; 32], now: Wall },
+    /// Shares a thing, or shares it otherwise than before.
+    Share { object: Shared, share: Share, now: Wall },
+    /// Shares a thing with somebody no longer.
+    Unshare { object: Shared, with: With },
+    /// The only functions that an endpoint runs; none: any.
+    AllowFunctions { endpoint: EndpointId, functions: BTreeSet<FunctionId> },
+    /// Makes a group of users; `claim`: of whom this issuer says so is in it.
+    AddGroup { group: [u8; 16], user_no: i64, name: String, claim: Option<(String, String)>, now: Wall },
+    /// Removes a group of users, and what is shared with it.
+    DeleteGroup { group_no: i64 },
+    /// Adds a user to a group.
+    AddMember { group_no: i64, user_no: i64 },
+    /// Takes a user out of a group.
+    RemoveMember { group_no: i64, user_no: i64 },
     /// Removes memoized results of a user, named by their rows.
     ClearMemo { ids: Vec<i64> },
     /// Writes nothing of interest: shows whether the store can write.
@@ -171,6 +188,19 @@ pub(crate) struct UserRow {
     pub(crate) created: Wall,
     /// Numbers of the groups that he is in; read for who asks only.
     pub(crate) groups: Vec<i64>,
+}
+
+/// A group of users.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupRow {
+    pub(crate) no: i64,
+    pub(crate) group: [u8; 16],
+    pub(crate) name: String,
+    /// Who made it.
+    pub(crate) user_no: i64,
+    /// An issuer, and what it says of everybody who is in it.
+    pub(crate) claim: Option<(String, String)>,
+    pub(crate) created: Wall,
 }
 
 /// Who a user is elsewhere.

@@ -16,10 +16,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_containers.sql"),
     include_str!("migrations/0006_ends.sql"),
     include_str!("migrations/0007_users.sql"),
+    include_str!("migrations/0008_sharing.sql"),
 ];
 
 /// The newest schema.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.

@@ -8,7 +8,7 @@ use super::memo::Memo;
 use super::packed::Record;
 use super::slots::BLOCK_SHIFT;
 use super::write::Users;
-use super::{Error, SqliteStore, live, row_id, row_n, row_user};
+use super::{Error, SqliteStore, live, row_id, row_n, row_user, shares};
 use bursa_core::id::Hash;
 use bursa_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -108,6 +108,7 @@ impl SqliteStore {
         remove_blocks(&self.conn, &step.blocks)?;
         if step.around {
             remove_functions(&self.conn, horizon, &mut step)?;
+            shares::forget_use(&self.conn, now)?;
         }
         let mut unneeded = Vec::new();
         for hash in &step.files {
@@ -231,6 +232,11 @@ fn remove_groups(conn: &Connection, groups: &BTreeSet<[u8; 16]>) -> Result<(), E
         .execute([group.as_slice()])?;
         conn.prepare_cached(
             "DELETE FROM groups WHERE grp = ?1 AND NOT EXISTS (SELECT 1 FROM ranges WHERE grp = ?1)",
+        )?
+        .execute([group.as_slice()])?;
+        // Somebody else may take its id.
+        conn.prepare_cached(
+            "DELETE FROM shares WHERE thing = 4 AND object = ?1 AND NOT EXISTS (SELECT 1 FROM groups WHERE grp = ?1)",
         )?
         .execute([group.as_slice()])?;
     }

@@ -130,6 +130,13 @@ impl Reader {
         Ok(Some(UserRow { groups, ..user }))
     }
 
+    /// The id of user `no`.
+    pub(crate) fn user_id(&self, no: i64) -> Result<Option<UserId>, Error> {
+        let conn = self.lock();
+        let mut find = conn.prepare_cached("SELECT user FROM users WHERE no = ?1")?;
+        Ok(find.query_row([no], |row| Ok(UserId::from_bytes(row.get(0)?))).optional()?)
+    }
+
     /// Who a user is elsewhere.
     pub(crate) fn identities(&self, user_no: i64) -> Result<Vec<IdentityRow>, Error> {
         let conn = self.lock();

@@ -6,6 +6,7 @@ use super::memo::{Memo, MemoLimits};
 use super::packed::Record;
 use super::payload::Payloads;
 use super::rows::{Batch, Done, Write};
+use super::shares::Meter;
 use super::slots::{Blocks, Slot};
 use super::sweep::Sweep;
 use super::writer::INLINE_ROWS;
@@ -31,6 +32,7 @@ pub(crate) struct SqliteStore {
     pub(super) users: Users,
     pub(super) sweep: Sweep,
     pub(super) memo: MemoLimits,
+    meter: Meter,
     checkpointer: checkpoint::Checkpointer,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -110,7 +112,7 @@ impl SqliteStore {
         let mut conn = schema::open_write(paths)?;
         let checkpointer = checkpoint::Checkpointer::start(&mut conn, &paths.database)?;
         let (users, sweep) = (Users::default(), Sweep::default());
-        Ok(Self { conn, payloads, users, sweep, memo, checkpointer, metrics })
+        Ok(Self { conn, payloads, users, sweep, memo, meter: Meter::default(), checkpointer, metrics })
     }
 
     /// Writes all of `batch` in one transaction: on disk when this returns, or none of it. If one write spoils it for
@@ -168,11 +170,11 @@ impl SqliteStore {
     }
 
     fn together(&mut self, batch: &[Write]) -> Result<Vec<Done>, Error> {
-        let Self { conn, payloads, users, memo, sweep, .. } = self;
+        let Self { conn, payloads, users, memo, sweep, meter, .. } = self;
         let mut memo = Memo::new(conn, payloads, *memo);
         let mut done = Vec::with_capacity(batch.len());
         let mut accepts = Accepts::new(conn, payloads)?;
-        let mut ends = Ends::new(conn, payloads)?;
+        let mut ends = Ends::new(conn, payloads, meter)?;
         let mut blocks = Blocks::new(conn);
         for write in batch {
             done.push(match write {
@@ -181,6 +183,7 @@ impl SqliteStore {
                     Ok(op_answer(op, conn, users, (&mut accepts, &mut ends, &mut blocks), &mut memo)?),
                 ),
                 Write::Registry(request, change) => {
+                    ends.changed(change);
                     Done::Registry(*request, Ok(change::apply(conn, payloads, &mut memo, change)?))
                 }
             });

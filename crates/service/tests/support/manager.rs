@@ -162,6 +162,7 @@ fn hello(endpoint: &Endpoint, generation: u64) -> Item {
         last: true,
         complete: true,
         capacity,
+        guests: true,
         has: Resources::NONE,
         have_functions: vec![],
     }))

@@ -4,11 +4,11 @@ use super::super::App;
 use super::super::body::{Format, Input};
 use super::super::error::ApiError;
 use super::super::extract::{PathId, User};
-use super::super::tasks::{live_states, payload_bytes};
+use super::super::tasks::{group_reader, live_states, payload_bytes};
 use super::failure::{self, Client};
+use crate::clock;
 use crate::dialect;
 use crate::store::{EndRow, Page, TaskFilter, TaskRow, row_n};
-use crate::{clock, policy};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -76,7 +76,7 @@ async fn shown(
     client: Client,
     mut rows: Vec<TaskRow>,
 ) -> Result<Vec<Value>, ApiError> {
-    let states = live_states(app, &mut rows, Some(user)).await?;
+    let states = live_states(app, &mut rows, Some(user.no)).await?;
     let mut tasks = Vec::with_capacity(rows.len());
     for (row, state) in rows.into_iter().zip(states) {
         let mut task = json!({ "task_id": row.task.to_string(), "status": word(state).as_str() });
@@ -125,8 +125,8 @@ pub(super) async fn group(
     State(app): State<App>,
     PathId(id): PathId<GroupId>,
 ) -> Result<Response, ApiError> {
-    check(&app, &user, &id)?;
-    let (reader, no) = (Arc::clone(&app.handle.slow_reader), user.no);
+    let no = check(&app, &user, &id)?;
+    let reader = Arc::clone(&app.handle.slow_reader);
     let rows = tokio::task::spawn_blocking(move || {
         let filter = TaskFilter { group: Some(id), ..TaskFilter::default() };
         let (mut rows, mut before) = (Vec::new(), None);
@@ -164,7 +164,7 @@ pub(super) async fn may_see_group(
     Ok(Format::Json.ok(&json!({ "authorized": true })))
 }
 
-fn check(app: &App, user: &User, id: &GroupId) -> Result<(), ApiError> {
-    let owner = app.handle.reader.group_owner(id)?.filter(|owner| policy::may_see(user, *owner));
-    owner.map(drop).ok_or_else(|| ApiError::not_found("group", id))
+/// Whose group it is, if the user may read it.
+fn check(app: &App, user: &User, id: &GroupId) -> Result<i64, ApiError> {
+    group_reader(app, user, id)?.ok_or_else(|| ApiError::not_found("group", id))
 }
