@@ -21,6 +21,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/health", OPEN),
     ("get", "/api/v1/openapi.json", OPEN),
     ("get", "/api/v1/login", OPEN),
+    ("get", "/api/v1/login", OPEN),
+    ("post", "/api/v1/tokens/exchange", OPEN),
     ("get", "/api/v1/whoami", ANY),
     ("get", "/metrics", ANY),
     ("post", "/api/v1/functions", "functions:register"),

@@ -9,7 +9,7 @@ use super::types::{BlockCounts, Endpoint, EndpointMade, EndpointState, Endpoints
 use super::value::{Text, Time};
 use super::{changed, memo, page, reply_error};
 use crate::clock;
-use crate::policy::{Action, Object, may};
+use crate::policy::{self, Action, may};
 use crate::store::{Added, Change, Changed, EndpointRow, MemoFilter, Page, Thing};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -161,7 +161,7 @@ pub(super) fn find_to(
     action: Action,
 ) -> Result<EndpointRow, ApiError> {
     let known = app.handle.known.endpoint(id)?;
-    let may = known.is_some_and(|known| may(user, action, Object::Endpoint(&known.access)));
+    let may = known.is_some_and(|known| may(user, action, policy::Object::Endpoint(&known.access)));
     let row = app.handle.reader.endpoint(id)?.filter(|_| may);
     row.ok_or_else(|| ApiError::not_found("endpoint", id))
 }

@@ -180,6 +180,8 @@ impl Manager {
             complete: true,
             capacity: self.capacity(),
             has: Resources::default(),
+            // They have no sandbox that is known here.
+            guests: false,
             have_functions: Vec::new(),
         }
     }
