@@ -27,7 +27,7 @@ pub(crate) async fn search(
     format: Format,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    if !policy::may_manage_users(&user) {
+    if !policy::may(&user, policy::Action::See, policy::Object::Users) {
         return Err(ApiError::not_found("route", "GET /api/v1/audit"));
     }
     let page = page::take(&mut params)?;
