@@ -364,6 +364,7 @@ impl Config {
             (LINK_HEARTBEAT.env, self.link_heartbeat_ms.to_string()),
             (LINK_THRESHOLD.env, self.link_threshold_ms.to_string()),
             (LEASE.env, self.lease_ms.to_string()),
+            (ALLOWED_FUNCTIONS.env, self.allowed_functions.iter().map(|hash| format!("{hash},")).collect()),
         ];
         env.extend(self.sandbox.to_env());
         env.extend(self.containers.to_env());
