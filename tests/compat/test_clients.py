@@ -51,6 +51,8 @@ def test_funcx(clients: Clients) -> None:
     assert heard["status"] == "online"
     if age != "2":
         assert heard["container"] == "docker.io/none:1"
+    assert heard["listed"] and heard["lifted"] == []
+    assert "allow" in heard["kept_out"]
 
 
 @pytest.mark.parametrize("clients", ["sdk-4"], indirect=True)

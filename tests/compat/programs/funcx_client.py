@@ -94,3 +94,12 @@ say(status=client.get_endpoint_status(endpoint)["status"])
 if age != "2":
     container = client.register_container("docker.io/none:1", "docker", name="n", description="d")
     say(container=client.get_container(container, "docker")["location"])
+public = client.register_function(add, public=True)
+client.add_to_whitelist(endpoint, [function, public])
+say(listed=sorted(client.get_whitelist(endpoint)["result"]) == sorted([function, public]))
+try:
+    say(kept_out=client.run(7, endpoint_id=endpoint, function_id=failing))
+except Exception as error:
+    say(kept_out=str(error))
+client.delete_from_whitelist(endpoint, [function, public])
+say(lifted=client.get_whitelist(endpoint)["result"])

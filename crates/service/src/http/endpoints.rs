@@ -100,7 +100,7 @@ fn shown(row: EndpointRow, status: Option<&EndpointStatus>) -> Endpoint {
         endpoint_id: Text(row.endpoint),
         name: row.name,
         description: row.description,
-        public_key: row.public_key,
+        public_key: row.public_key.filter(|key| key.parse::<PublicKey>().is_ok()),
         registered_at: Time(row.registered),
         status: word(status),
         degraded: status.and_then(|status| status.degraded.clone()),

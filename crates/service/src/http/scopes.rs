@@ -84,6 +84,8 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("DELETE", "/v2/endpoints/{id}", ENDPOINTS_MANAGE),
     ("GET", "/v2/endpoints/{id}/status", ENDPOINTS_READ),
     ("GET", "/v2/endpoints/{id}/whitelist", ENDPOINTS_READ),
+    ("POST", "/v2/endpoints/{id}/whitelist", ENDPOINTS_MANAGE),
+    ("DELETE", "/v2/endpoints/{id}/whitelist/{function}", ENDPOINTS_MANAGE),
     ("GET", "/v2/get_amqp_result_connection_url", TASKS_READ),
     ("POST", "/v2/containers", CONTAINERS_REGISTER),
     ("GET", "/v2/containers/{id}/{kind}", FUNCTIONS_READ),

@@ -163,7 +163,7 @@ pub(crate) struct Endpoint {
     pub(crate) endpoint_id: Text<EndpointId>,
     pub(crate) name: String,
     pub(crate) description: String,
-    /// Its key in Z85: it proves who it is with it, and what is sealed to it only it can open. Absent while it is revoked.
+    /// Its key in Z85: it proves who it is with it, and what is sealed to it only it can open. Absent while it is revoked, and of endpoints of Globus Compute, which have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) public_key: Option<String>,
     #[schema(value_type = String, format = DateTime)]

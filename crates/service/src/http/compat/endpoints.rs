@@ -1,17 +1,19 @@
 //! Endpoints as foreign clients look at them.
 
 use super::super::App;
-use super::super::body::Format;
-use super::super::endpoints::{self, find, status_of, word};
+use super::super::body::{Format, Input};
+use super::super::endpoints::{self, find, find_to_change, shared_with, status_of, word};
 use super::super::error::ApiError;
 use super::super::extract::{PathId, User};
+use super::super::sharing::allow_only;
 use super::functions::deleted;
-use crate::store::Page;
-use axum::extract::State;
+use crate::store::{EndpointRow, Page};
+use axum::extract::{Path, State};
 use axum::response::Response;
-use bursa_core::id::EndpointId;
+use bursa_core::id::{EndpointId, FunctionId};
 use bursa_core::limits;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// `GET /v2/endpoints`.
@@ -20,10 +22,14 @@ pub(super) async fn list(user: User, State(app): State<App>) -> Result<Response,
     let page = Page { limit: limits::PAGE_ROWS, before: None };
     let rows = tokio::task::spawn_blocking(move || reader.endpoints(no, page)).await??;
     let owner = user.user.to_string();
-    let shown = rows.iter().map(|row| {
-        json!({ "uuid": row.endpoint.to_string(), "name": row.name, "display_name": row.name, "owner": owner })
-    });
-    Ok(Format::Json.ok(&shown.collect::<Vec<_>>()))
+    let mut shown: Vec<_> = rows.iter().map(|row| shown(row, Some(&owner))).collect();
+    shown.extend(shared_with(&app, &user)?.iter().map(|row| self::shown(row, None)));
+    Ok(Format::Json.ok(&shown))
+}
+
+/// Of others' endpoints it is not told whose they are.
+fn shown(row: &EndpointRow, owner: Option<&str>) -> Value {
+    json!({ "uuid": row.endpoint.to_string(), "name": row.name, "display_name": row.name, "owner": owner })
 }
 
 /// `GET /v2/endpoints/{id}`.
@@ -77,7 +83,10 @@ pub(super) async fn allowed_functions(
     PathId(id): PathId<EndpointId>,
 ) -> Result<Response, ApiError> {
     find(&app, &user, &id)?;
-    Ok(Format::Json.ok(&json!({ "endpoint_id": id.to_string(), "restricted": false, "functions": [] })))
+    let functions = allowed(&app, &id)?;
+    let restricted = !functions.is_empty();
+    Ok(Format::Json
+        .ok(&json!({ "endpoint_id": id.to_string(), "restricted": restricted, "functions": functions })))
 }
 
 /// `GET /v2/endpoints/{id}/whitelist`.
@@ -87,7 +96,59 @@ pub(super) async fn whitelist(
     PathId(id): PathId<EndpointId>,
 ) -> Result<Response, ApiError> {
     find(&app, &user, &id)?;
-    Ok(Format::Json.ok(&json!({ "status": "Success", "result": [] })))
+    Ok(Format::Json.ok(&json!({ "status": "Success", "result": allowed(&app, &id)? })))
+}
+
+fn allowed(app: &App, id: &EndpointId) -> Result<Vec<String>, ApiError> {
+    Ok(app.handle.reader.allowed_functions(id)?.iter().map(ToString::to_string).collect())
+}
+
+/// What is to be added to the list: one id, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Func {
+    One(FunctionId),
+    Many(Vec<FunctionId>),
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Addition {
+    func: Func,
+}
+
+/// `POST /v2/endpoints/{id}/whitelist`: the endpoint runs these as well, and from the first one on no others.
+pub(super) async fn add_to_whitelist(
+    user: User,
+    State(app): State<App>,
+    PathId(id): PathId<EndpointId>,
+    Input(Addition { func }): Input<Addition>,
+) -> Result<Response, ApiError> {
+    find_to_change(&app, &user, &id)?;
+    let mut functions = app.handle.reader.allowed_functions(&id)?;
+    let before = functions.len();
+    match func {
+        Func::One(function) => drop(functions.insert(function)),
+        Func::Many(some) => functions.extend(some),
+    }
+    let count = functions.len() - before;
+    allow_only(&app, &user, id, functions.into_iter().collect()).await?;
+    let reason = format!("{count} added to the list of {id}");
+    Ok(Format::Json.ok(&json!({ "status": "Success", "reason": reason })))
+}
+
+/// `DELETE /v2/endpoints/{id}/whitelist/{function}`: without the last one the endpoint runs any again.
+pub(super) async fn delete_from_whitelist(
+    user: User,
+    State(app): State<App>,
+    Path((id, function)): Path<(EndpointId, FunctionId)>,
+) -> Result<Response, ApiError> {
+    find_to_change(&app, &user, &id)?;
+    let mut functions = app.handle.reader.allowed_functions(&id)?;
+    if !functions.remove(&function) {
+        return Err(ApiError::not_found("function", function));
+    }
+    allow_only(&app, &user, id, functions.into_iter().collect()).await?;
+    Ok(Format::Json.ok(&json!({ "status": "Success", "result": function.to_string() })))
 }
 
 /// `DELETE /v2/endpoints/{id}`.

@@ -37,6 +37,7 @@ impl Client {
 fn known(error: &ApiError) -> (&'static str, u32) {
     match (error.code, error.object) {
         ("unauthorized", _) => ("USER_UNAUTHENTICATED", 1),
+        ("forbidden", _) => ("INSUFFICIENT_AUTH_SCOPE", 24),
         ("not-found", Object::Function) => ("FUNCTION_NOT_FOUND", 3),
         ("not-found", Object::Endpoint) => ("ENDPOINT_NOT_FOUND", 4),
         ("not-found", Object::Container) => ("CONTAINER_NOT_FOUND", 5),

@@ -5,9 +5,12 @@ use super::super::body::{Format, Input};
 use super::super::error::ApiError;
 use super::super::extract::{PathId, User};
 use super::super::functions::{self, add, fetch, find};
+use super::super::sharing::share_with;
+use super::super::sharing_types::NewShare;
 use super::super::types::NewFunction;
 use super::super::value::{Data, Place};
 use crate::dialect;
+use crate::store::Thing;
 use axum::extract::State;
 use axum::response::Response;
 use bursa_core::id::{ContainerId, FunctionId};
@@ -23,6 +26,10 @@ pub(super) struct Registration {
     container_uuid: Option<ContainerId>,
     /// False: `function_code` is plain source.
     serialized: Option<bool>,
+    /// For everybody.
+    public: Option<bool>,
+    /// For a group of users, by name or id.
+    group: Option<String>,
     #[serde(alias = "metadata")]
     meta: Option<Map<String, Value>>,
 }
@@ -45,6 +52,12 @@ pub(super) async fn register(
         container: new.container_uuid.map(Place::In),
     };
     let (function, _) = add(&app, &user, function).await?;
+    let group = new.group.filter(|group| !group.is_empty());
+    if new.public == Some(true) || group.is_some() {
+        let groups = group.map(|group| vec![group]);
+        let share = NewShare { public: new.public.filter(|public| *public), groups, ..NewShare::default() };
+        share_with(&app, &user, (Thing::Function, *function.as_bytes()), share).await?;
+    }
     Ok(Format::Json.ok(&json!({ "function_uuid": function.to_string() })))
 }
 

@@ -21,7 +21,7 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::middleware::from_fn;
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use bursa_core::hub::Counter;
 pub(super) use failure::Dialect;
 use serde::Deserialize;
@@ -48,7 +48,8 @@ pub(super) fn routes() -> Router<App> {
             .route("/endpoints", get(endpoints::list))
             .route("/endpoints/{id}", get(endpoints::get).delete(endpoints::delete))
             .route("/endpoints/{id}/status", get(endpoints::status))
-            .route("/endpoints/{id}/whitelist", get(endpoints::whitelist))
+            .route("/endpoints/{id}/whitelist", get(endpoints::whitelist).post(endpoints::add_to_whitelist))
+            .route("/endpoints/{id}/whitelist/{function}", delete(endpoints::delete_from_whitelist))
             .route("/get_amqp_result_connection_url", get(amqp_url))
             .route("/containers", post(containers::register))
             .route("/containers/{id}/{kind}", get(containers::get))
