@@ -31,21 +31,21 @@ def test_nothing_of_a_sealed_call_is_in_the_service(stack: Stack) -> None:
         print("printed:", text)
         return text[::-1] + " backwards"
 
-    def fail(text):
+    def private_fail(text):
         print("printed:", text)
         raise ValueError(f"{text} is refused")
 
     with sealed(stack) as client:
         assert client.run(echo, SECRET).result(60) == SECRET[::-1] + " backwards"
-        future = client.run(fail, SECRET)
+        future = client.run(private_fail, SECRET)
         with pytest.raises(ValueError, match=f"{SECRET} is refused") as caught:
             future.result(60)
-        assert "in fail" in str(caught.value.__cause__)
+        assert "in private_fail" in str(caught.value.__cause__)
         assert caught.value.__cause__.output == f"printed: {SECRET}\n"
         told = client.task(future)
         assert "sealed" in told["failure"]["message"] and not told.get("output")
         kept = stored(stack)
-        for trace in (SECRET, SECRET[::-1], "is refused", "in fail"):
+        for trace in (SECRET, SECRET[::-1], "is refused", "private_fail"):
             assert trace.encode() not in kept, trace
         # The search would find it: an ordinary call leaves both.
         with stack.client() as plain:
