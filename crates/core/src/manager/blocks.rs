@@ -238,9 +238,10 @@ impl Blocks {
         (running, waiting, reason)
     }
 
-    /// Whether the provider knows something of a block that we do not: it was not heard to run, or its executors left.
+    /// Whether the provider knows something of a block that we do not: it was not heard to run, or it runs and its
+    /// executors say nothing (it may have ended before they could), or they left.
     pub(super) fn raise_questions(&self) -> bool {
-        self.all.values().any(|block| !block.started || block.empty_since.is_some())
+        self.all.values().any(|block| !block.started || !block.heard || block.empty_since.is_some())
     }
 
     /// When the next one may be asked for.

@@ -177,6 +177,26 @@ fn f42_a_scheduler_is_asked_only_while_there_is_something_to_know() {
     rig.event(Event::BlockEnded { block, why: "done".into() });
 }
 
+/// It may have ended between the scheduler's word and the first of its executors': nobody else would tell.
+#[test]
+fn f42_a_block_that_was_seen_to_run_and_says_nothing_is_asked_about() {
+    let block = BlockId::from_bytes([1; 16]);
+    let found = vec![(block, vec![x(1), x(2)])];
+    let mut rig = Rig::up(Config { scale: Scale { nodes: 2, ..scale() }, found, ..config() });
+    calls(&mut rig, 0, 4);
+    rig.event(Event::BlockStarted { block, left_ms: Some(600_000) });
+    for _ in 0..3 {
+        rig.actions.clear();
+        rig.event(Event::ProviderAnswered { trouble: None });
+        rig.pass(limits::ASK_MS.1, true, &[]);
+        assert!(rig.actions.contains(&Action::AskProvider));
+        assert_eq!(launched(&mut rig), [], "it counts as long as nobody says that it is over");
+    }
+    rig.event(Event::BlockEnded { block, why: "its time was up".into() });
+    rig.pass(1_000, true, &[]);
+    assert_eq!(launched(&mut rig).len(), 1, "the calls still want one");
+}
+
 #[test]
 fn f8_blocks_are_found_again_and_what_never_spoke_is_not_waited_for() {
     let (mut rig, _, executors) = busy();
