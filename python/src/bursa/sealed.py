@@ -102,8 +102,8 @@ class Seals:
         told = self._look(name).get("public_key")
         if told is None:
             raise Invalid(
-                f"Endpoint {name} has no key, so nothing can be sealed to it: the key is revoked, or it is an "
-                "endpoint of Globus Compute; ask its owner."
+                f"Endpoint {name} has no key, so nothing can be sealed to it: the key is revoked, or it is "
+                "an endpoint of Globus Compute; ask its owner."
             )
         key = self._known.learn(endpoint, told)
         if encoded(key) != told:
