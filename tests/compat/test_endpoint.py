@@ -245,7 +245,7 @@ def test_a_revoked_key_ends_it_until_it_is_started_again(site: Site) -> None:
     url = f"{site.service.url}/api/v1/endpoints/{first}/revoke-key"
     urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="POST"), timeout=30).close()
     site.process.wait(timeout=60)
-    assert site.status() == "offline"
+    e2e.wait_for(lambda: site.status() == "offline", 30, "the endpoint offline")
     assert site.start() == first
     assert site.run("one") == {"one": 8}
 
