@@ -4,7 +4,7 @@
 
 mod common;
 
-use bursa_core::limits::{BULK_BYTES, BULK_PIECE_BYTES, HIGH_WATER, LINK_FRAME_BYTES, LINK_FRAMES};
+use bursa_core::limits::{BULK_BYTES, BULK_PIECE_BYTES, HIGH_WATER, LINK_FRAME_BYTES, LINK_FRAMES, WINDOW};
 use bursa_fabric::{Connector, Disconnected, Incoming, SendError};
 use bytes::Bytes;
 use common::{Stranger, TIMING, World, pause, run, text};
@@ -61,7 +61,8 @@ fn none_is_lost_or_overtaken_by_the_move() {
             let (mut ann, hello) = world.ann().await;
             let (mut up, mut down, mut sent) = (0, 0, 0);
             while up < 400 || down < 400 {
-                if sent < 400 {
+                // No session has more under way.
+                if sent < 400 && ((sent - up.min(down)) as u64) < WINDOW {
                     ann.send(&large(sent, sent)).unwrap();
                     world.acceptor.send(hello.conn, &large(sent, sent)).unwrap();
                     sent += 1;

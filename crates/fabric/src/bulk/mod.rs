@@ -26,6 +26,7 @@ use bursa_core::limits::CONNECT_MS;
 use bytes::Bytes;
 use outlet::Outlet;
 use seal::Cipher;
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -101,7 +102,7 @@ impl Bulk {
     pub(crate) fn read_aside(&mut self, conn: ConnId, arrivals: Arrivals) {
         let Some(mut inlet) = self.inlet.take_if(|_| self.moved) else { return };
         self.reader.spawn(async move {
-            while let Some(message) = std::future::poll_fn(|cx| inlet.poll(cx)).await {
+            while let Some(message) = poll_fn(|cx| inlet.poll(cx)).await {
                 if arrivals.send((conn, Arrival::Message(message))).await.is_err() {
                     return;
                 }
@@ -114,6 +115,10 @@ impl Bulk {
     /// Ends it, but lets the peer have what was said: a socket that is closed before all was read may take that with it.
     pub(crate) fn part(mut self) {
         let Some(outlet) = self.outlet.take() else { return };
+        if let Some(mut inlet) = self.inlet.take() {
+            // Nobody had come to read it yet.
+            self.reader.spawn(async move { while poll_fn(|cx| inlet.poll(cx)).await.is_some() {} });
+        }
         tokio::spawn(async move {
             let both = async { tokio::join!(outlet.end(), self.reader.join_next()) };
             // A peer that does not close its end has had its time.
