@@ -182,3 +182,15 @@ fn replay() {
         println!("{:?}", must(seed, &Plan::random(seed)));
     }
 }
+
+/// An executor that was declared lost comes back with a running call while the acknowledgement of its loss lingers.
+#[test]
+fn what_returns_before_its_loss_is_acknowledged_is_no_fault() {
+    let planned = |at_ms, fault| Planned { at_ms, fault };
+    let faults = vec![
+        planned(2_661, Fault::CrashWorker { victim: 226 }),
+        planned(31_965, Fault::Freeze { victim: 38, ms: 50_734 }),
+        planned(2_804, Fault::BreakHubLink { victim: 232, silent_ms: 0 }),
+    ];
+    must(172_964, &Plan { faults, ..Plan::random(172_964) });
+}

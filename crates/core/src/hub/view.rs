@@ -97,4 +97,11 @@ impl Hub {
         let has = matches!(task.phase, Phase::Sent | Phase::Charging | Phase::Ending);
         has.then_some((task.attempt, task.phase == Phase::Ending))
     }
+
+    /// Whether an end of this attempt of a live task was judged and that is on disk; it may run again all the same (F10).
+    #[must_use]
+    pub fn was_judged(&self, task: &TaskId, attempt: Attempt) -> bool {
+        let found = self.tasks.find(task).map(|slot| &self.tasks[slot]);
+        found.is_some_and(|task| !task.is_writing() && attempt <= task.judged)
+    }
 }

@@ -304,7 +304,9 @@ impl Check {
             }
             Item::Ack { task, attempt, outcome } => {
                 let settled = store.record(task).is_none_or(|record| record.ending.is_some())
-                    || (*outcome != Outcome::Success && hub.current(task) != Some((*attempt, false)));
+                    || (*outcome != Outcome::Success && hub.current(task) != Some((*attempt, false)))
+                    // It was, and its executor came back with it before the acknowledgement left.
+                    || (*outcome != Outcome::Success && hub.was_judged(task, *attempt));
                 self.expect_of("I2", task, settled, |name| {
                     format!("{outcome:?} of {name} {attempt:?} is acknowledged before it is stored")
                 });
