@@ -247,6 +247,14 @@ fn a_revoked_key_is_let_in_no_more_and_its_endpoint_goes_on_with_another() {
     let refused = register_again(&service, endpoint.keys.public.to_string());
     assert_eq!(refused.status, 409);
     assert!(refused.error().1.contains("revoked"), "{refused:?}");
+    let elsewhere = json!({"name": "elsewhere", "public_key": endpoint.keys.public.to_string()});
+    for answer in [
+        service.post("/api/v1/endpoints", &elsewhere),
+        service.call_as(&other, "POST", "/api/v1/endpoints", Some(&elsewhere)),
+    ] {
+        assert_eq!(answer.status, 409, "of no other endpoint either");
+        assert!(answer.error().1.contains("revoked"), "{answer:?}");
+    }
     service.stop();
 
     let service = start(dir.path());

@@ -78,16 +78,14 @@ fn revoke_key(conn: &Connection, endpoint: &EndpointId, user_no: i64) -> Result<
     Ok(key.map_or(Changed::Done, |public_key| Changed::KeyRevoked { endpoint: *endpoint, public_key }))
 }
 
+/// Whether the key was revoked, of whatever endpoint it was.
+fn is_revoked(conn: &Connection, public_key: &str) -> Result<bool, Error> {
+    let sql = "SELECT count(*) FROM endpoints WHERE public_key = ?2 || ?1";
+    Ok(conn.query_row(sql, params![public_key, REVOKED], |row| row.get::<_, i64>(0))? > 0)
+}
+
 /// An endpoint whose key was revoked gets another.
-fn replace_key(
-    conn: &Connection,
-    endpoint: &EndpointId,
-    same: bool,
-    public_key: &str,
-) -> Result<Added, Error> {
-    if same {
-        return Ok(Added::Revoked);
-    }
+fn replace_key(conn: &Connection, endpoint: &EndpointId, public_key: &str) -> Result<Added, Error> {
     let sql = "UPDATE OR IGNORE endpoints SET public_key = ?2 WHERE endpoint = ?1";
     match conn.execute(sql, params![endpoint.as_bytes().as_slice(), public_key])? {
         0 => Ok(Added::KeyTaken),
@@ -174,10 +172,9 @@ fn add_endpoint(
         Some((owner, _, _)) if owner != user_no => return Ok(Added::IdTaken),
         Some((_, _, true)) => return Ok(Added::Deleted),
         Some((_, key, false)) if key == public_key => return Ok(Added::Same),
-        Some((_, key, false)) if key.starts_with(REVOKED) => {
-            return replace_key(conn, endpoint, key.ends_with(public_key), public_key);
-        }
-        Some(_) => return Ok(Added::IdTaken),
+        Some((_, key, false)) if !key.starts_with(REVOKED) => return Ok(Added::IdTaken),
+        _ if is_revoked(conn, public_key)? => return Ok(Added::Revoked),
+        Some(_) => return replace_key(conn, endpoint, public_key),
         None => {}
     }
     // Rows stay when endpoints are deleted, so the last number is how many there are.
