@@ -123,6 +123,9 @@ fn what_is_cleared_runs_again() {
     assert_eq!(clear(format!("?endpoint_id={}", far.id)).json(), json!({"removed": 0}));
     assert_eq!(clear(format!("?function_id={}", support::NOBODY)).error().0, "not-found");
     assert_eq!(clear("?function_id=f".to_owned()).status, 400);
+    for empty in ["?function_id=", "?endpoint_id=", "?endpoint_id=&function_id="] {
+        assert_eq!(clear(empty.to_owned()).error().0, "invalid", "{empty}: not all of them");
+    }
     assert_eq!(clear("?group_id=1".to_owned()).error().0, "invalid");
     let both = format!("?function_id={}&endpoint_id={}", w.function, w.endpoint.id);
     assert_eq!(clear(both).json(), json!({"removed": 1}));

@@ -147,6 +147,17 @@ impl Params {
         parsed.map(Some)
     }
 
+    /// Takes the parameter `name`, which bounds what a request does: an empty one is refused, or it would do more than was meant.
+    pub(crate) fn bound<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, ApiError>
+    where
+        T::Err: Display,
+    {
+        if self.0.iter().any(|(key, value)| key == name && value.is_empty()) {
+            return Err(ApiError::bad(name, "it is empty; leave it out if you mean all"));
+        }
+        self.parse(name)
+    }
+
     /// Refuses what was not taken.
     pub(crate) fn done(self) -> Result<(), ApiError> {
         match self.0.first() {

@@ -31,7 +31,7 @@ pub(crate) async fn clear(
     format: Format,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let (function, endpoint) = (params.parse("function_id")?, params.parse("endpoint_id")?);
+    let (function, endpoint) = (params.bound("function_id")?, params.bound("endpoint_id")?);
     params.done()?;
     let function = match function {
         Some(id) => Some(functions::find(&app, &user, &id)?.hash),
