@@ -1,7 +1,7 @@
 //! Version, health, the OpenAPI document, who am I, metrics.
 
 use super::body::Format;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use super::extract::User;
 use super::types::{Health, Version};
 use super::user_types::WhoAmI;
@@ -45,7 +45,8 @@ pub(crate) async fn openapi() -> Response {
 }
 
 /// The user of the token.
-#[utoipa::path(get, path = "/api/v1/whoami", tag = "service", responses((status = 200, body = WhoAmI)))]
+#[utoipa::path(get, path = "/api/v1/whoami", tag = "service",
+    responses((status = 200, body = WhoAmI), (status = "default", body = ErrorBody)))]
 pub(crate) async fn whoami(user: User, format: Format) -> Response {
     format.ok(&WhoAmI {
         user_id: Text(user.user),
@@ -57,7 +58,8 @@ pub(crate) async fn whoami(user: User, format: Format) -> Response {
 }
 
 /// Counters and gauges as Prometheus text.
-#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/metrics", tag = "service",
+    responses((status = 200, body = String), (status = "default", body = ErrorBody)))]
 pub(crate) async fn metrics(_: User, State(app): State<App>) -> Result<Response, ApiError> {
     let gauges = app.handle.gauges().await?;
     let text = app.handle.metrics.text(&gauges);
