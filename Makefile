@@ -5,7 +5,7 @@ BIN    := target/release/bursa
 PY     := $(VENV)/bin/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing routing-real fuzz instructions costs e2e slurm chaos compat compat-all identity bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
+.PHONY: prefetch help demo test check lint fmt unit sim sim-scale sim-routing routing-real fuzz instructions costs e2e slurm chaos compat compat-all identity schema bench bench-peers bench-compare bench-scale plots backlog failures elasticity openapi setup system build wheels clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ compat-all: compat ## The same, with endpoints whose workers are on nodes
 
 identity: setup build ## A certified OpenID Connect provider (needs Node), a stand-in for Globus Auth, logins and workloads
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/identity
+
+schema: setup build ## Requests made from the OpenAPI document, by the owner and by a stranger; SEED=1, EXAMPLES=60 of each route
+	SCHEMA_SEED=$(or $(SEED),1) SCHEMA_EXAMPLES=$(or $(EXAMPLES),60) BURSA_BIN="$(CURDIR)/$(BIN)" $(VENV)/bin/pytest -q tests/schema
 
 chaos: setup build ## A load while everything is killed, paused and cut, for MINUTES=2
 	BURSA_BIN="$(CURDIR)/$(BIN)" $(PY) tests/chaos/chaos.py --minutes $(or $(MINUTES),2) $(CHAOS)
