@@ -37,17 +37,7 @@ pub(super) fn from_worker(done: WorkerDone, host: &str) -> Box<Done> {
 
 /// An end with nothing but its reason.
 pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Failure>) -> Box<Done> {
-    Box::new(Done {
-        task: key.task,
-        attempt: key.attempt,
-        outcome,
-        begun,
-        payload: Blob::empty(),
-        failure: failure.map(Box::new),
-        output: Blob::empty(),
-        run_ns: 0,
-        timings: Timings::default(),
-    })
+    Box::new(Done::without_result(key.task, key.attempt, outcome, begun, failure))
 }
 
 const fn code(verdict: Verdict) -> Option<FailureCode> {

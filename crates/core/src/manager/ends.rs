@@ -4,22 +4,11 @@
 
 use super::attempt::Key;
 use crate::task::{Begun, Failure, FailureCode, Outcome};
-use crate::timings::Timings;
-use crate::wire::{Blob, Done};
+use crate::wire::Done;
 
 /// An end that the manager itself reports.
 pub(super) fn ended(key: Key, outcome: Outcome, begun: Begun, failure: Option<Failure>) -> Box<Done> {
-    Box::new(Done {
-        task: key.0,
-        attempt: key.1,
-        outcome,
-        begun,
-        payload: Blob::empty(),
-        failure: failure.map(Box::new),
-        output: Blob::empty(),
-        run_ns: 0,
-        timings: Timings::default(),
-    })
+    Box::new(Done::without_result(key.0, key.1, outcome, begun, failure))
 }
 
 /// The end of a cancelled attempt.

@@ -297,6 +297,30 @@ pub struct Done {
     pub timings: Timings,
 }
 
+impl Done {
+    /// An end with nothing but its reason.
+    #[must_use]
+    pub fn without_result(
+        task: TaskId,
+        attempt: Attempt,
+        outcome: Outcome,
+        begun: Begun,
+        failure: Option<Failure>,
+    ) -> Self {
+        Self {
+            task,
+            attempt,
+            outcome,
+            begun,
+            payload: Blob::empty(),
+            failure: failure.map(Box::new),
+            output: Blob::empty(),
+            run_ns: 0,
+            timings: Timings::default(),
+        }
+    }
+}
+
 /// Why a `Hello` was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -135,7 +135,7 @@ impl Manager {
 
     pub(super) fn finish(&mut self, task: TaskId, outcome: Outcome, begun: Begun, failure: Option<Failure>) {
         if let Some(attempt) = self.calls.get(&task).map(|held| held.attempt) {
-            self.over(call::ended(task, attempt, outcome, begun, failure));
+            self.over(Done::without_result(task, attempt, outcome, begun, failure));
         }
     }
 

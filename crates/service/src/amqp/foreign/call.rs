@@ -6,7 +6,6 @@ use crate::dialect;
 use bursa_core::id::{TaskId, UserId};
 use bursa_core::limits;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
-use bursa_core::timings::Timings;
 use bursa_core::wire::{Assign, Attempt, Blob, Done, Holding, Stage};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -129,27 +128,6 @@ impl Held {
     }
 }
 
-/// The end of an attempt without a result.
-pub(super) fn ended(
-    task: TaskId,
-    attempt: Attempt,
-    outcome: Outcome,
-    begun: Begun,
-    failure: Option<Failure>,
-) -> Done {
-    Done {
-        task,
-        attempt,
-        outcome,
-        begun,
-        payload: Blob::empty(),
-        failure: failure.map(Box::new),
-        output: Blob::empty(),
-        run_ns: 0,
-        timings: Timings::default(),
-    }
-}
-
 /// What an endpoint said of a task, as the hub's peers say it.
 pub(super) fn done(ended_so: Ended, attempt: Attempt) -> Done {
     let (task, run_ns) = (ended_so.task_id, ended_so.run_ns());
@@ -158,7 +136,11 @@ pub(super) fn done(ended_so: Ended, attempt: Attempt) -> Done {
             return too_large(task, attempt);
         }
         let payload = Blob::Here(dialect::answered(&ended_so.data));
-        return Done { payload, run_ns, ..ended(task, attempt, Outcome::Success, Begun::Yes, None) };
+        return Done {
+            payload,
+            run_ns,
+            ..Done::without_result(task, attempt, Outcome::Success, Begun::Yes, None)
+        };
     };
     let code = match error.code.as_str() {
         "MaxResultSizeExceeded" => FailureCode::ResultTooLarge,
@@ -169,7 +151,7 @@ pub(super) fn done(ended_so: Ended, attempt: Attempt) -> Done {
         ended_so.data.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(&error.user_message);
     let mut failure = Failure::new(code, last.trim());
     failure.traceback = Some(ended_so.data).filter(|text| !text.is_empty());
-    Done { run_ns, ..ended(task, attempt, Outcome::Error, Begun::Yes, Some(failure)) }
+    Done { run_ns, ..Done::without_result(task, attempt, Outcome::Error, Begun::Yes, Some(failure)) }
 }
 
 fn too_large(task: TaskId, attempt: Attempt) -> Done {
@@ -178,5 +160,5 @@ fn too_large(task: TaskId, attempt: Attempt) -> Done {
         limits::RESULT_BYTES
     );
     let failure = Failure::new(FailureCode::ResultTooLarge, text);
-    ended(task, attempt, Outcome::Error, Begun::Yes, Some(failure))
+    Done::without_result(task, attempt, Outcome::Error, Begun::Yes, Some(failure))
 }
