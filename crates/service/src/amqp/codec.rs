@@ -1,6 +1,7 @@
 //! Frames from and to bytes, each at most as large as both sides agreed on.
 
-use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
+use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame, parse_frame};
+use amq_protocol::protocol::{AMQPClass, BasicProperties, basic};
 use amq_protocol::types::ShortString;
 use bytes::{Buf as _, BytesMut};
 use std::io;
@@ -8,7 +9,7 @@ use std::io;
 /// Largest frame, its head and end included. What the client says is far smaller.
 pub(super) const FRAME: usize = 131_072;
 /// Type, channel and length before a frame's payload, and the end mark behind it.
-pub(super) const AROUND: usize = 8;
+const AROUND: usize = 8;
 
 /// The next whole frame in `bytes`, taken out of them.
 ///
@@ -49,6 +50,33 @@ pub(super) fn put(out: &mut Vec<u8>, frame: &AMQPFrame) -> io::Result<()> {
     let written =
         gen_frame(frame)(WriteContext::from(Vec::new())).map_err(|error| invalid(&error.to_string()))?;
     out.extend_from_slice(&written.into_inner().0);
+    Ok(())
+}
+
+/// Adds a message for the consumer `tag` of channel `at` to `out`, in frames of at most `frame` bytes.
+///
+/// # Errors
+/// As [`put`].
+pub(super) fn deliver(
+    out: &mut Vec<u8>,
+    (at, frame): (u16, usize),
+    (tag, delivery_tag): (String, u64),
+    properties: BasicProperties,
+    body: &[u8],
+) -> io::Result<()> {
+    let deliver = basic::Deliver {
+        consumer_tag: short(tag),
+        delivery_tag,
+        redelivered: false,
+        exchange: "".into(),
+        routing_key: "".into(),
+    };
+    put(out, &AMQPFrame::Method(at, AMQPClass::Basic(basic::AMQPMethod::Deliver(deliver))))?;
+    let header = AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties };
+    put(out, &AMQPFrame::Header(at, header))?;
+    for part in body.chunks(frame - AROUND) {
+        put(out, &AMQPFrame::Body(at, part.to_vec()))?;
+    }
     Ok(())
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Whatever a client says wrong closes its connection, and nothing else.
 
-use super::codec::{self, AROUND, invalid, short};
+use super::codec::{self, invalid, short};
 use super::consumer::Consumer;
-use super::handshake::{Tuned, close};
+use super::handshake::close;
+use super::peer::Peer;
 use super::{PREFIX, message};
 use crate::clock;
 use crate::clock::sleep_until;
@@ -12,23 +13,17 @@ use crate::handle::Handle;
 use crate::http::User;
 use crate::policy::{Action, Object, may};
 use crate::store::{Slice, SliceLimits, Thing};
-use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
+use amq_protocol::frame::AMQPFrame;
 use amq_protocol::protocol::{AMQPClass, BasicProperties, basic, channel, connection};
 use bursa_core::id::GroupId;
 use bursa_core::limits;
-use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use std::time::SystemTime;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Results read at once.
 const SLICE: SliceLimits = SliceLimits { rows: 512, bytes: 1 << 20, scanned: 16_384 };
-/// Time for a client to take what is sent.
-const STUCK: Duration = Duration::from_millis(limits::STREAM_SEND_MS);
 
 /// AMQP's numbers for what can go wrong.
 const NOT_FOUND: u16 = 404;
@@ -57,9 +52,8 @@ struct Connection<'a> {
 
 /// Serves one client until it leaves, breaks a rule, or the service stops.
 pub(super) async fn run(
-    stream: &mut TcpStream,
-    bytes: &mut BytesMut,
-    (user, tuned): (User, Tuned),
+    peer: Peer<'_>,
+    (user, frame): (User, usize),
     handle: &Handle,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -67,42 +61,29 @@ pub(super) async fn run(
         handle,
         user,
         channels: BTreeMap::new(),
-        frame: tuned.frame,
+        frame,
         more: false,
         out: Vec::new(),
         over: false,
     };
     connection.method(0, AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})))?;
-    let ended = connection.serve(stream, bytes, tuned.heartbeat, stopping).await;
+    let ended = connection.serve(peer, stopping).await;
     connection.leave();
     ended
 }
 
 impl Connection<'_> {
-    async fn serve(
-        &mut self,
-        stream: &mut TcpStream,
-        bytes: &mut BytesMut,
-        heartbeat: Option<Duration>,
-        mut stopping: watch::Receiver<bool>,
-    ) -> io::Result<()> {
+    async fn serve(&mut self, mut peer: Peer<'_>, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
         let mut bell = self.handle.bells.listen(self.user.user);
         let mut revocations = self.handle.known.tokens.revocations();
-        let mut heard = Instant::now();
-        let mut beat_at = heard + heartbeat.unwrap_or(STUCK) / 2;
         loop {
-            while let Some(frame) = codec::take(bytes)? {
+            while let Some(frame) = peer.frame()? {
                 self.frame(frame)?;
             }
             if self.more {
                 self.deliver().await?;
             }
-            if !self.out.is_empty() {
-                let out = std::mem::take(&mut self.out);
-                tokio::time::timeout(STUCK, stream.write_all(&out))
-                    .await
-                    .map_err(|_| invalid("it takes nothing"))??;
-            }
+            peer.send(&mut self.out).await?;
             if self.over {
                 return Ok(());
             }
@@ -117,20 +98,7 @@ impl Connection<'_> {
                         self.end("CONNECTION_FORCED - the token was revoked or has expired")?;
                     }
                 }
-                read = stream.read_buf(bytes) => {
-                    if read? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                    heard = Instant::now();
-                }
-                () = tokio::time::sleep_until(beat_at), if heartbeat.is_some() => {
-                    let period = heartbeat.unwrap_or(STUCK);
-                    if heard.elapsed() > 2 * period {
-                        return Err(invalid("it has been silent for two heartbeats"));
-                    }
-                    codec::put(&mut self.out, &AMQPFrame::Heartbeat)?;
-                    beat_at = Instant::now() + period / 2;
-                }
+                news = peer.news(&mut self.out) => news?,
                 _ = bell.changed() => self.more = true,
                 () = std::future::ready(()), if self.more && self.has_room() => tokio::task::yield_now().await,
             }
@@ -344,21 +312,9 @@ impl Connection<'_> {
     }
 
     fn send(&mut self, at: u16, tag: &str, delivery: u64, body: &[u8]) -> io::Result<()> {
-        let deliver = basic::Deliver {
-            consumer_tag: short(tag.to_owned()),
-            delivery_tag: delivery,
-            redelivered: false,
-            exchange: "".into(),
-            routing_key: "".into(),
-        };
-        self.method(at, AMQPClass::Basic(basic::AMQPMethod::Deliver(deliver)))?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let properties = BasicProperties::default().with_timestamp(now.as_secs());
-        let header = AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties };
-        codec::put(&mut self.out, &AMQPFrame::Header(at, header))?;
-        for part in body.chunks(self.frame - AROUND) {
-            codec::put(&mut self.out, &AMQPFrame::Body(at, part.to_vec()))?;
-        }
-        Ok(())
+        let consumer = (tag.to_owned(), delivery);
+        codec::deliver(&mut self.out, (at, self.frame), consumer, properties, body)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::codec::{self, FRAME, invalid};
 use super::foreign::Who;
+use super::peer;
 use crate::audit::Entry;
 use crate::handle::Handle;
 use crate::http::User;
@@ -12,7 +13,7 @@ use bursa_core::limits;
 use bytes::BytesMut;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 /// Silence of a client, and of us, in seconds: half of it may pass without a word.
@@ -60,9 +61,7 @@ async fn handshake(
 ) -> io::Result<Option<(Login, Tuned)>> {
     use connection::AMQPMethod::{Open, StartOk, TuneOk};
     while bytes.len() < GREETING.len() {
-        if stream.read_buf(bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        peer::read(stream, bytes).await?;
     }
     if bytes.split_to(GREETING.len()) != GREETING {
         // As AMQP wants it: this is what is spoken here.
@@ -166,8 +165,7 @@ async fn next(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<AMQPFr
         match codec::take(bytes)? {
             Some(AMQPFrame::Heartbeat) => {}
             Some(frame) => return Ok(frame),
-            None if stream.read_buf(bytes).await? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            None => {}
+            None => peer::read(stream, bytes).await?,
         }
     }
 }

@@ -12,6 +12,7 @@ mod cursors;
 pub(crate) mod foreign;
 mod handshake;
 mod message;
+mod peer;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use cursors::Cursors;
@@ -20,6 +21,7 @@ use crate::handle::Handle;
 use bursa_core::limits;
 use bytes::BytesMut;
 use handshake::Login;
+use peer::Peer;
 use std::io;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,10 +73,12 @@ async fn run(mut stream: TcpStream, handle: &Handle, mut stopping: watch::Receiv
     match greeted {
         None => Ok(()),
         Some((Login::User(user), tuned)) => {
-            connection::run(&mut stream, &mut bytes, (user, tuned), handle, stopping).await
+            let peer = Peer::new(&mut stream, &mut bytes, tuned.heartbeat);
+            connection::run(peer, (user, tuned.frame), handle, stopping).await
         }
         Some((Login::Endpoint(who), tuned)) => {
-            foreign::run_link(&mut stream, &mut bytes, (who, tuned), handle, stopping).await
+            let peer = Peer::new(&mut stream, &mut bytes, tuned.heartbeat);
+            foreign::run_link(peer, (who, tuned.frame), handle, stopping).await
         }
     }
 }

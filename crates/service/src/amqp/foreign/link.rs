@@ -5,26 +5,21 @@ use super::driver::{LinkId, Links};
 use super::manager::{Order, Said};
 use super::message::{self, Ended, ErrorDetails, Report, Word};
 use super::{HEARTBEATS, RESULTS, Who};
-use crate::amqp::codec::{self, AROUND, invalid, short};
-use crate::amqp::handshake::{Tuned, close};
+use crate::amqp::codec::{self, invalid, short};
+use crate::amqp::handshake::close;
+use crate::amqp::peer::Peer;
 use crate::handle::Handle;
-use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
+use amq_protocol::frame::AMQPFrame;
 use amq_protocol::protocol::{
     AMQPClass, BasicProperties, basic, channel, confirm, connection, exchange, queue,
 };
 use bursa_core::id::TaskId;
 use bursa_core::limits;
-use bytes::BytesMut;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
-/// Time for an endpoint to take what is sent.
-const STUCK: Duration = Duration::from_millis(limits::STREAM_SEND_MS);
 /// Bytes that wait to be sent beyond which no more orders are taken.
 const FULL: usize = 1 << 20;
 /// What is kept of a message that is too large: its task's id is at its beginning.
@@ -74,17 +69,16 @@ struct Link<'a> {
 
 /// Serves one connection until it ends, breaks a rule, or the service stops.
 pub(in crate::amqp) async fn run(
-    stream: &mut TcpStream,
-    bytes: &mut BytesMut,
-    (who, tuned): (Who, Tuned),
+    peer: Peer<'_>,
+    (who, frame): (Who, usize),
     handle: &Handle,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let Some((id, orders)) = handle.links.open(who).await else { return Ok(()) };
-    let (links, frame) = (&handle.links, tuned.frame);
+    let links = &handle.links;
     let mut link = Link { id, who, links, channels: BTreeMap::new(), frame, out: Vec::new(), over: false };
     link.method(0, AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})))?;
-    let ended = link.serve(stream, bytes, tuned.heartbeat, orders, stopping).await;
+    let ended = link.serve(peer, orders, stopping).await;
     handle.links.say(id, who, Said::Closed).await;
     ended
 }
@@ -92,16 +86,12 @@ pub(in crate::amqp) async fn run(
 impl Link<'_> {
     async fn serve(
         &mut self,
-        stream: &mut TcpStream,
-        bytes: &mut BytesMut,
-        heartbeat: Option<Duration>,
+        mut peer: Peer<'_>,
         mut orders: mpsc::Receiver<Order>,
         mut stopping: watch::Receiver<bool>,
     ) -> io::Result<()> {
-        let mut heard = Instant::now();
-        let mut beat_at = heard + heartbeat.unwrap_or(STUCK) / 2;
         loop {
-            while let Some(frame) = codec::take(bytes)? {
+            while let Some(frame) = peer.frame()? {
                 self.frame(frame).await?;
             }
             while self.out.len() < FULL
@@ -109,11 +99,7 @@ impl Link<'_> {
             {
                 self.order(order)?;
             }
-            if !self.out.is_empty() {
-                let out = std::mem::take(&mut self.out);
-                let sent = tokio::time::timeout(STUCK, stream.write_all(&out)).await;
-                sent.map_err(|_| invalid("it takes nothing"))??;
-            }
+            peer.send(&mut self.out).await?;
             if self.over {
                 return Ok(());
             }
@@ -124,20 +110,7 @@ impl Link<'_> {
                     Some(order) => self.order(order)?,
                     None => self.end("RESOURCE_ERROR - it takes nothing of what is sent: connect again")?,
                 },
-                read = stream.read_buf(bytes) => {
-                    if read? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                    heard = Instant::now();
-                }
-                () = tokio::time::sleep_until(beat_at), if heartbeat.is_some() => {
-                    let period = heartbeat.unwrap_or(STUCK);
-                    if heard.elapsed() > 2 * period {
-                        return Err(invalid("it has been silent for two heartbeats"));
-                    }
-                    codec::put(&mut self.out, &AMQPFrame::Heartbeat)?;
-                    beat_at = Instant::now() + period / 2;
-                }
+                news = peer.news(&mut self.out) => news?,
             }
         }
     }
@@ -196,20 +169,7 @@ impl Link<'_> {
         channel.delivered += 1;
         let delivery_tag = channel.delivered;
         channel.unsettled.push_back((delivery_tag, task));
-        let deliver = basic::Deliver {
-            consumer_tag: short(tag),
-            delivery_tag,
-            redelivered: false,
-            exchange: "".into(),
-            routing_key: "".into(),
-        };
-        self.method(at, AMQPClass::Basic(basic::AMQPMethod::Deliver(deliver)))?;
-        let header = AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties };
-        codec::put(&mut self.out, &AMQPFrame::Header(at, header))?;
-        for part in body.chunks(self.frame - AROUND) {
-            codec::put(&mut self.out, &AMQPFrame::Body(at, part.to_vec()))?;
-        }
-        Ok(())
+        codec::deliver(&mut self.out, (at, self.frame), (tag, delivery_tag), properties, body)
     }
 
     async fn frame(&mut self, frame: AMQPFrame) -> io::Result<()> {
