@@ -50,7 +50,7 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
                 Some(Who::User(row, token_hash)) => Some((Arc::clone(row), *token_hash)),
                 Some(Who::Stranger) | None => None,
             },
-            from: ends.map(|ends| ends.theirs.ip().to_canonical()),
+            from: ends.map(|ends| ends.theirs),
             action: format!("{method} {}", route.as_str()),
             object: visit.object().map(str::to_owned).or_else(|| named(route.as_str(), &path)),
             tasks: visit.tasks(),

@@ -82,7 +82,7 @@ pub(super) fn stranger(app: &App, ends: Option<&Ends>, refused: ApiError) -> Api
     if refused.status != StatusCode::UNAUTHORIZED {
         return refused;
     }
-    let from = ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs.ip());
+    let from = ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs);
     match app.handle.rates.bad_login(from) {
         Ok(()) => {
             audit::is_by(Who::Stranger);

@@ -66,7 +66,7 @@ mod tests {
             is_tls: false,
             names: vec!["bursa.example.org".to_owned()],
         };
-        let ends = Ends { theirs: "10.0.0.9:1".parse().unwrap(), ours: "192.168.1.7:5000".parse().unwrap() };
+        let ends = Ends { theirs: "10.0.0.9".parse().unwrap(), ours: "192.168.1.7:5000".parse().unwrap() };
         let foreign = |uri: &str, host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, host.parse().unwrap());

@@ -14,7 +14,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,13 +58,14 @@ impl Newcomer {
 /// The two ends of a request's connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
-    pub(super) theirs: SocketAddr,
+    /// The address; of IPv4 also where it came as one of IPv6.
+    pub(super) theirs: IpAddr,
     pub(super) ours: SocketAddr,
 }
 
 impl Ends {
     fn of(stream: &TcpStream) -> Option<Self> {
-        Some(Self { theirs: stream.peer_addr().ok()?, ours: stream.local_addr().ok()? })
+        Some(Self { theirs: stream.peer_addr().ok()?.ip().to_canonical(), ours: stream.local_addr().ok()? })
     }
 }
 

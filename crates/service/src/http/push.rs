@@ -132,7 +132,7 @@ impl<'a> Pusher<'a> {
             sink,
             room,
             request_id,
-            from: ends.map(|ends| ends.theirs.ip().to_canonical()),
+            from: ends.map(|ends| ends.theirs),
             asked: HashMap::new(),
             feed: Feed::default(),
             stopping: app.stopping.clone(),
