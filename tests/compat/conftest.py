@@ -6,17 +6,15 @@ variable `http_proxy`: they send it requests in absolute form, for that name.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
+import e2e
+import environments
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -33,29 +31,10 @@ PACKAGES = {
 }
 
 
-def _e2e() -> ModuleType:
-    """The helpers of the end-to-end tests, under another name than this file's."""
-    spec = importlib.util.spec_from_file_location("e2e", HERE.parent / "e2e" / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["e2e"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-e2e = _e2e()
-
-
 def python_of(name: str) -> Path:
     """The interpreter of the environment with these packages, made now if it is not there."""
-    home = ENVIRONMENTS / name
-    python, done = home / "bin" / "python", home / "packages"
-    wanted = "\n".join(PACKAGES[name])
-    if not done.exists() or done.read_text() != wanted:
-        venv.create(home, clear=True, with_pip=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", *PACKAGES[name]]
-        subprocess.run(install, check=True, timeout=600)
-        done.write_text(wanted)
-    return python
+    packages = PACKAGES[name]
+    return environments.made(ENVIRONMENTS / name, "\n".join(packages), *packages) / "python"
 
 
 @dataclass

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import urlencode
 
+import e2e
 import pytest
 
 HERE = Path(__file__).resolve().parent
 MODULES = HERE.parents[1] / "target" / "identity"
 PACKAGE = "oidc-provider@8.8.1"
-
-
-def _e2e() -> ModuleType:
-    """The helpers of the end-to-end tests, under another name than this file's."""
-    spec = importlib.util.spec_from_file_location("e2e", HERE.parent / "e2e" / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["e2e"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-e2e = _e2e()
 
 
 @pytest.fixture(scope="session")

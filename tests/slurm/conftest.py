@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import socket
@@ -11,25 +10,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import e2e
 import pytest
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("slurmctld", "slurmd", "munged", "squeue")
-
-
-def _e2e() -> ModuleType:
-    """The helpers of the end-to-end tests, under another name than this file's."""
-    spec = importlib.util.spec_from_file_location("e2e", HERE.parent / "e2e" / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    __import__("sys").modules["e2e"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-e2e = _e2e()
 
 
 def free_ports(count: int) -> int:

@@ -19,13 +19,18 @@ class Settings(NamedTuple):
     """As text it is the token to send now: that of a login changes."""
 
 
+def directory_of(home: str | os.PathLike[str] | None = None) -> Path:
+    """Where everything of Bursa's is kept: the argument, BURSA_HOME, or `~/.bursa`."""
+    return Path(home or os.environ.get("BURSA_HOME") or Path.home() / ".bursa")
+
+
 def settings(
     url: str | None = None, token: str | None = None, home: str | os.PathLike[str] | None = None
 ) -> Settings:
     """Raises Unauthorized when url or token is nowhere to be found."""
     url = url or os.environ.get("BURSA_URL")
     token = token or os.environ.get("BURSA_TOKEN")
-    directory = Path(home or os.environ.get("BURSA_HOME") or Path.home() / ".bursa")
+    directory = directory_of(home)
     path = directory / "client.toml"
     known = None if token else login.of_home(directory)
     if known is not None and url in (None, "", known.url, known.url + "/"):

@@ -6,15 +6,16 @@ import fcntl
 import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from .errors import Unauthorized, Unavailable
+
+if TYPE_CHECKING:
+    from urllib.error import HTTPError
 
 AHEAD = 60.0
 """Seconds before its end when a token is renewed: longer than a request takes."""
@@ -117,19 +118,22 @@ def _left(kept: dict[str, Any]) -> float:
 
 def _ask(kept: dict[str, Any]) -> dict[str, Any]:
     """The provider's answer to the refresh token, which has an `access_token`."""
+    from urllib.error import HTTPError  # who has no login to renew does without
+    from urllib.request import Request, urlopen
+
     wanted = {"client_id": kept.get("client_id"), "refresh_token": kept.get("refresh_token")}
     if not all(wanted.values()):
         raise _over(kept, "it cannot be renewed")
     form = {"grant_type": "refresh_token", **wanted}
     if kept.get("resource"):
         form["resource"] = kept["resource"]
-    request = urllib.request.Request(
+    request = Request(
         str(kept.get("token_endpoint")), urlencode(form).encode(), {"Accept": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urlopen(request, timeout=TIMEOUT) as answer:
             fresh = json.load(answer)
-    except urllib.error.HTTPError as error:
+    except HTTPError as error:
         with error:
             if error.code not in (400, 401):
                 raise OSError(f"it answered {error.code}") from None
@@ -139,7 +143,7 @@ def _ask(kept: dict[str, Any]) -> dict[str, Any]:
     return fresh
 
 
-def _word(error: urllib.error.HTTPError) -> str:
+def _word(error: HTTPError) -> str:
     try:
         return str(json.load(error)["error"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 import msgpack
 
+from .config import directory_of
 from .errors import Invalid, SerializationError
 from .ids import to_text
 from .outcome import Failed, Outcome
@@ -36,7 +37,7 @@ class Seals:
                 "run: pip install 'bursa[sealed]'"
             ) from None
         self._public = X25519PublicKey.from_public_bytes
-        self._home = Path(home or os.environ.get("BURSA_HOME") or Path.home() / ".bursa")
+        self._home = directory_of(home)
         self._secret = X25519PrivateKey.from_private_bytes(_own_key(self._home / "sealed.key"))
         self._own = self._secret.public_key().public_bytes_raw()
         self._known = _Known(self._home / "known_endpoints")
