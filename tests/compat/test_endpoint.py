@@ -93,7 +93,8 @@ class Site:
         printed = e2e.run_cli(self.service.home, "env", "globus-compute", "--json")
         assert printed.returncode == 0, printed.stderr
         path = f"{self.python.parent}:/usr/bin:/bin"
-        return {"PATH": path, "HOME": str(self.home), **json.loads(printed.stdout)}
+        forks = str(PROGRAMS / "forks")
+        return {"PATH": path, "HOME": str(self.home), "PYTHONPATH": forks, **json.loads(printed.stdout)}
 
     def command(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [*UNPRIVILEGED, str(self.python.parent / "globus-compute-endpoint"), *arguments]
