@@ -67,6 +67,22 @@ def test_an_opaque_token_is_asked_about_once(service: str, provider: Provider) -
     assert provider.asked("/token/introspection") == before + 2
 
 
+def test_a_flood_of_unknown_tokens_costs_the_provider_a_burst(provider: Provider, tmp_path: Path) -> None:
+    limit = "[service]\nrate_bad_logins = 1\n"
+    home = configured(tmp_path / "home", limit + identity(provider.issuer))
+    with serving(home) as url:
+        token = provider.token("https://bursa.test/opaque")
+        assert ask(url, token)[0] == 200
+        before, begun = provider.asked("/token/introspection"), time.monotonic()
+        answers = [ask(url, f"unknown-{n}")[0] for n in range(60)]
+        room, refused = 10 + time.monotonic() - begun, answers.count(401)
+        assert set(answers) == {401, 429} and refused <= room, answers
+        asked = lambda: provider.asked("/token/introspection") - before  # noqa: E731
+        e2e.wait_for(lambda: asked() >= refused, 10, "the provider's own count")
+        assert asked() == refused
+        assert ask(url, token)[0] == 200, "what is known is not held up"
+
+
 def none(head: dict[str, object], claims: dict[str, object], _: str) -> str:
     return f"{text({**head, 'alg': 'none'})}.{text(claims)}."
 

@@ -132,17 +132,21 @@ impl Handle {
         self.see_identity(who, known.groups.clone()).await
     }
 
-    /// The user of an identity, of whom its issuer says that he is in these groups. At first sight he becomes one.
+    /// The user of an identity, of whom its issuer says that he is in these groups. At first sight he becomes one. Written only
+    /// if something of it is new: each write of it has all tokens looked up again.
     pub(crate) async fn see_identity(
         &self,
         [issuer, subject, username]: [String; 3],
         groups: Vec<String>,
     ) -> Result<Arc<UserRow>, ApiError> {
+        let known = self.reader.seen([&issuer, &subject, &username], &groups)?;
+        if let Some(user) = known {
+            return active(user.into());
+        }
         let user = UserId::from_bytes(clock::new_id()?);
         let change = Change::SeeIdentity { user, issuer, subject, username, groups, now: clock::wall() };
         match self.change(change).await?.map_err(ApiError::unavailable)? {
-            Changed::User(user) if user.active => Ok(user),
-            Changed::User(_) => Err(ApiError::unauthorized("its user is disabled")),
+            Changed::User(user) => active(user),
             other => Err(ApiError::internal(format!("{other:?} is no answer to an identity"))),
         }
     }
@@ -188,4 +192,8 @@ impl Handle {
             }
         }
     }
+}
+
+fn active(user: Arc<UserRow>) -> Result<Arc<UserRow>, ApiError> {
+    if user.active { Ok(user) } else { Err(ApiError::unauthorized("its user is disabled")) }
 }

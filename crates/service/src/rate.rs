@@ -78,17 +78,26 @@ impl Rates {
         self.users.take((user_no, kind), self.now(), per_s)
     }
 
-    /// An unknown token from this address. Whoever has a network of IPv6 has one bucket.
+    /// An unknown token from this address.
     pub(crate) fn bad_login(&self, from: IpAddr) -> Result<(), Wait> {
-        let from = match from.to_canonical() {
-            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-            ip @ IpAddr::V4(_) => ip,
-        };
-        self.strangers.take(from, self.now(), self.limits.bad_logins)
+        self.strangers.take(network(from), self.now(), self.limits.bad_logins)
+    }
+
+    /// Whether there is room for an unknown token from this address: asked before anybody else is asked about one. Takes none.
+    pub(crate) fn room_for_login(&self, from: IpAddr) -> Result<(), Wait> {
+        self.strangers.look(network(from), self.now(), self.limits.bad_logins)
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whose bucket an address has: a network of IPv6 is one stranger.
+fn network(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 
@@ -118,14 +127,26 @@ impl<K: Eq + Hash> Buckets<K> {
             }
         }
         let full = buckets.entry(key).or_insert(now);
-        let after = (*full).max(now) + SECOND / u64::from(per_s);
-        match after.saturating_sub(now).saturating_sub(limits::RATE_BURST_S * SECOND) {
-            0 => {
-                *full = after;
-                Ok(())
-            }
-            short => Err(Wait(short.div_ceil(SECOND))),
+        *full = taken(*full, now, per_s)?;
+        Ok(())
+    }
+
+    /// Whether one could be taken.
+    fn look(&self, key: K, now: u64, per_s: u32) -> Result<(), Wait> {
+        if per_s == 0 {
+            return Ok(());
         }
+        let buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken(buckets.get(&key).copied().unwrap_or(now), now, per_s).map(drop)
+    }
+}
+
+/// When a bucket that is full at `full` is full again after one was taken out of it.
+fn taken(full: u64, now: u64, per_s: u32) -> Result<u64, Wait> {
+    let after = full.max(now) + SECOND / u64::from(per_s);
+    match after.saturating_sub(now).saturating_sub(limits::RATE_BURST_S * SECOND) {
+        0 => Ok(after),
+        short => Err(Wait(short.div_ceil(SECOND))),
     }
 }
 
@@ -137,8 +158,10 @@ mod tests {
     fn a_bucket_gives_its_burst_then_its_rate() {
         let buckets = Buckets::default();
         let taken = |from: u64, to: u64| (from..to).filter(|now| buckets.take((), *now, 5).is_ok()).count();
+        assert!((0..1_000).all(|now| buckets.look((), now, 5).is_ok()), "looking takes none");
         assert_eq!(taken(0, 1_000) as u64, 5 * limits::RATE_BURST_S);
         assert_eq!(buckets.take((), 1_000, 5), Err(Wait(1)));
+        assert_eq!(buckets.look((), 1_000, 5), Err(Wait(1)));
         assert_eq!(taken(SECOND, SECOND + 1_000), 5, "a second gives five more");
         assert!(buckets.take((), 1 << 60, 5).is_ok() && buckets.take((), 1 << 60, 0).is_ok());
     }

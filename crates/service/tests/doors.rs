@@ -239,6 +239,28 @@ fn a_flood_of_bad_logins_holds_nobody_up() {
     assert!(refused > per_thread * threads / 2, "{refused}");
 }
 
+#[test]
+fn wrong_client_secrets_are_bad_logins() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(&dir.path().join("home"));
+    config.rates.bad_logins = 1;
+    let service = try_start(config).unwrap();
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let login = |grant: &str| service.request("POST", "/v2/oauth2/token", &form, grant.as_bytes());
+    let wrong = |n: u32| match n % 2 {
+        0 => login(&format!("grant_type=client_credentials&client_secret=wrong-{n}")),
+        _ => login(&format!("grant_type=refresh_token&refresh_token=wrong-{n}")),
+    };
+    let refused = (0..100).map(wrong).find(|answer| answer.status != 401).unwrap();
+    assert_eq!((refused.status, &refused.json()["error"]), (429, &json!("invalid_client")), "{refused:?}");
+    assert!(refused.headers["retry-after"].parse::<u64>().unwrap() >= 1);
+    assert!(
+        (0..100).any(|n| service.call_as(&format!("bad-{n}"), "GET", "/v2/authenticate", None).status == 429)
+    );
+    let right = format!("grant_type=client_credentials&client_secret={}", service.token);
+    assert_eq!(login(&right).status, 200, "a secret that is known is not held up");
+}
+
 /// Whether the answer was that too many came.
 fn bad_login(address: &str, thread: u32, n: u32) -> bool {
     let mut stream = TcpStream::connect(address).unwrap();

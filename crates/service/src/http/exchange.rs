@@ -2,7 +2,7 @@
 
 use super::body::Format;
 use super::error::{ApiError, ErrorBody};
-use super::extract::stranger;
+use super::extract::{room_for_stranger, stranger};
 use super::listen::Ends;
 use super::types::{Exchange, Exchanged};
 use super::{App, changed, tokens};
@@ -44,6 +44,7 @@ pub(crate) async fn exchange(
     if asked.requested_token_type.is_some_and(|wanted| wanted != ACCESS_TOKEN) {
         return Err(ApiError::bad("requested_token_type", format!("only {ACCESS_TOKEN} is given")));
     }
+    room_for_stranger(&app, ends.as_deref())?;
     let granted = app.handle.identity.exchange(&asked.subject_token).await;
     let granted = granted.map_err(|refused| stranger(&app, ends.as_deref(), refused))?;
     let scopes = narrowed(granted.known.scopes, asked.scope.as_deref())?;

@@ -55,7 +55,11 @@ impl FromRequestParts<App> for User {
         let token_hash = auth::hash(token);
         let ends = parts.extensions.get::<Ends>();
         let session = match app.handle.known.tokens.session(&token_hash, clock::wall())? {
-            None => app.handle.known_elsewhere(token, token_hash).await,
+            None if auth::is_own(token) => Ok(None),
+            None => {
+                room_for_stranger(app, ends)?;
+                app.handle.known_elsewhere(token, token_hash).await
+            }
             session => Ok(session),
         };
         let unknown = "its token is not known; it may have been revoked or have expired";
@@ -82,14 +86,22 @@ pub(super) fn stranger(app: &App, ends: Option<&Ends>, refused: ApiError) -> Api
     if refused.status != StatusCode::UNAUTHORIZED {
         return refused;
     }
-    let from = ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs);
-    match app.handle.rates.bad_login(from) {
+    match app.handle.rates.bad_login(address(ends)) {
         Ok(()) => {
             audit::is_by(Who::Stranger);
             refused
         }
         Err(wait) => ApiError::too_many_strangers(wait),
     }
+}
+
+/// Nobody else is asked about a token from where too many unknown ones came: that would cost him, and us, far more than a look.
+pub(super) fn room_for_stranger(app: &App, ends: Option<&Ends>) -> Result<(), ApiError> {
+    app.handle.rates.room_for_login(address(ends)).map_err(ApiError::too_many_strangers)
+}
+
+fn address(ends: Option<&Ends>) -> IpAddr {
+    ends.map_or(IpAddr::from([0; 4]), |ends| ends.theirs)
 }
 
 /// The id in the path.

@@ -6,6 +6,7 @@ use crate::scope::Scopes;
 use bursa_core::id::UserId;
 use bursa_core::time::Wall;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const USER: &str = "u.no, u.user, u.name, u.admin, u.active, u.kind, u.created";
@@ -135,6 +136,30 @@ impl Reader {
         let conn = self.lock();
         let mut find = conn.prepare_cached("SELECT user FROM users WHERE no = ?1")?;
         Ok(find.query_row([no], |row| Ok(UserId::from_bytes(row.get(0)?))).optional()?)
+    }
+
+    /// The user of an identity with his groups, if his name and claims are known already to be these; `None`: the store is to
+    /// be told.
+    pub(crate) fn seen(
+        &self,
+        [issuer, subject, username]: [&str; 3],
+        claims: &[String],
+    ) -> Result<Option<UserRow>, Error> {
+        let sql = format!(
+            "SELECT {USER} FROM users u JOIN identities i ON i.user_no = u.no
+             WHERE i.issuer = ?1 AND i.subject = ?2 AND i.username = ?3"
+        );
+        let conn = self.lock();
+        let user = conn.prepare_cached(&sql)?.query_row([issuer, subject, username], user_row).optional()?;
+        let Some(user) = user else { return Ok(None) };
+        let mut find = conn.prepare_cached("SELECT claim FROM claims WHERE issuer = ?1 AND subject = ?2")?;
+        let known: Result<BTreeSet<String>, _> =
+            find.query_map([issuer, subject], |row| row.get(0))?.collect();
+        if known? != claims.iter().cloned().collect() {
+            return Ok(None);
+        }
+        let groups = groups_of(&conn, user.no)?;
+        Ok(Some(UserRow { groups, ..user }))
     }
 
     /// Who a user is elsewhere.

@@ -4,8 +4,10 @@
 use super::super::App;
 use super::super::body::Format;
 use super::super::error::ApiError;
-use super::super::extract::User;
+use super::super::extract::{User, stranger};
+use super::super::listen::Ends;
 use crate::{auth, clock};
+use axum::Extension;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -31,6 +33,7 @@ pub(super) struct Grant {
 /// `POST /v2/oauth2/token`.
 pub(super) async fn token(
     State(app): State<App>,
+    ends: Option<Extension<Ends>>,
     headers: HeaderMap,
     Form(grant): Form<Grant>,
 ) -> Result<Response, ApiError> {
@@ -45,9 +48,8 @@ pub(super) async fn token(
     let secret =
         secret.ok_or_else(|| ApiError::unauthorized("it has no client secret, or no refresh token"))?;
     if app.handle.known.tokens.session(&auth::hash(&secret), clock::wall())?.is_none() {
-        return Err(ApiError::unauthorized(
-            "its client secret (or refresh token) is no API token of this service",
-        ));
+        let why = "its client secret (or refresh token) is no API token of this service";
+        return Err(stranger(&app, ends.as_deref(), ApiError::unauthorized(why)));
     }
     let mut granted = granted(&secret, grant.scope.as_deref().unwrap_or(ALL));
     if grant.grant_type == "refresh_token" {

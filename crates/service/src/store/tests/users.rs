@@ -60,6 +60,30 @@ fn an_identity_is_one_user_whose_name_was_nobodys() {
 }
 
 #[test]
+fn an_identity_of_which_nothing_is_new_needs_no_write() {
+    let mut w = world();
+    let ann = see(&mut w.store, 2, ["https://a", "1", "ann"], &["hpc", "lab"]);
+    let reader = Reader::open(&w.paths).unwrap();
+    let seen = |who: [&str; 3], groups: &[&str]| {
+        let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
+        reader.seen(who, &groups).unwrap().map(|user| user.no)
+    };
+    assert_eq!(seen(["https://a", "1", "ann"], &["lab", "hpc", "lab"]), Some(ann.no));
+    for (who, groups) in [
+        (["https://a", "1", "anna"], &["hpc", "lab"][..]),
+        (["https://a", "1", "ann"], &["hpc"]),
+        (["https://a", "1", "ann"], &["hpc", "lab", "root"]),
+        (["https://a", "2", "ann"], &["hpc", "lab"]),
+        (["https://b", "1", "ann"], &["hpc", "lab"]),
+    ] {
+        assert_eq!(seen(who, groups), None, "{who:?} {groups:?}");
+    }
+    registry(&mut w.store, Change::SetUser { user_no: ann.no, active: Some(false), admin: None });
+    let user = reader.seen(["https://a", "1", "ann"], &["hpc".into(), "lab".into()]).unwrap().unwrap();
+    assert!(!user.active, "known, and not let in");
+}
+
+#[test]
 fn a_token_gives_its_scopes_to_an_active_user() {
     let mut w = world();
     let add = Change::AddUser {
