@@ -37,7 +37,7 @@ mod trouble;
 pub use backup::{Saved, backup};
 pub use config::Config;
 pub use home::Holder;
-pub use http::openapi_json;
+pub use http::{compat_routes, openapi_json};
 pub use restore::{Restored, restore};
 pub use start::run;
 pub use store::Error as StoreError;

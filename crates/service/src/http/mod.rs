@@ -147,6 +147,12 @@ pub fn openapi_json() -> String {
     text
 }
 
+/// Method and path of each route for clients of funcX and Globus Compute, which the OpenAPI document does not describe.
+#[must_use]
+pub fn compat_routes() -> Vec<(&'static str, String)> {
+    compat::names()
+}
+
 fn router(app: App) -> Router {
     let panicked =
         |_: Box<dyn std::any::Any + Send>| ApiError::internal("a handler panicked").into_response();

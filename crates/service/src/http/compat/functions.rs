@@ -4,12 +4,13 @@ use super::super::App;
 use super::super::body::{Format, Input};
 use super::super::error::ApiError;
 use super::super::extract::{PathId, User};
-use super::super::functions::{self, add, fetch, find};
+use super::super::functions::{self, add, fetch, find_to};
 use super::super::sharing::share_with;
 use super::super::sharing_types::NewShare;
 use super::super::types::NewFunction;
 use super::super::value::{Data, Place};
 use crate::dialect;
+use crate::policy::Action;
 use crate::store::Thing;
 use axum::extract::State;
 use axum::response::Response;
@@ -72,7 +73,7 @@ pub(super) async fn get(
     State(app): State<App>,
     PathId(id): PathId<FunctionId>,
 ) -> Result<Response, ApiError> {
-    let row = find(&app, &user, &id)?;
+    let row = find_to(&app, &user, &id, Action::Use)?;
     let body = fetch(&app, &row).await?;
     let code = dialect::code(&body).ok_or_else(|| {
         let why = "it was registered by a client of Bursa, whose functions only its own clients read";

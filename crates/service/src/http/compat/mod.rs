@@ -19,9 +19,10 @@ use super::extract::User;
 use crate::amqp;
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::handler::Handler;
 use axum::middleware::from_fn;
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodFilter, on};
 use bursa_core::hub::Counter;
 pub(super) use failure::Dialect;
 use serde::Deserialize;
@@ -32,46 +33,93 @@ const OLDEST: &str = "0.0.2";
 /// The version of the funcX service whose routes these are.
 const API: &str = "1.40.0";
 
+/// Routes, and what they are called: tests hold a line for each.
+struct Routes {
+    router: Router<App>,
+    names: Vec<(&'static str, String)>,
+}
+
+impl Routes {
+    fn new() -> Self {
+        Self { router: Router::new(), names: Vec::new() }
+    }
+
+    fn on<H: Handler<T, App>, T: 'static>(mut self, method: &'static str, path: &str, handler: H) -> Self {
+        let filter = match method {
+            "GET" => MethodFilter::GET,
+            "PUT" => MethodFilter::PUT,
+            "DELETE" => MethodFilter::DELETE,
+            _ => MethodFilter::POST,
+        };
+        self.router = self.router.route(path, on(filter, handler));
+        self.names.push((method, path.to_owned()));
+        self
+    }
+
+    fn below(mut self, prefix: &str, others: Self) -> Self {
+        self.router = self.router.nest(prefix, others.router);
+        self.names.extend(others.names.into_iter().map(|(method, path)| (method, format!("{prefix}{path}"))));
+        self
+    }
+}
+
+fn v2() -> Routes {
+    Routes::new()
+        .on("GET", "/version", version)
+        .on("GET", "/authenticate", authenticate)
+        .on("GET", "/stats", stats)
+        .on("POST", "/functions", functions::register)
+        .on("GET", "/functions/{id}", functions::get)
+        .on("DELETE", "/functions/{id}", functions::delete)
+        .on("POST", "/submit", submit::many)
+        .on("GET", "/tasks/{id}", tasks::get)
+        .on("POST", "/batch_status", tasks::get_many)
+        .on("GET", "/taskgroup/{id}", tasks::group)
+        .on("GET", "/task_groups/{id}", tasks::may_see_group)
+        .on("GET", "/endpoints", endpoints::list)
+        .on("GET", "/endpoints/{id}", endpoints::get)
+        .on("DELETE", "/endpoints/{id}", endpoints::delete)
+        .on("GET", "/endpoints/{id}/status", endpoints::status)
+        .on("GET", "/endpoints/{id}/whitelist", endpoints::whitelist)
+        .on("POST", "/endpoints/{id}/whitelist", endpoints::add_to_whitelist)
+        .on("DELETE", "/endpoints/{id}/whitelist/{function}", endpoints::delete_from_whitelist)
+        .on("GET", "/get_amqp_result_connection_url", amqp_url)
+        .on("POST", "/containers", containers::register)
+        .on("GET", "/containers/{id}/{kind}", containers::get)
+}
+
+fn v3() -> Routes {
+    Routes::new()
+        .on("POST", "/functions", functions::register)
+        .on("POST", "/endpoints/{id}/submit", submit::to_endpoint)
+        .on("GET", "/endpoints/{id}/allowed_functions", endpoints::allowed_functions)
+        .on("POST", "/endpoints", registration::register)
+        .on("PUT", "/endpoints/{id}", registration::register_again)
+        .on("DELETE", "/endpoints/{id}", endpoints::delete)
+        .on("POST", "/endpoints/{id}/lock", registration::lock)
+}
+
+/// What Globus Auth has.
+fn login() -> Routes {
+    Routes::new()
+        .on("POST", "/v2/oauth2/token", login::token)
+        .on("POST", "/v2/oauth2/token/revoke", login::revoke)
+        .on("GET", "/v2/oauth2/userinfo", login::userinfo)
+        .on("GET", "/v2/api/identities", login::identities)
+}
+
+fn of_service() -> Routes {
+    Routes::new().below("/v1", v2()).below("/v2", v2()).below("/v3", v3())
+}
+
 pub(super) fn routes() -> Router<App> {
-    let v2 = || {
-        Router::new()
-            .route("/version", get(version))
-            .route("/authenticate", get(authenticate))
-            .route("/stats", get(stats))
-            .route("/functions", post(functions::register))
-            .route("/functions/{id}", get(functions::get).delete(functions::delete))
-            .route("/submit", post(submit::many))
-            .route("/tasks/{id}", get(tasks::get))
-            .route("/batch_status", post(tasks::get_many))
-            .route("/taskgroup/{id}", get(tasks::group))
-            .route("/task_groups/{id}", get(tasks::may_see_group))
-            .route("/endpoints", get(endpoints::list))
-            .route("/endpoints/{id}", get(endpoints::get).delete(endpoints::delete))
-            .route("/endpoints/{id}/status", get(endpoints::status))
-            .route("/endpoints/{id}/whitelist", get(endpoints::whitelist).post(endpoints::add_to_whitelist))
-            .route("/endpoints/{id}/whitelist/{function}", delete(endpoints::delete_from_whitelist))
-            .route("/get_amqp_result_connection_url", get(amqp_url))
-            .route("/containers", post(containers::register))
-            .route("/containers/{id}/{kind}", get(containers::get))
-    };
-    let v3 = Router::new()
-        .route("/functions", post(functions::register))
-        .route("/endpoints/{id}/submit", post(submit::to_endpoint))
-        .route("/endpoints/{id}/allowed_functions", get(endpoints::allowed_functions))
-        .route("/endpoints", post(registration::register))
-        .route("/endpoints/{id}", put(registration::register_again).delete(endpoints::delete))
-        .route("/endpoints/{id}/lock", post(registration::lock));
-    let login = Router::new()
-        .route("/v2/oauth2/token", post(login::token))
-        .route("/v2/oauth2/token/revoke", post(login::revoke))
-        .route("/v2/oauth2/userinfo", get(login::userinfo))
-        .route("/v2/api/identities", get(login::identities));
-    Router::new()
-        .nest("/v1", v2())
-        .nest("/v2", v2())
-        .nest("/v3", v3)
-        .layer(from_fn(failure::in_dialect))
-        .merge(login.layer(from_fn(failure::of_oauth)))
+    let service = of_service().router.layer(from_fn(failure::in_dialect));
+    service.merge(login().router.layer(from_fn(failure::of_oauth)))
+}
+
+/// Method and path of each of these routes.
+pub(super) fn names() -> Vec<(&'static str, String)> {
+    of_service().names.into_iter().chain(login().names).collect()
 }
 
 #[derive(Debug, Deserialize)]
