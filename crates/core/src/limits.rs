@@ -201,8 +201,8 @@ pub const BULK_MESSAGE_BYTES: usize = 2 * LINK_FRAME_BYTES;
 pub const BULK_PIECE_BYTES: usize = 128 * KIB;
 /// Bulk connections whose peer is not proven yet: a flood of them takes neither memory nor descriptors from links.
 pub const BULK_NEWCOMERS: usize = 64;
-/// Between two tries to make a bulk connection from one process: where something on the way breaks them, at most one
-/// session is lost in this time.
+/// Between two tries to make a bulk connection from one process to one acceptor: where something on the way breaks them,
+/// at most one session is lost in this time.
 pub const BULK_PAUSE_MS: u64 = 60_000;
 /// Connections that an acceptor tells apart: twice the endpoints, so that every endpoint may be reconnecting.
 pub const CONNECTIONS: usize = 2 * ENDPOINTS;

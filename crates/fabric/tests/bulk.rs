@@ -220,6 +220,27 @@ fn when_it_breaks_the_link_is_over() {
     });
 }
 
+/// The same acceptor is not tried again soon, a new one is: the process of the last is gone, and so is what was between.
+#[test]
+fn a_new_acceptor_is_tried_at_once() {
+    run(async {
+        let mut world = open_world();
+        let (ann, _) = linked(&mut world).await;
+        drop(ann);
+        let (mut ann, hello) = world.ann().await;
+        for mark in 0..100 {
+            let message = large(10, mark);
+            assert_eq!(up(&mut world, &mut ann, &message).await.frames, message);
+            world.acceptor.send(hello.conn, &message).unwrap();
+            assert_eq!(ann.recv().await, Ok(message));
+        }
+        assert_eq!(world.acceptor.counters().bulk_made, 1, "the second link stays where it was");
+        let mut new = open_world();
+        std::mem::swap(&mut new.context, &mut world.context);
+        linked(&mut new).await;
+    });
+}
+
 #[test]
 fn a_revoked_key_says_nothing_there_either() {
     run(async {
@@ -258,7 +279,7 @@ impl Rogue {
             offer = link.heard();
         }
         let offer = offer.unwrap().remove(1);
-        assert_eq!((offer.len(), offer[0]), (1 + 2 + 16 + 64, 4));
+        assert_eq!((offer.len(), offer[0]), (1 + 2 + 16 + 64 + 8, 4));
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &offer[19..51]).unwrap());
         (Self { link, offer, key, count: 0 }, hello)
     }

@@ -1,6 +1,6 @@
 //! The connector's side of a bulk connection: makes it when it is offered.
 
-use super::note::Offer;
+use super::note::{Incarnation, Offer};
 use super::seal::{Cipher, TAG_BYTES};
 use super::{Pipe, prepare};
 use bursa_core::limits::{BULK_PAUSE_MS, CONNECT_MS};
@@ -12,18 +12,18 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-/// When this process may try again, and whether it has told why it has to.
+/// Until when this process may not try again, and whether it has told why a try failed.
 #[derive(Debug, Default)]
-pub(crate) struct Pause(Mutex<(Option<Instant>, bool)>);
+pub(crate) struct Pause(Mutex<(Option<(Incarnation, Instant)>, bool)>);
 
 impl Pause {
-    /// Whether a try may begin now; then none may for a while.
-    fn over(&self) -> bool {
+    /// Whether a try may begin now; then none may for a while, but one to an acceptor that began meanwhile.
+    fn over(&self, of: Incarnation) -> bool {
         let mut pause = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let over = pause.0.is_none_or(|until| until <= now);
+        let over = pause.0.is_none_or(|(tried, until)| tried != of || until <= now);
         if over {
-            pause.0 = Some(now + Duration::from_millis(BULK_PAUSE_MS));
+            pause.0 = Some((of, now + Duration::from_millis(BULK_PAUSE_MS)));
         }
         over
     }
@@ -59,7 +59,7 @@ impl Dialer {
     /// Makes it, if it is offered and not just tried.
     pub(crate) fn dial(&mut self) {
         let Some(offer) = self.offer.as_ref().filter(|_| self.task.is_empty()) else { return };
-        if !self.pause.over() {
+        if !self.pause.over(offer.incarnation) {
             return;
         }
         let (addr, offer) = (format!("{}:{}", self.host, offer.port), offer.clone());

@@ -1,6 +1,6 @@
 //! The acceptor's side of bulk connections: offers them, and lets in who proves an offer.
 
-use super::note::{Offer, Token};
+use super::note::{Incarnation, Offer, Token};
 use super::seal::{Cipher, Secret, TAG_BYTES};
 use super::{Pipe, prepare};
 use crate::error::Error;
@@ -71,6 +71,7 @@ impl Drop for Standing {
 /// The second port of an acceptor.
 pub(crate) struct Door {
     port: u16,
+    incarnation: Incarnation,
     offers: Arc<Offers>,
     pub(crate) arrivals: mpsc::Receiver<(ConnId, Arrival)>,
     pub(crate) news: Arrivals,
@@ -87,9 +88,13 @@ impl std::fmt::Debug for Door {
 impl Door {
     /// Listens on `addr`. Within a runtime.
     pub(crate) fn open(addr: &str) -> Result<Self, Error> {
+        let (random, mut incarnation) = (SystemRandom::new(), Incarnation::default());
         let bound = std::net::TcpListener::bind(addr).and_then(|listener| {
             listener.set_nonblocking(true)?;
             let port = listener.local_addr()?.port();
+            random
+                .fill(&mut incarnation)
+                .map_err(|_| io::Error::other("the system gives no random bytes"))?;
             Ok((port, TcpListener::from_std(listener)?))
         });
         let (port, listener) = bound.map_err(|source| Error::Bulk { addr: addr.to_owned(), source })?;
@@ -97,7 +102,7 @@ impl Door {
         let (news, arrivals) = mpsc::channel(NEWS);
         let mut task = JoinSet::new();
         task.spawn(serve(listener, Arc::clone(&offers), news.clone()));
-        Ok(Self { port, offers, arrivals, news, random: SystemRandom::new(), _task: task })
+        Ok(Self { port, incarnation, offers, arrivals, news, random, _task: task })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -111,7 +116,8 @@ impl Door {
 
     /// An offer for one link; `None` when the system gives no random bytes.
     pub(crate) fn offer(&self, conn: ConnId) -> Option<(Offer, Standing)> {
-        let mut offer = Offer { port: self.port, token: [0; 16], up: [0; 32], down: [0; 32] };
+        let (port, incarnation) = (self.port, self.incarnation);
+        let mut offer = Offer { port, token: [0; 16], up: [0; 32], down: [0; 32], incarnation };
         for bytes in [offer.token.as_mut_slice(), &mut offer.up, &mut offer.down] {
             self.random.fill(bytes).ok()?;
         }

@@ -6,6 +6,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// Proves to the acceptor for which link a bulk connection is.
 pub(crate) type Token = [u8; 16];
+/// Tells the acceptors apart that are reached at one address after each other.
+pub(crate) type Incarnation = [u8; 8];
 
 // 1 to 3 were those of builds that moved large messages only, each announced on the link.
 const OFFER: u8 = 4;
@@ -21,6 +23,8 @@ pub(crate) struct Offer {
     pub(crate) up: Secret,
     /// Acceptor to connector.
     pub(crate) down: Secret,
+    /// Of the acceptor.
+    pub(crate) incarnation: Incarnation,
 }
 
 impl std::fmt::Debug for Offer {
@@ -53,6 +57,7 @@ impl Note {
                 body.put_slice(&offer.token);
                 body.put_slice(&offer.up);
                 body.put_slice(&offer.down);
+                body.put_slice(&offer.incarnation);
             }
             Self::Moved => body.put_u8(MOVED),
         }
@@ -68,9 +73,11 @@ impl Note {
                 let (port, body) = body.split_first_chunk()?;
                 let (token, body) = body.split_first_chunk()?;
                 let (up, body) = body.split_first_chunk()?;
-                let (down, _) = body.split_first_chunk()?;
+                let (down, body) = body.split_first_chunk()?;
+                let (incarnation, _) = body.split_first_chunk()?;
                 let port = u16::from_le_bytes(*port);
-                Some(Self::Offer(Offer { port, token: *token, up: *up, down: *down }))
+                let (token, up, down, incarnation) = (*token, *up, *down, *incarnation);
+                Some(Self::Offer(Offer { port, token, up, down, incarnation }))
             }
             MOVED => Some(Self::Moved),
             _ => None,
@@ -84,7 +91,7 @@ mod tests {
 
     #[test]
     fn notes_come_back_and_nonsense_is_none() {
-        let offer = Offer { port: 55_002, token: [1; 16], up: [2; 32], down: [3; 32] };
+        let offer = Offer { port: 55_002, token: [1; 16], up: [2; 32], down: [3; 32], incarnation: [4; 8] };
         for note in [Note::Moved, Note::Offer(offer.clone())] {
             let frames = note.frames();
             assert!(is_note(&frames));
