@@ -103,9 +103,9 @@ fn sentence(line: &str) -> String {
     message.unwrap_or_else(|| line.trim_start_matches("bursa: ")).to_owned()
 }
 
-/// The watchdog that started a process, if it is still there.
+/// The watchdog that started a process, if it is still there and not about to die.
 pub(crate) fn watchdog_of(pid: i32) -> Option<Identity> {
-    let parent = proc::parent(pid).and_then(Identity::of)?;
+    let parent = proc::parent(pid).and_then(Identity::of).filter(|parent| !proc::is_killed(parent.pid))?;
     (proc::command_line(parent.pid).get(1)? == "watchdog").then_some(parent)
 }
 

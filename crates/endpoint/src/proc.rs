@@ -141,6 +141,18 @@ pub(crate) fn parent(pid: i32) -> Option<i32> {
     Some(stat(pid)?.parent)
 }
 
+/// Whether it was sent SIGKILL, of which it may not have died yet: on a busy machine that takes its time.
+pub(crate) fn is_killed(pid: i32) -> bool {
+    has_kill_pending(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default())
+}
+
+fn has_kill_pending(status: &str) -> bool {
+    let sets =
+        status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:")));
+    let kill = 1 << (Signal::SIGKILL as u32 - 1);
+    sets.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok()).any(|set| set & kill != 0)
+}
+
 /// The words of a process's command line; none if it is gone.
 pub(crate) fn command_line(pid: i32) -> Vec<String> {
     let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -241,6 +253,19 @@ impl AsRawFd for PidFd {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn who_was_killed_is_known_before_it_is_dead() {
+        let status = |own, shared| {
+            format!("Name:\tbursa\nSigPnd:\t{own:016x}\nShdPnd:\t{shared:016x}\nSigBlk:\t{:016x}\n", !0_u64)
+        };
+        for (own, shared, killed) in
+            [(0, 0, false), (!0x100, !0x100, false), (0x100, 0, true), (0x4000, 0x100, true)]
+        {
+            assert_eq!(has_kill_pending(&status(own as u64, shared as u64)), killed);
+        }
+        assert!(!is_killed(std::process::id().cast_signed()) && !is_killed(0));
+    }
 
     #[test]
     fn an_identity_ends_with_its_process() {
