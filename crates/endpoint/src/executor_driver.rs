@@ -1,5 +1,6 @@
 //! The executor's process: drives its machine, moving messages, frames and signals. Decides nothing about tasks.
 
+use crate::alarm::Alarm;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::error::Error;
@@ -19,7 +20,6 @@ use bursa_core::time::Mono;
 use bursa_fabric::{Context, KeyPair, Timing};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::Instant;
 
 /// libzmq's thread gets this long to send the last words: its sockets do not linger.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -31,6 +31,7 @@ struct Driver {
     link: Uplink,
     pool: Pool,
     seals: Seals,
+    alarm: Alarm,
     inbox: Vec<Event>,
     actions: Vec<Action>,
     exit: Option<String>,
@@ -124,6 +125,7 @@ impl Driver {
             link: Uplink::new(context, keys, timing(config.threshold_ms)),
             pool: Pool::new(setup).map_err(Error::io("watch workers"))?,
             seals,
+            alarm: Alarm::new(),
             inbox: Vec::new(),
             actions: Vec::new(),
             exit: None,
@@ -140,7 +142,7 @@ impl Driver {
             _ = children.recv() => Wake::Children,
             news = self.link.news() => Wake::Link(news),
             () = self.pool.news() => Wake::Pool,
-            () = sleep_until(deadline) => Wake::Timer,
+            () = self.alarm.until(deadline) => Wake::Timer,
         }
     }
 
@@ -240,14 +242,6 @@ impl Driver {
 /// Whether a machine's deadline has come.
 pub(crate) fn is_due(deadline: Option<Mono>, now: Mono) -> bool {
     deadline.is_some_and(|at| at <= now)
-}
-
-/// Sleeps until then; for ever without a deadline.
-pub(crate) async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The heartbeats of a connection.

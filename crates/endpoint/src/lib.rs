@@ -4,6 +4,7 @@
 //! `bursa-core` ask for; the provider starts executors; the worker pool starts Python and talks to it. All decisions
 //! about tasks are taken in `bursa-core`. This crate knows no SQL and no HTTP.
 
+mod alarm;
 pub mod check;
 mod clock;
 pub mod config;

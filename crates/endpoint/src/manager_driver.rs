@@ -1,9 +1,10 @@
 //! The manager's process: drives its machine, moving messages between service and executors. Decides nothing.
 
+use crate::alarm::Alarm;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::error::Error;
-use crate::executor_driver::{LAST_WORDS, is_due, sleep_until, timing};
+use crate::executor_driver::{LAST_WORDS, is_due, timing};
 use crate::exit;
 use crate::home::{self, EndpointDir, Lock, ManagerAddress, Owner, Registration};
 use crate::interpreter;
@@ -57,6 +58,7 @@ struct Driver<F> {
     provider: Provider,
     on_ready: F,
     stops: u32,
+    alarm: Alarm,
     inbox: Vec<Event>,
     actions: Vec<Action>,
     exit: Option<Result<ManagerExit, Error>>,
@@ -212,7 +214,6 @@ impl<F: FnMut()> Driver<F> {
             },
             seed: clock::seed().map_err(Error::io("get random bytes"))?,
         };
-        let outer = timing(config.link_threshold_ms);
         let mut driver = Self {
             machine: Manager::new(settings, clock.now()),
             lock,
@@ -220,13 +221,14 @@ impl<F: FnMut()> Driver<F> {
             address,
             stop_grace_ms: config.stop_grace_ms,
             clock,
-            service: Uplink::new(context, keys, outer),
+            service: Uplink::new(context, keys, timing(config.link_threshold_ms)),
             executors,
             keys: BTreeMap::new(),
             provider,
             dir,
             on_ready,
             stops: 0,
+            alarm: Alarm::new(),
             inbox: vec![Event::Tick],
             actions: Vec::new(),
             exit: None,
@@ -262,7 +264,7 @@ impl<F: FnMut()> Driver<F> {
             news = self.provider.news() => Wake::Provider(news),
             news = self.service.news() => Wake::Service(news),
             incoming = self.executors.recv() => Wake::Executor(incoming),
-            () = sleep_until(deadline) => Wake::Timer,
+            () = self.alarm.until(deadline) => Wake::Timer,
         }
     }
 

@@ -24,6 +24,7 @@ pub const fn stops_within(managers: Duration) -> Duration {
     managers.saturating_add(SERVICE_STOPS_WITHIN).saturating_add(stop::REST)
 }
 
+use crate::alarm::Alarm;
 use crate::{exit, proc};
 use child::{Life, Pipes, Said, Slot, Voice};
 use nix::errno::Errno;
@@ -198,6 +199,7 @@ pub async fn watch(
 
 impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
     async fn run(&mut self) -> Result<Ended, Error> {
+        let mut alarm = Alarm::new();
         loop {
             self.start_due()?;
             let wake = self.slots.iter().filter_map(Slot::due).min();
@@ -209,7 +211,7 @@ impl<F: FnMut(Report<'_>) -> Result<(), String>> Watchdog<F> {
                 Some((index, pid, said)) = self.heard.recv() => self.hear(index, pid, said)?,
                 _ = self.deaths.recv() => self.bury().await?,
                 Some(Ok((index, pid, done))) = self.jobs.join_next() => self.done(index, pid, done).await?,
-                () = crate::executor_driver::sleep_until(wake) => {}
+                () = alarm.until(wake) => {}
             }
         }
     }

@@ -14,8 +14,11 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// A holder shows this many signs of life in the time after which others take its lease.
 const SIGNS: u32 = 6;
@@ -148,26 +151,33 @@ impl Lease {
         }
     }
 
-    /// Raises the counter again and again; ends with the reason why this process may not go on.
+    /// Raises the counter again and again, as long as somebody waits for this; ends with the reason why this process may
+    /// not go on. On a thread of its own: a file server that does not answer must not keep the others from their work,
+    /// and nobody has to be woken for it.
     pub(super) async fn keep(self, patience: Duration) -> Error {
-        let mut lease = self;
-        loop {
-            sleep(patience / SIGNS).await;
-            // Not on this thread: a file server that does not answer must not keep it from its work.
-            let raised = tokio::task::spawn_blocking(move || {
-                let raised = lease.raise();
-                (lease, raised)
-            });
-            match raised.await {
-                Ok((same, Ok(()))) => lease = same,
-                Ok((_, Err(error @ Error::TakenOver { .. }))) => return error,
-                Ok((same, Err(error))) => {
-                    tracing::warn!("the lease could not be renewed: {error}");
-                    lease = same;
-                }
-                Err(error) => return Error::io("renew", Path::new("the lease"))(io::Error::other(error)),
+        let (path, (ask, asked), (tell, told)) = (self.path.clone(), mpsc::channel(), oneshot::channel());
+        let keeper = move || {
+            // Nobody may wait any more.
+            let _ = self.keep_until(&asked, patience / SIGNS).map(|why| tell.send(why));
+        };
+        let why = match thread::Builder::new().name("lease".into()).spawn(keeper) {
+            Ok(_) => told.await.map_err(io::Error::other),
+            Err(error) => Err(error),
+        };
+        drop::<mpsc::Sender<()>>(ask);
+        why.unwrap_or_else(Error::io("renew", &path))
+    }
+
+    /// `None`: it is not asked for any more.
+    fn keep_until(mut self, asked: &mpsc::Receiver<()>, pause: Duration) -> Option<Error> {
+        while asked.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+            match self.raise() {
+                Ok(()) => {}
+                Err(error @ Error::TakenOver { .. }) => return Some(error),
+                Err(error) => tracing::warn!("the lease could not be renewed: {error}"),
             }
         }
+        None
     }
 
     fn raise(&mut self) -> Result<(), Error> {

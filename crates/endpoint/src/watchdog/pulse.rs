@@ -4,6 +4,7 @@
 
 use super::Rules;
 use super::child::{Said, Voice};
+use crate::alarm::Alarm;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 /// What a driver loop gets of its watchdog: it answers each as it comes. Without a watchdog none ever comes.
 pub type Pings = mpsc::Receiver<oneshot::Sender<()>>;
@@ -53,7 +54,7 @@ pub(super) fn pair() -> io::Result<(UnixStream, OwnedFd)> {
 
 /// Asks a child again and again; tells its watchdog once when it does not answer in time.
 pub(super) async fn ask(mut stream: UnixStream, rules: Rules, voice: Voice) {
-    let mut patience = rules.start;
+    let (mut alarm, mut patience) = (Alarm::new(), rules.start);
     loop {
         let asked = Instant::now();
         if stream.write_all(b".").await.is_err() {
@@ -69,7 +70,7 @@ pub(super) async fn ask(mut stream: UnixStream, rules: Rules, voice: Voice) {
             }
         }
         patience = rules.threshold;
-        sleep(rules.heartbeat).await;
+        alarm.until(Some(Instant::now() + rules.heartbeat)).await;
     }
 }
 
