@@ -169,13 +169,14 @@ class Scratch:
 
     def __init__(self, bound: List[str]) -> None:
         self._bound = bound
-        self._free = os.statvfs(WORK).f_ffree
+        self._work = os.open(WORK, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._free = os.statvfs(self._work).f_ffree
 
     def tidy(self, statvfs: Any = os.statvfs, chdir: Any = os.chdir) -> None:
         """Between two calls: back to the working directory, and nothing left in it. Raises OSError if that
         fails."""
-        chdir(WORK)
-        if statvfs(WORK).f_ffree != self._free:
+        chdir(self._work)
+        if statvfs(self._work).f_ffree != self._free:
             for root in OWN:
                 _empty(root, self._bound)
 

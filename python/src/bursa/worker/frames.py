@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import Deque, List, Tuple
@@ -74,19 +75,24 @@ class Inbox:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._rest = b""
         self._large: memoryview | None = None
         self._filled = 0
 
-    def read(self, calls: Deque[Call], flags: int = 0) -> List[bytes]:
+    def has_more(self) -> bool:
+        """Whether a receive would not wait. Asked first: an exception takes several times as long."""
+        return bool(self._poll.poll(0))
+
+    def read(self, calls: Deque[Call]) -> List[bytes]:
         """Adds the `run` frames of one receive to `calls`; the others, without their length. Maybe none yet.
 
-        `flags` as for `recv`. Raises EOFError when the executor is gone, BlockingIOError with MSG_DONTWAIT
-        when nothing is there.
+        Raises EOFError when the executor is gone.
         """
         if self._large is not None:
-            return self._read_large(self._large, calls, flags)
-        received = self._sock.recv(BUFFER, flags)
+            return self._read_large(self._large, calls)
+        received = self._sock.recv(BUFFER)
         if not received:
             raise EOFError
         return self._split(b"".join((self._rest, received, _PAD)), calls)
@@ -119,8 +125,8 @@ class Inbox:
         self._filled, self._rest = len(begun), b""
         return others
 
-    def _read_large(self, frame: memoryview, calls: Deque[Call], flags: int) -> List[bytes]:
-        count = self._sock.recv_into(frame[self._filled :], 0, flags)
+    def _read_large(self, frame: memoryview, calls: Deque[Call]) -> List[bytes]:
+        count = self._sock.recv_into(frame[self._filled :])
         if count == 0:
             raise EOFError
         self._filled += count
