@@ -23,7 +23,11 @@ impl AsRawFd for Timer {
 
 impl OwnsFd for Timer {}
 
-/// A timer that is moved to earlier times only: most deadlines are put off long before they come.
+/// A timer is not put off by less than this, nor if it rings within it: under load deadlines are put off all the time, and
+/// to move one takes a system call.
+const NEAR: Duration = Duration::from_millis(100);
+
+/// A timer for a deadline that moves.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     /// `None`: the system gives none, and the runtime's do.
@@ -43,11 +47,11 @@ impl Alarm {
     pub(crate) async fn until(&mut self, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return pending().await };
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let now = Instant::now();
+            if deadline <= now {
                 return;
             }
-            let Some(timer) = self.timer.as_ref().filter(|timer| set(timer, &mut self.at, deadline, left))
+            let Some(timer) = self.timer.as_ref().filter(|timer| set(timer, &mut self.at, deadline, now))
             else {
                 return tokio::time::sleep_until(deadline).await;
             };
@@ -61,13 +65,13 @@ impl Alarm {
     }
 }
 
-/// Sees to it that the timer rings by then; false if the system does not want to.
-fn set(timer: &AsyncFd<Timer>, at: &mut Option<Instant>, deadline: Instant, left: Duration) -> bool {
-    if at.is_some_and(|at| at <= deadline) {
+/// Sees to it that the timer rings by then, or not long before; false if the system does not want to.
+fn set(timer: &AsyncFd<Timer>, at: &mut Option<Instant>, deadline: Instant, now: Instant) -> bool {
+    if at.is_some_and(|at| at <= deadline && (at <= now + NEAR || deadline <= at + NEAR)) {
         return true;
     }
     *at = Some(deadline);
-    let once = Expiration::OneShot(TimeSpec::from_duration(left));
+    let once = Expiration::OneShot(TimeSpec::from_duration(deadline - now));
     timer.get_ref().0.set(once, TimerSetTimeFlags::empty()).is_ok()
 }
 

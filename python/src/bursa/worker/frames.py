@@ -82,17 +82,18 @@ class Inbox:
         self._filled = 0
 
     def has_more(self) -> bool:
-        """Whether a receive would not wait. Asked first: an exception takes several times as long."""
+        """Whether a receive would not wait. For where it would: an exception takes several times as long."""
         return bool(self._poll.poll(0))
 
-    def read(self, calls: Deque[Call]) -> List[bytes]:
+    def read(self, calls: Deque[Call], flags: int = 0) -> List[bytes]:
         """Adds the `run` frames of one receive to `calls`; the others, without their length. Maybe none yet.
 
-        Raises EOFError when the executor is gone.
+        `flags` as for `recv`. Raises EOFError when the executor is gone, BlockingIOError with MSG_DONTWAIT
+        when nothing is there.
         """
         if self._large is not None:
-            return self._read_large(self._large, calls)
-        received = self._sock.recv(BUFFER)
+            return self._read_large(self._large, calls, flags)
+        received = self._sock.recv(BUFFER, flags)
         if not received:
             raise EOFError
         return self._split(b"".join((self._rest, received, _PAD)), calls)
@@ -125,8 +126,8 @@ class Inbox:
         self._filled, self._rest = len(begun), b""
         return others
 
-    def _read_large(self, frame: memoryview, calls: Deque[Call]) -> List[bytes]:
-        count = self._sock.recv_into(frame[self._filled :])
+    def _read_large(self, frame: memoryview, calls: Deque[Call], flags: int) -> List[bytes]:
+        count = self._sock.recv_into(frame[self._filled :], 0, flags)
         if count == 0:
             raise EOFError
         self._filled += count
