@@ -70,9 +70,10 @@ fn set(timer: &AsyncFd<Timer>, at: &mut Option<Instant>, deadline: Instant, now:
     if at.is_some_and(|at| at <= deadline && (at <= now + NEAR || deadline <= at + NEAR)) {
         return true;
     }
-    *at = Some(deadline);
     let once = Expiration::OneShot(TimeSpec::from_duration(deadline - now));
-    timer.get_ref().0.set(once, TimerSetTimeFlags::empty()).is_ok()
+    let rings = timer.get_ref().0.set(once, TimerSetTimeFlags::empty()).is_ok();
+    *at = rings.then_some(deadline);
+    rings
 }
 
 #[cfg(test)]
