@@ -29,6 +29,13 @@ PACKAGES = {
     "funcx-1": ["funcx==1.0.13", "setuptools<80"],
     "funcx-0": ["funcx==0.3.9", "setuptools<80"],
 }
+#: By what a client has a token that nobody logged in for.
+SECRETS = [
+    "GLOBUS_COMPUTE_CLIENT_ID",
+    "GLOBUS_COMPUTE_CLIENT_SECRET",
+    "FUNCX_SDK_CLIENT_ID",
+    "FUNCX_SDK_CLIENT_SECRET",
+]
 
 
 def python_of(name: str) -> Path:
@@ -45,14 +52,34 @@ class Clients:
     python: Path
     home: Path
 
+    @property
+    def name(self) -> str:
+        """Of the packages' environment."""
+        return self.python.parent.parent.name
+
     def run(self, program: str, *arguments: str, timeout: float = 120, **more: str) -> list[object]:
         """What the program said: a JSON value in each line of its standard output."""
+        return self.run_with(self.environment(**more), program, *arguments, timeout=timeout)
+
+    def run_with(
+        self, environment: dict[str, str], program: str, *arguments: str, timeout: float = 120
+    ) -> list[object]:
+        """The same with these variables and no others."""
         command = [str(self.python), str(PROGRAMS / program), self.stack.endpoint_id, *arguments]
-        done = subprocess.run(
-            command, env=self.environment(**more), capture_output=True, text=True, timeout=timeout
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
         assert done.returncode == 0, f"{program} ended with {done.returncode}:\n{done.stderr[-4000:]}"
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("{", "[", '"'))]
+
+    def fill_store(self) -> dict[str, str]:
+        """Has the command put tokens where these programs keep them; the variables that it prints."""
+        command = [str(e2e.BINARY), "--json", "env", "globus-compute", "--store"]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def without_secrets(self, **more: str) -> dict[str, str]:
+        """All that a user sets who is logged in, or is about to be."""
+        return {name: value for name, value in self.environment(**more).items() if name not in SECRETS}
 
     def environment(self, **more: str) -> dict[str, str]:
         """All that a user sets."""

@@ -41,8 +41,11 @@ def test_executor(clients: Clients) -> None:
 
 @pytest.mark.parametrize("clients", FUNCX, indirect=True)
 def test_funcx(clients: Clients) -> None:
-    age = clients.python.parent.parent.name.removeprefix("funcx-")
-    heard = said(clients.run("funcx_client.py", age, GLOBUS_SDK_ENVIRONMENT="production"))
+    age = clients.name.removeprefix("funcx-")
+    printed = clients.fill_store()
+    # Of its search, which nothing here uses, globus-sdk knows the address in production only.
+    more = {"GLOBUS_SDK_ENVIRONMENT": "production"} if age == "0" else {}
+    heard = said(clients.run_with(clients.without_secrets(**{**printed, **more}), "funcx_client.py", age))
     assert heard["result"] == 42
     kind, text = heard["failed"]
     assert kind == {"0": "ValueError", "1": "FuncxTaskExecutionFailed", "2": "TaskExecutionFailed"}[age]
@@ -55,15 +58,12 @@ def test_funcx(clients: Clients) -> None:
     assert "allow" in heard["kept_out"]
 
 
-@pytest.mark.parametrize("clients", ["sdk-4"], indirect=True)
+@pytest.mark.parametrize("clients", SDKS, indirect=True)
 def test_tokens_in_its_store(clients: Clients) -> None:
-    none = {"GLOBUS_COMPUTE_CLIENT_ID": "", "GLOBUS_COMPUTE_CLIENT_SECRET": ""}
-    heard = said(
-        clients.run(
-            "seeded.py", clients.stack.token, **none, FUNCX_SDK_CLIENT_ID="", FUNCX_SDK_CLIENT_SECRET=""
-        )
-    )
-    assert heard == {"valid": "online", "renewed": "online"}
+    printed = clients.fill_store()
+    assert clients.stack.token not in printed.values()
+    heard = said(clients.run_with(clients.without_secrets(**printed), "seeded.py"))
+    assert heard == {"valid": "online", **({} if clients.name == "sdk-2" else {"renewed": "online"})}
 
 
 @pytest.mark.parametrize("clients", ["sdk-4"], indirect=True)

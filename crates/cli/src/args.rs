@@ -559,7 +559,11 @@ pub(crate) enum Token {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Env {
     /// Print the variables with which programs for Globus Compute come to this service; they hold its token
-    GlobusCompute,
+    GlobusCompute {
+        /// Put the token where these programs keep what logging in gave them, and not into a variable
+        #[arg(long)]
+        store: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -60,6 +60,12 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(5)))
             .timeout_global(Some(Duration::from_secs(60)));
         let (address, pin) = url.split_once('#').unwrap_or((url, ""));
+        // The variable by which clients of Globus Compute come leads to the service itself (`bursa env`).
+        let is_itself = |proxy: &String| proxy.trim_end_matches('/') == address.trim_end_matches('/');
+        let config = match std::env::var("http_proxy") {
+            Ok(proxy) if is_itself(&proxy) => config.proxy(None),
+            _ => config,
+        };
         let agent = match (pin.strip_prefix("sha256:"), address.starts_with("https://")) {
             (Some(pin), true) => crate::pin::agent(config.proxy(None).build(), pin)?,
             _ if pin.is_empty() => config.build().into(),

@@ -152,6 +152,21 @@ pub const IDENTITY_ASKS: usize = 16;
 /// Longest life of a token that a workload gets for its own: a day.
 pub const EXCHANGED_TOKEN_S: u64 = 86_400;
 
+/// From a login's page to the program that asked for it: a person carries the code over.
+pub const LOGIN_CODE_MS: u64 = 60_000;
+/// Codes of logins that are valid at once: the oldest makes room.
+pub const LOGIN_CODES: usize = 1_024;
+/// Life of a login's token without renewals: two days, as Globus Auth has it.
+pub const LOGIN_S: u64 = 2 * 86_400;
+/// And of one with them: a quarter of a year, after which its user is asked again.
+pub const LOGIN_OFFLINE_S: u64 = 90 * 86_400;
+/// Logins of one user: programs on more machines share a token store, or have tokens that are made for them.
+pub const LOGINS: usize = 100;
+/// Scopes, or what a program has the redirect carry back to it, in a login's request.
+pub const LOGIN_FIELD_BYTES: usize = 2 * KIB;
+/// A form of a login: a token or a code, and what it belongs to.
+pub const LOGIN_FORM_BYTES: usize = 64 * KIB;
+
 /// What an entry of the memo counts beside its result: its row and index entries, so that tiny results have a bound too.
 pub const MEMO_ENTRY_BYTES: u64 = 256;
 /// A memoized result's last use is written when it is known to be this old: a hit costs no write of its own.

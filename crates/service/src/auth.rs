@@ -57,12 +57,30 @@ pub(crate) fn is_own(token: &str) -> bool {
     token.starts_with(PREFIX)
 }
 
+/// What tokens begin with that logins made.
+const LOGIN_PREFIX: &str = "bursa_login_";
+
+/// Whether `token` is one that a login made, by its looks: who has it may revoke it.
+pub(crate) fn is_of_login(token: &str) -> bool {
+    token.starts_with(LOGIN_PREFIX)
+}
+
 /// A new token: a prefix that secret scanners know, and 256 random bits.
 pub(crate) fn new_token() -> std::io::Result<String> {
+    Ok(format!("{PREFIX}{}", random_word()?))
+}
+
+/// A new token for a login.
+pub(crate) fn new_login_token() -> std::io::Result<String> {
+    Ok(format!("{LOGIN_PREFIX}{}", random_word()?))
+}
+
+/// 256 random bits as letters, digits, `-` and `_`.
+pub(crate) fn random_word() -> std::io::Result<String> {
     use base64::Engine as _;
     let mut secret = [0; 32];
     crate::clock::random(&mut secret)?;
-    Ok(format!("{PREFIX}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret)))
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret))
 }
 
 impl Tokens {

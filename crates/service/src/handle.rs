@@ -11,6 +11,7 @@ use crate::http::{ApiError, User};
 use crate::identity::{self, Providers};
 use crate::intake::{Admitted, Intake};
 use crate::known::Known;
+use crate::login::{Codes, Signer};
 use crate::metrics::{Gauges, Metrics};
 use crate::rate::Rates;
 use crate::store::{Change, Changed, Content, Error, Reader, UserRow};
@@ -39,6 +40,8 @@ pub(crate) struct Handle {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) about: About,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) codes: Codes,
+    pub(crate) signer: Signer,
     pub(crate) credentials: Credentials,
     pub(crate) cursors: Cursors,
     pub(crate) foreign: Arc<Foreign>,
@@ -58,8 +61,10 @@ pub(crate) struct About {
     pub(crate) amqp: String,
     /// Names by which the REST API is asked for, beside localhost.
     pub(crate) names: Vec<String>,
-    /// Browsers may be told never to come without TLS.
+    /// The REST API has TLS.
     pub(crate) is_tls: bool,
+    /// Browsers may be told never to come without it.
+    pub(crate) is_vouched_for: bool,
 }
 
 /// The driver is gone: the service stops.

@@ -24,6 +24,7 @@ pub mod identity;
 mod intake;
 mod known;
 mod load;
+mod login;
 mod metrics;
 mod policy;
 pub mod rate;
@@ -32,6 +33,7 @@ mod scope;
 mod start;
 mod store;
 pub mod tls;
+pub mod token_stores;
 mod trouble;
 
 pub use backup::{Saved, backup};

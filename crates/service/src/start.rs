@@ -12,6 +12,7 @@ use crate::home::Home;
 use crate::identity::Providers;
 use crate::known::Known;
 use crate::load::Loads;
+use crate::login::{Codes, Signer};
 use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
@@ -79,13 +80,15 @@ pub async fn run(
         http: address,
         amqp: amqp_address,
         names: config.names.clone(),
-        is_tls: matches!(config.tls, tls::Source::Files { .. }),
+        is_tls: tls.is_some(),
+        is_vouched_for: matches!(config.tls, tls::Source::Files { .. }),
     };
     let directory = home.service.join("audit");
     let audit = Audit::open(&directory, config.audit_bytes, Arc::clone(&metrics))
         .map_err(|why| Error::Audit { directory: directory.display().to_string(), why })?;
+    let signer = Signer::new(&home.service);
     let (handle, driver) =
-        assemble(&config, store, &paths, recovery, forwarder, (about, metrics, audit), links)?;
+        assemble(&config, store, &paths, recovery, forwarder, (about, metrics, audit), (links, signer))?;
 
     ready(Ready { url, http: address.to_string(), zmq, service_key: keys.public.to_string() });
     serve((listener, tls), (amqp, managers), handle, driver, shutdown, pings).await
@@ -158,7 +161,7 @@ fn assemble(
     recovery: Recovery,
     forwarder: Forwarder,
     (about, metrics, audit): (About, Arc<Metrics>, Audit),
-    links: Links,
+    (links, signer): (Links, Signer),
 ) -> Result<(Handle, Driver), Error> {
     let reader = Arc::new(Reader::beside(&store, paths)?);
     let slow_reader = Reader::beside(&store, paths)?;
@@ -203,6 +206,8 @@ fn assemble(
         metrics,
         about,
         intake: Arc::default(),
+        codes: Codes::default(),
+        signer,
         credentials: Credentials::default(),
         cursors: Cursors::default(),
         foreign: driver.forwarder.foreign(),

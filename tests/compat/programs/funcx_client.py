@@ -1,58 +1,14 @@
-"""`FuncXClient` of all ages: the argument is its major version. Only the service's address is told to it."""
+"""`FuncXClient` of all ages, its major version as argument: told the address, its tokens in a store."""
 
 import json
 import os
-import sqlite3
 import sys
 import time
-from pathlib import Path
+
+from funcx import FuncXClient
 
 endpoint, age = sys.argv[1:]
-url, token = os.environ["BURSA_URL"], os.environ["BURSA_TOKEN"]
-SERVERS = {
-    "funcx_service": "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all",
-    "auth.globus.org": "openid",
-    "search.api.globus.org": "urn:globus:auth:scope:search.api.globus.org:all",
-}
-
-
-def tokens():
-    return {
-        server: {
-            "access_token": token,
-            "refresh_token": "none",
-            "expires_at_seconds": 4_000_000_000,
-            "resource_server": server,
-            "scope": scope,
-            "token_type": "Bearer",
-        }
-        for server, scope in SERVERS.items()
-    }
-
-
-def seed():
-    """What logging in leaves behind."""
-    home = Path.home()
-    if age == "0":
-        folder = home / ".funcx" / "credentials"
-        folder.mkdir(parents=True)
-        (folder / "funcx_sdk_tokens.json").write_text(json.dumps(tokens()))
-        return
-    from globus_sdk.tokenstorage import SQLiteAdapter
-
-    folder = home / (".funcx" if age == "1" else ".globus_compute")
-    folder.mkdir()
-    SQLiteAdapter(str(folder / "storage.db"), namespace="user/production").close()
-    with sqlite3.connect(folder / "storage.db") as database:
-        for server, row in tokens().items():
-            values = "user/production", server, json.dumps(row)
-            database.execute("INSERT INTO token_storage VALUES (?, ?, ?)", values)
-
-
-seed()
-from funcx import FuncXClient  # noqa: E402
-
-client = FuncXClient(funcx_service_address=f"{url}/v2")
+client = FuncXClient(funcx_service_address=f"{os.environ['BURSA_URL']}/v2")
 
 
 def add(a, b=1):

@@ -1,37 +1,24 @@
-"""A client whose tokens lie in its store, as logging in leaves them: `seeded.py ENDPOINT TOKEN`."""
+"""A client whose tokens `bursa env globus-compute --store` put into its store: `seeded.py ENDPOINT`."""
 
 import json
 import sys
-import time
 
 from globus_compute_sdk import Client
 from globus_compute_sdk.sdk.auth.token_storage import get_token_storage
-from globus_sdk.token_storage import TokenStorageData
 
-endpoint, token = sys.argv[1:]
-SCOPES = {
-    "funcx_service": "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all",
-    "auth.globus.org": "openid urn:globus:auth:scope:auth.globus.org:manage_projects",
-}
+(endpoint,) = sys.argv[1:]
 
 
-def store(expires):
-    get_token_storage().store_token_data_by_resource_server(
-        {
-            server: TokenStorageData(
-                resource_server=server,
-                identity_id="01a21b2b-d0e4-7916-9d5b-4c34b7bc7b40",
-                scope=scope,
-                access_token=token if expires else "ended",
-                refresh_token=token,
-                expires_at_seconds=int(time.time()) + expires,
-                token_type="Bearer",
-            )
-            for server, scope in SCOPES.items()
-        }
-    )
+def status():
+    return Client().get_endpoint_status(endpoint)["status"]
 
 
-for name, expires in {"valid": 86_400, "renewed": 0}.items():
-    store(expires)
-    print(json.dumps({name: Client().get_endpoint_status(endpoint)["status"]}))
+print(json.dumps({"valid": status()}))
+if not Client().app.config.request_refresh_tokens:
+    sys.exit()  # the oldest asks for a login then
+store = get_token_storage()
+ended = store.get_token_data_by_resource_server()
+for row in ended.values():
+    row.access_token, row.expires_at_seconds = "ended", 0
+store.store_token_data_by_resource_server(ended)
+print(json.dumps({"renewed": status()}))

@@ -1,20 +1,28 @@
 //! `bursa env`: what other clients need in their environment to come here.
 
 use crate::args::Env;
-use crate::client::ApiError;
-use crate::output;
-use crate::settings::Settings;
+use crate::client::{ApiError, Client};
+use crate::output::{self, field};
+use crate::settings::{Credentials, Settings};
+use anyhow::Context;
+use bursa_service::token_stores;
 use serde_json::json;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Where Globus Compute's clients look for a service of their own, and nowhere else.
 const THEIRS: &str = "http://localhost:5000";
+/// What tokens begin with that this service gave.
+const OWN: &str = "bursa_";
 
 pub(super) fn run(settings: &Settings, as_json: bool, command: &Env) -> anyhow::Result<ExitCode> {
-    let Env::GlobusCompute = command;
+    let Env::GlobusCompute { store } = command;
     let home = settings.home().display().to_string();
     let credentials = settings.credentials()?.ok_or(ApiError::NoToken { home })?;
-    let variables = globus_compute(&credentials.url, &credentials.token);
+    if *store {
+        fill_stores(&credentials)?;
+    }
+    let variables = globus_compute(&credentials.url, (!store).then_some(&credentials.token));
     if as_json {
         let map: serde_json::Map<_, _> =
             variables.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
@@ -27,16 +35,43 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Env) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
+/// As if somebody had logged in there.
+fn fill_stores(credentials: &Credentials) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        credentials.token.starts_with(OWN),
+        "the token of this login ends soon, and a store is to last; make one with `bursa token new`, set BURSA_TOKEN to it, \
+         and say this again"
+    );
+    let whoami = Client::new(&credentials.url, credentials.token.clone())?.get("/whoami")?;
+    let home = std::env::var_os("HOME").context("HOME is not set: no token store can be found without it")?;
+    let compute =
+        std::env::var_os("GLOBUS_COMPUTE_USER_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let user = field(&whoami, "user_id");
+    token_stores::fill(&PathBuf::from(home), compute.as_deref(), &credentials.token, &user)?;
+    Ok(())
+}
+
+/// With `token` as a client's secret, or without one: then they find theirs in a store, or ask for a login.
+///
 /// A service at another address is reached as a proxy: they have no variable for it.
-fn globus_compute(url: &str, token: &str) -> Vec<(&'static str, String)> {
+fn globus_compute(url: &str, token: Option<&String>) -> Vec<(&'static str, String)> {
     let url = url.trim_end_matches('/');
+    let is_theirs = [THEIRS, "http://127.0.0.1:5000"].contains(&url);
+    // Where people are sent to log in: their browsers know no proxy.
+    let auth = if is_theirs { THEIRS } else { url };
     let mut variables = vec![
         ("GLOBUS_SDK_ENVIRONMENT", "local".to_owned()),
-        ("GLOBUS_SDK_SERVICE_URL_AUTH", format!("{THEIRS}/")),
-        ("GLOBUS_COMPUTE_CLIENT_ID", "bursa".to_owned()),
-        ("GLOBUS_COMPUTE_CLIENT_SECRET", token.to_owned()),
+        ("GLOBUS_SDK_SERVICE_URL_AUTH", format!("{auth}/")),
     ];
-    if ![THEIRS, "http://127.0.0.1:5000"].contains(&url) {
+    match token {
+        Some(token) => {
+            variables.push(("GLOBUS_COMPUTE_CLIENT_ID", "bursa".to_owned()));
+            variables.push(("GLOBUS_COMPUTE_CLIENT_SECRET", token.clone()));
+        }
+        // By which funcX before 2 finds its part of the store.
+        None => variables.push(("FUNCX_SDK_ENVIRONMENT", "local".to_owned())),
+    }
+    if !is_theirs {
         variables.push(("http_proxy", url.to_owned()));
     }
     variables
@@ -48,8 +83,16 @@ mod tests {
 
     #[test]
     fn a_service_elsewhere_is_reached_as_a_proxy() {
-        let named = |url| globus_compute(url, "t").into_iter().find(|(name, _)| *name == "http_proxy");
+        let of = |url| globus_compute(url, Some(&"t".to_owned()));
+        let named = |url| of(url).into_iter().find(|(name, _)| *name == "http_proxy");
         assert_eq!(named("http://127.0.0.1:5000/"), None);
         assert_eq!(named("http://lab:8000").unwrap().1, "http://lab:8000");
+    }
+
+    #[test]
+    fn no_variable_has_the_token_that_is_in_a_store() {
+        let text = format!("{:?}", globus_compute("http://lab:8000", None));
+        assert!(!text.contains("SECRET") && !text.contains("CLIENT_ID"), "{text}");
+        assert!(text.contains("\"http://lab:8000/\""), "people log in at its own address: {text}");
     }
 }

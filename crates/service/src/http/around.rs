@@ -79,7 +79,7 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
     }
-    to_browsers(response.headers_mut(), app.handle.about.is_tls);
+    to_browsers(response.headers_mut(), app.handle.about.is_vouched_for);
     response
 }
 
@@ -110,7 +110,7 @@ fn error_of(response: &mut Response) -> Option<ApiError> {
 }
 
 /// Answers are for one reader and one moment, are no scripts, and pages are nobody's frame.
-fn to_browsers(headers: &mut HeaderMap, is_tls: bool) {
+fn to_browsers(headers: &mut HeaderMap, is_vouched_for: bool) {
     let is_page =
         headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     let mut say = |name: HeaderName, value: &'static str| {
@@ -118,7 +118,7 @@ fn to_browsers(headers: &mut HeaderMap, is_tls: bool) {
     };
     say(header::CACHE_CONTROL, "no-store");
     say(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    if is_tls {
+    if is_vouched_for {
         say(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
     if is_page {

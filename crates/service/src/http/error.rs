@@ -32,6 +32,8 @@ pub(crate) enum Object {
     Group,
     /// An id that is none.
     Id,
+    /// A code, or another part of a login, that is good for nothing.
+    Login,
     Other,
 }
 
@@ -44,6 +46,7 @@ impl Object {
             "task" => Self::Task,
             "group" => Self::Group,
             "id" => Self::Id,
+            "code" => Self::Login,
             _ => Self::Other,
         }
     }

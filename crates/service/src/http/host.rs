@@ -64,6 +64,7 @@ mod tests {
             http: "10.0.0.7:5000".parse().unwrap(),
             amqp: String::new(),
             is_tls: false,
+            is_vouched_for: false,
             names: vec!["bursa.example.org".to_owned()],
         };
         let ends = Ends { theirs: "10.0.0.9".parse().unwrap(), ours: "192.168.1.7:5000".parse().unwrap() };

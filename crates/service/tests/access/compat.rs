@@ -51,7 +51,12 @@ const ROUTES: &[Route] = &[
     ("POST", "/v3/endpoints/{id}/lock", "endpoints:manage", "", [200, 404, 200]),
     // The secret is in its form, of which there is none here.
     ("POST", "/v2/oauth2/token", OPEN, "", [415; 3]),
-    ("POST", "/v2/oauth2/token/revoke", OPEN, "", [200; 3]),
+    ("POST", "/v2/oauth2/token/revoke", OPEN, "", [415; 3]),
+    // Its form has a token; what no page of this service sent is refused.
+    ("GET", "/v2/oauth2/authorize", OPEN, "", [400; 3]),
+    ("POST", "/v2/oauth2/authorize", OPEN, "", [403; 3]),
+    ("GET", "/.well-known/openid-configuration", OPEN, "", [200; 3]),
+    ("GET", "/jwk.json", OPEN, "", [200; 3]),
     ("GET", "/v2/oauth2/userinfo", ANY, "", [200; 3]),
     ("GET", "/v2/api/identities", ANY, "", [422; 3]),
 ];
@@ -109,7 +114,7 @@ impl Things {
     }
 
     fn path(&self, path: &str) -> String {
-        let id = match path.split('/').nth(2).unwrap() {
+        let id = match path.split('/').nth(2).unwrap_or_default() {
             "functions" => &self.function,
             "endpoints" => &self.endpoint,
             "containers" => &self.container,

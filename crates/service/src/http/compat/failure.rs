@@ -1,6 +1,7 @@
 //! Errors and failed tasks as funcX and Globus Compute clients read them.
 
 use super::super::error::{ApiError, Object};
+use super::pages;
 use crate::dialect;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -88,6 +89,8 @@ pub(in super::super) enum Dialect {
     Theirs(Client),
     /// What Globus Auth has, as RFC 6749 §5.2 wants it.
     OAuth,
+    /// A person, in a browser.
+    Page,
 }
 
 impl Dialect {
@@ -95,12 +98,14 @@ impl Dialect {
         let (status, body) = match self {
             Self::Theirs(client) => (status(error), body(error, client)),
             Self::OAuth => {
-                let name = match error.code {
-                    "unauthorized" => "invalid_client",
+                let name = match (error.code, error.object) {
+                    ("unauthorized", _) => "invalid_client",
+                    ("invalid", Object::Login) => "invalid_grant",
                     _ => "invalid_request",
                 };
                 (error.status, json!({ "error": name, "error_description": error.message() }))
             }
+            Self::Page => return pages::refused(error),
         };
         (status, axum::Json(body)).into_response()
     }
@@ -115,6 +120,11 @@ pub(super) async fn in_dialect(request: Request, next: Next) -> Response {
 /// Around the routes that Globus Auth has.
 pub(super) async fn of_oauth(request: Request, next: Next) -> Response {
     marked(next.run(request).await, Dialect::OAuth)
+}
+
+/// Around the page on which a person logs a program in.
+pub(super) async fn of_page(request: Request, next: Next) -> Response {
+    marked(next.run(request).await, Dialect::Page)
 }
 
 fn marked(mut response: Response, dialect: Dialect) -> Response {

@@ -3,11 +3,15 @@
 //! Adapters only: each route turns its request into what `/api/v1` would be asked, and the answer into the shape that
 //! those clients read. Shapes, words and pitfalls: docs/compat.md.
 
+mod authorize;
 mod containers;
 mod endpoints;
 mod failure;
 mod functions;
 mod login;
+mod openid;
+mod pages;
+mod redirect;
 mod registration;
 mod submit;
 mod tasks;
@@ -102,10 +106,21 @@ fn v3() -> Routes {
 /// What Globus Auth has.
 fn login() -> Routes {
     Routes::new()
+        .on("GET", "/.well-known/openid-configuration", openid::configuration)
+        .on("GET", "/jwk.json", openid::keys)
         .on("POST", "/v2/oauth2/token", login::token)
         .on("POST", "/v2/oauth2/token/revoke", login::revoke)
         .on("GET", "/v2/oauth2/userinfo", login::userinfo)
         .on("GET", "/v2/api/identities", login::identities)
+}
+
+/// What a person sees of it.
+fn pages() -> Routes {
+    Routes::new().on("GET", "/v2/oauth2/authorize", authorize::page).on(
+        "POST",
+        "/v2/oauth2/authorize",
+        authorize::grant,
+    )
 }
 
 fn of_service() -> Routes {
@@ -114,12 +129,13 @@ fn of_service() -> Routes {
 
 pub(super) fn routes() -> Router<App> {
     let service = of_service().router.layer(from_fn(failure::in_dialect));
-    service.merge(login().router.layer(from_fn(failure::of_oauth)))
+    let login = login().router.layer(from_fn(failure::of_oauth));
+    service.merge(login).merge(pages().router.layer(from_fn(failure::of_page)))
 }
 
 /// Method and path of each of these routes.
 pub(super) fn names() -> Vec<(&'static str, String)> {
-    of_service().names.into_iter().chain(login().names).collect()
+    [of_service(), login(), pages()].into_iter().flat_map(|routes| routes.names).collect()
 }
 
 #[derive(Debug, Deserialize)]
