@@ -1,6 +1,9 @@
 //! TLS to a service whose certificate is known by its hash, `https://host:port#sha256:…`, as that of a trial is: no
 //! authority and no name vouches for it.
 
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
@@ -9,7 +12,9 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 use ureq::Error;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
@@ -17,8 +22,34 @@ use ureq::unversioned::transport::{
     TransportAdapter,
 };
 
+/// Time for the service to answer in a handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
 /// A client of the one service whose certificate has this SHA-256, in hexadecimal.
 pub(crate) fn agent(config: ureq::config::Config, pin: &str) -> anyhow::Result<ureq::Agent> {
+    let connector = ().chain(TcpConnector::default()).chain(TlsConnector(trust(pin)?));
+    Ok(ureq::Agent::with_parts(config, connector, DefaultResolver::default()))
+}
+
+/// The certificate itself, in PEM, for who cannot know one by its hash; `authority` is the service's `host:port`.
+pub(crate) fn certificate(authority: &str, pin: &str) -> anyhow::Result<String> {
+    let unreachable = || format!("no service with this certificate answers at {authority}");
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
+    let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{authority} is no host"))?;
+    let mut connection = ClientConnection::new(trust(pin)?, name)?;
+    let mut socket = TcpStream::connect(authority).with_context(unreachable)?;
+    socket.set_read_timeout(Some(HANDSHAKE))?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket).with_context(unreachable)?;
+    }
+    let first = connection.peer_certificates().and_then(<[_]>::first).with_context(unreachable)?;
+    let text = STANDARD.encode(first);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    Ok(format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")))
+}
+
+/// Nobody but the service with this hash.
+fn trust(pin: &str) -> anyhow::Result<Arc<ClientConfig>> {
     let provider = Arc::new(default_provider());
     let verifier = Pinned { pin: pin.to_ascii_lowercase(), provider: Arc::clone(&provider) };
     let tls = ClientConfig::builder_with_provider(provider)
@@ -26,8 +57,7 @@ pub(crate) fn agent(config: ureq::config::Config, pin: &str) -> anyhow::Result<u
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    let connector = ().chain(TcpConnector::default()).chain(TlsConnector(Arc::new(tls)));
-    Ok(ureq::Agent::with_parts(config, connector, DefaultResolver::default()))
+    Ok(Arc::new(tls))
 }
 
 #[derive(Debug)]

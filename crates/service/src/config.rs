@@ -79,7 +79,14 @@ key!(
     "amqp",
     "BURSA_AMQP",
     "127.0.0.1:5672",
-    "where Globus Compute's clients read results, as address:port (port 0: any free one; unset while the REST API's port is 0, or while another process has the port: the same)"
+    "where Globus Compute's clients read results, as address:port, with the REST API's TLS where others can reach it (port 0: any free one; unset while the REST API's port is 0, or while another process has the port: the same)"
+);
+key!(
+    PLAIN_AMQP,
+    "plain_amqp",
+    "BURSA_PLAIN_AMQP",
+    "false",
+    "true: results may be read without TLS where others can reach `amqp`, as behind a proxy that has TLS"
 );
 key!(
     HEARTBEAT,
@@ -203,6 +210,7 @@ pub const KEYS: &[Key] = &[
     PUBLIC_ZMQ,
     BULK,
     AMQP,
+    PLAIN_AMQP,
     HEARTBEAT,
     THRESHOLD,
     RETENTION,
@@ -292,10 +300,8 @@ impl Config {
             _ => Some(port(values, &BULK)?),
         };
         let mut amqp: SocketAddr = values.parse(&AMQP)?;
-        if !amqp.ip().is_loopback() {
-            let why = "AMQP is not encrypted here: it must be a loopback address, such as 127.0.0.1:5672; bring it \
-                       elsewhere through a tunnel";
-            return Err(values.wrong(&AMQP, why.into()));
+        if tls == tls::Source::Off {
+            check_plain_amqp(values, amqp)?;
         }
         let amqp_anywhere = values.get(&AMQP).1 == Source::Default;
         if amqp_anywhere && http.port() == 0 {
@@ -359,6 +365,17 @@ fn check_plain(values: &Values, http: SocketAddr) -> Result<(), ConfigError> {
     let why = "without TLS tokens would cross the network in the clear: set service.tls_cert and service.tls_key, say \
                --tls-self-signed, or say --plain-http (service.plain_http = true) where a proxy with TLS stands before it";
     Err(values.wrong(&HTTP, why.into()))
+}
+
+/// The same for results, and passwords that are good for five minutes.
+fn check_plain_amqp(values: &Values, amqp: SocketAddr) -> Result<(), ConfigError> {
+    if truth(values, &PLAIN_AMQP)? || amqp.ip().is_loopback() {
+        return Ok(());
+    }
+    let why = "without TLS results would cross the network in the clear: set service.tls_cert and service.tls_key, say \
+               --tls-self-signed, bring a loopback address elsewhere through a tunnel, or set service.plain_amqp = true \
+               where a proxy with TLS stands before it";
+    Err(values.wrong(&AMQP, why.into()))
 }
 
 fn tls_source(values: &Values) -> Result<tls::Source, ConfigError> {

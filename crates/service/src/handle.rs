@@ -57,7 +57,7 @@ pub(crate) struct About {
     pub(crate) zmq: String,
     /// Where the REST API listens.
     pub(crate) http: SocketAddr,
-    /// Where results are read by AMQP, as host:port.
+    /// Where results are read by AMQP, as `amqp://host:port` or `amqps:`.
     pub(crate) amqp: String,
     /// Names by which the REST API is asked for, beside localhost.
     pub(crate) names: Vec<String>,

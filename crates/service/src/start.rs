@@ -65,9 +65,9 @@ pub async fn run(
     let listener = listener.map_err(|why| Error::Http { address: config.http, why })?;
     let address = listener.local_addr().map_err(|why| Error::Http { address: config.http, why })?;
     let amqp = listen_amqp(&config).await.map_err(|why| Error::Amqp { address: config.amqp, why })?;
-    let amqp_address =
-        amqp.local_addr().map_err(|why| Error::Amqp { address: config.amqp, why })?.to_string();
-    let (abroad, links, managers) = abroad(&home.service, &amqp_address, recovery.epoch)?;
+    let amqp_at = amqp.local_addr().map_err(|why| Error::Amqp { address: config.amqp, why })?;
+    let amqp_place = amqp_place(&config, amqp_at);
+    let (abroad, links, managers) = abroad(&home.service, &amqp_place, recovery.epoch)?;
     let forwarder = listen(&config, &keys, &recovery, abroad)?;
 
     let tls = Tls::open(&config.tls, &home.service, &config.names)?.map(Arc::new);
@@ -78,7 +78,7 @@ pub async fn run(
         service_key: keys.public.to_string(),
         zmq: zmq.clone(),
         http: address,
-        amqp: amqp_address,
+        amqp: amqp_place,
         names: config.names.clone(),
         is_tls: tls.is_some(),
         is_vouched_for: matches!(config.tls, tls::Source::Files { .. }),
@@ -91,6 +91,7 @@ pub async fn run(
         assemble(&config, store, &paths, recovery, forwarder, (about, metrics, audit), (links, signer))?;
 
     ready(Ready { url, http: address.to_string(), zmq, service_key: keys.public.to_string() });
+    let amqp = (amqp, tls.clone().filter(|_| !amqp_at.ip().is_loopback()));
     serve((listener, tls), (amqp, managers), handle, driver, shutdown, pings).await
 }
 
@@ -103,6 +104,21 @@ fn url(config: &Config, address: SocketAddr, tls: Option<&Tls>) -> String {
             format!("https://{name}:{}", address.port())
         }
         (Some(tls), ..) => format!("https://{address}#sha256:{}", tls.pin()),
+    }
+}
+
+/// Where clients and endpoints are told that AMQP is spoken. A certificate is for a name, and any address is none to go to.
+fn amqp_place(config: &Config, at: SocketAddr) -> String {
+    if at.ip().is_loopback() {
+        return format!("amqp://{at}");
+    }
+    let has_tls = config.tls != tls::Source::Off;
+    let scheme = if has_tls { "amqps" } else { "amqp" };
+    // The last of the names is the host's own.
+    let named = config.names.len() > 1 || has_tls || at.ip().is_unspecified();
+    match config.names.first().filter(|_| named) {
+        Some(name) => format!("{scheme}://{name}:{}", at.port()),
+        None => format!("{scheme}://{at}"),
     }
 }
 
@@ -220,7 +236,7 @@ fn assemble(
 /// Serves until `shutdown`; then takes no more, lets answers leave, and closes the store.
 async fn serve(
     (listener, tls): (TcpListener, Option<Arc<Tls>>),
-    (amqp, managers): (TcpListener, foreign::Driver),
+    (amqp, managers): ((TcpListener, Option<Arc<Tls>>), foreign::Driver),
     handle: Handle,
     driver: Driver,
     shutdown: impl Future<Output = ()>,

@@ -3,10 +3,12 @@
 use crate::args::Env;
 use crate::client::{ApiError, Client};
 use crate::output::{self, field};
+use crate::pin;
 use crate::settings::{Credentials, Settings};
 use anyhow::Context;
 use bursa_service::token_stores;
 use serde_json::json;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,7 +24,18 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Env) -> anyhow::
     if *store {
         fill_stores(&credentials)?;
     }
-    let variables = globus_compute(&credentials.url, (!store).then_some(&credentials.token));
+    let (address, pin) = credentials.url.split_once('#').unwrap_or((&credentials.url, ""));
+    let mut variables = globus_compute(address, (!store).then_some(&credentials.token));
+    if let Some(pin) = pin.strip_prefix("sha256:") {
+        let path = keep_certificate(settings, address, pin)?;
+        // The first is what requests by REST look at, the other what AMQP does.
+        variables.extend(["GLOBUS_SDK_VERIFY_SSL", "SSL_CERT_FILE"].map(|name| (name, path.clone())));
+    }
+    if address.starts_with("https://") {
+        let note = "Globus Compute's Client knows http://localhost:5000 only: docs/compat.md has the two lines by which it comes \
+                    to another address";
+        let _ = writeln!(std::io::stderr(), "{note}");
+    }
     if as_json {
         let map: serde_json::Map<_, _> =
             variables.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
@@ -33,6 +46,14 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &Env) -> anyhow::
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file with the certificate that has this hash: these clients know none by that.
+fn keep_certificate(settings: &Settings, address: &str, pin: &str) -> anyhow::Result<String> {
+    let authority = address.trim_start_matches("https://").trim_end_matches('/');
+    let (path, text) = (settings.home().join("service.crt"), pin::certificate(authority, pin)?);
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path.display().to_string())
 }
 
 /// As if somebody had logged in there.
@@ -53,7 +74,8 @@ fn fill_stores(credentials: &Credentials) -> anyhow::Result<()> {
 
 /// With `token` as a client's secret, or without one: then they find theirs in a store, or ask for a login.
 ///
-/// A service at another address is reached as a proxy: they have no variable for it.
+/// A service at another address is reached as a proxy: they have no variable for it. Not one with TLS, since of a proxy's
+/// certificate they look at nothing.
 fn globus_compute(url: &str, token: Option<&String>) -> Vec<(&'static str, String)> {
     let url = url.trim_end_matches('/');
     let is_theirs = [THEIRS, "http://127.0.0.1:5000"].contains(&url);
@@ -71,7 +93,7 @@ fn globus_compute(url: &str, token: Option<&String>) -> Vec<(&'static str, Strin
         // By which funcX before 2 finds its part of the store.
         None => variables.push(("FUNCX_SDK_ENVIRONMENT", "local".to_owned())),
     }
-    if !is_theirs {
+    if !is_theirs && !url.starts_with("https://") {
         variables.push(("http_proxy", url.to_owned()));
     }
     variables
@@ -87,6 +109,7 @@ mod tests {
         let named = |url| of(url).into_iter().find(|(name, _)| *name == "http_proxy");
         assert_eq!(named("http://127.0.0.1:5000/"), None);
         assert_eq!(named("http://lab:8000").unwrap().1, "http://lab:8000");
+        assert_eq!(named("https://lab:8000"), None, "they would tell the token to whoever answers");
     }
 
     #[test]

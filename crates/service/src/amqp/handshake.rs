@@ -2,7 +2,7 @@
 
 use super::codec::{self, FRAME, invalid};
 use super::foreign::Who;
-use super::peer;
+use super::peer::{self, Stream};
 use crate::audit::Entry;
 use crate::handle::Handle;
 use crate::http::User;
@@ -12,16 +12,15 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use bursa_core::limits;
 use bytes::BytesMut;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 /// Silence of a client, and of us, in seconds: half of it may pass without a word.
 const HEARTBEAT_S: u16 = 60;
 /// That of an endpoint: tasks that it has are lost with it.
 const ENDPOINT_HEARTBEAT_S: u16 = 20;
-/// From the connection to its `open`.
-const HANDSHAKE: Duration = Duration::from_millis(limits::HTTP_HEAD_MS);
+/// From the connection to its `open`; that of TLS has as long before it.
+pub(super) const HANDSHAKE: Duration = Duration::from_millis(limits::HTTP_HEAD_MS);
 /// The first bytes of a client of AMQP 0-9-1.
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
 /// AMQP's number for who may not.
@@ -46,16 +45,16 @@ pub(super) enum Login {
 
 /// Up to the client's `open`, in time; `None`: it was told that it may not.
 pub(super) async fn greet(
-    stream: &mut TcpStream,
+    (stream, from): (&mut dyn Stream, Option<IpAddr>),
     bytes: &mut BytesMut,
     handle: &Handle,
 ) -> io::Result<Option<(Login, Tuned)>> {
-    let greeted = tokio::time::timeout(HANDSHAKE, handshake(stream, bytes, handle));
+    let greeted = tokio::time::timeout(HANDSHAKE, handshake((stream, from), bytes, handle));
     greeted.await.map_err(|_| invalid("it did not log in in time"))?
 }
 
 async fn handshake(
-    stream: &mut TcpStream,
+    (stream, from): (&mut dyn Stream, Option<IpAddr>),
     bytes: &mut BytesMut,
     handle: &Handle,
 ) -> io::Result<Option<(Login, Tuned)>> {
@@ -65,7 +64,7 @@ async fn handshake(
     }
     if bytes.split_to(GREETING.len()) != GREETING {
         // As AMQP wants it: this is what is spoken here.
-        stream.write_all(GREETING).await?;
+        peer::write(stream, GREETING).await?;
         return Ok(None);
     }
     say(stream, connection::AMQPMethod::Start(start())).await?;
@@ -73,7 +72,7 @@ async fn handshake(
         return Err(invalid("it did not log in"));
     };
     let Some(login) = login(&answer, handle) else {
-        record_refusal(stream, handle);
+        record_refusal(from, handle);
         let why = "ACCESS_REFUSED - this user and password are not valid (any more): a client asks for new ones by \
                    GET /v2/get_amqp_result_connection_url, an endpoint is started again";
         say(stream, connection::AMQPMethod::Close(close(ACCESS_REFUSED, why))).await?;
@@ -101,8 +100,8 @@ async fn handshake(
 }
 
 /// Unless many such come from there, as in a flood.
-fn record_refusal(stream: &TcpStream, handle: &Handle) {
-    let Ok(from) = stream.peer_addr().map(|peer| peer.ip().to_canonical()) else { return };
+fn record_refusal(from: Option<IpAddr>, handle: &Handle) {
+    let Some(from) = from else { return };
     if handle.rates.bad_login(from).is_ok() {
         let code = Some("unauthorized");
         handle.audit.record(Entry {
@@ -153,14 +152,14 @@ pub(super) fn close(code: u16, why: &str) -> connection::Close {
     connection::Close { reply_code: code, reply_text: why.into(), class_id: 0, method_id: 0 }
 }
 
-async fn say(stream: &mut TcpStream, method: connection::AMQPMethod) -> io::Result<()> {
+async fn say(stream: &mut dyn Stream, method: connection::AMQPMethod) -> io::Result<()> {
     let mut out = Vec::new();
     codec::put(&mut out, &AMQPFrame::Method(0, AMQPClass::Connection(method)))?;
-    stream.write_all(&out).await
+    peer::write(stream, &out).await
 }
 
 /// The next frame but heartbeats.
-async fn next(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<AMQPFrame> {
+async fn next(stream: &mut dyn Stream, bytes: &mut BytesMut) -> io::Result<AMQPFrame> {
     loop {
         match codec::take(bytes)? {
             Some(AMQPFrame::Heartbeat) => {}

@@ -18,11 +18,13 @@ pub(crate) use credentials::Credentials;
 pub(crate) use cursors::Cursors;
 
 use crate::handle::Handle;
+use crate::tls::Tls;
 use bursa_core::limits;
 use bytes::BytesMut;
-use handshake::Login;
-use peer::Peer;
+use handshake::{HANDSHAKE, Login};
+use peer::{Peer, Stream};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -31,8 +33,18 @@ use tokio::task::JoinSet;
 /// Before a group's id in the name of its queue.
 pub(crate) const PREFIX: &str = "results.";
 
+/// What a client or an endpoint is told: where AMQP is spoken (`place`, as `amqps://host:port`), and what with.
+pub(crate) fn url(place: &str, user: &str, password: &str) -> String {
+    let (scheme, address) = place.split_once("://").unwrap_or(("amqp", place));
+    format!("{scheme}://{user}:{password}@{address}/")
+}
+
 /// Serves until `stopping` changes; then closes what is open.
-pub(crate) async fn serve(listener: TcpListener, handle: Arc<Handle>, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
+    handle: Arc<Handle>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(limits::AMQP_CONNECTIONS));
     loop {
@@ -51,9 +63,9 @@ pub(crate) async fn serve(listener: TcpListener, handle: Arc<Handle>, mut stoppi
                 }
             },
         };
-        let (handle, stopping) = (Arc::clone(&handle), stopping.clone());
+        let (handle, tls, stopping) = (Arc::clone(&handle), tls.clone(), stopping.clone());
         connections.spawn(async move {
-            if let Err(error) = run(stream, &handle, stopping).await {
+            if let Err(error) = begin(stream, tls, &handle, stopping).await {
                 tracing::debug!(%error, "an AMQP connection ended");
             }
             drop(place);
@@ -62,22 +74,42 @@ pub(crate) async fn serve(listener: TcpListener, handle: Arc<Handle>, mut stoppi
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection, whoever it is.
-async fn run(mut stream: TcpStream, handle: &Handle, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
+/// Serves one connection, after the handshake of TLS if there is one.
+async fn begin(
+    mut stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    handle: &Handle,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let from = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
+    let Some(tls) = tls else { return run((&mut stream, from), handle, stopping).await };
+    let mut stream = tokio::select! {
+        secured = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)) => secured??,
+        _ = stopping.changed() => return Ok(()),
+    };
+    run((&mut stream, from), handle, stopping).await
+}
+
+/// Serves one connection, whoever it is.
+async fn run(
+    (stream, from): (&mut dyn Stream, Option<IpAddr>),
+    handle: &Handle,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
     let mut bytes = BytesMut::new();
     let greeted = tokio::select! {
-        greeted = handshake::greet(&mut stream, &mut bytes, handle) => greeted?,
+        greeted = handshake::greet((&mut *stream, from), &mut bytes, handle) => greeted?,
         _ = stopping.changed() => return Ok(()),
     };
     match greeted {
         None => Ok(()),
         Some((Login::User(user), tuned)) => {
-            let peer = Peer::new(&mut stream, &mut bytes, tuned.heartbeat);
+            let peer = Peer::new(stream, &mut bytes, tuned.heartbeat);
             connection::run(peer, (user, tuned.frame), handle, stopping).await
         }
         Some((Login::Endpoint(who), tuned)) => {
-            let peer = Peer::new(&mut stream, &mut bytes, tuned.heartbeat);
+            let peer = Peer::new(stream, &mut bytes, tuned.heartbeat);
             foreign::run_link(peer, (who, tuned.frame), handle, stopping).await
         }
     }

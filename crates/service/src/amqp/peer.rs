@@ -6,16 +6,20 @@ use bursa_core::limits;
 use bytes::BytesMut;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 /// Time for the other end to take what is sent.
 const STUCK: Duration = Duration::from_millis(limits::STREAM_SEND_MS);
 
+/// Its bytes, with TLS around them or without.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// After the handshake.
 pub(super) struct Peer<'a> {
-    stream: &'a mut TcpStream,
+    stream: &'a mut dyn Stream,
     bytes: &'a mut BytesMut,
     /// What both sides agreed on.
     heartbeat: Option<Duration>,
@@ -25,7 +29,7 @@ pub(super) struct Peer<'a> {
 
 impl<'a> Peer<'a> {
     pub(super) fn new(
-        stream: &'a mut TcpStream,
+        stream: &'a mut dyn Stream,
         bytes: &'a mut BytesMut,
         heartbeat: Option<Duration>,
     ) -> Self {
@@ -51,7 +55,7 @@ impl<'a> Peer<'a> {
             return Ok(());
         }
         let out = std::mem::take(out);
-        let sent = tokio::time::timeout(STUCK, self.stream.write_all(&out)).await;
+        let sent = tokio::time::timeout(STUCK, write(self.stream, &out)).await;
         sent.map_err(|_| invalid("it takes nothing"))?
     }
 
@@ -85,11 +89,17 @@ async fn beat(heartbeat: Option<Duration>, at: Instant) -> Duration {
     period
 }
 
+/// Sends all of `out`. TLS keeps what the socket does not take until it is told to go on.
+pub(super) async fn write(stream: &mut dyn Stream, out: &[u8]) -> io::Result<()> {
+    stream.write_all(out).await?;
+    stream.flush().await
+}
+
 /// Waits until more is here. Cancel-safe.
 ///
 /// # Errors
 /// The other end is gone.
-pub(super) async fn read(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<()> {
+pub(super) async fn read(stream: &mut dyn Stream, bytes: &mut BytesMut) -> io::Result<()> {
     match stream.read_buf(bytes).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),

@@ -145,8 +145,8 @@ impl Foreign {
     }
 
     /// What a core endpoint (or a user endpoint, in the command that starts it) is told of its queues.
-    pub(crate) fn queues(&self, who: &Who, address: &str) -> Option<Value> {
-        let url = format!("amqp://{}:{}@{address}/", name(who), self.password(who)?);
+    pub(crate) fn queues(&self, who: &Who, place: &str) -> Option<Value> {
+        let url = super::url(place, &name(who), &self.password(who)?);
         let id = who.end.map_or_else(|| who.endpoint.to_string(), |end| end.to_string());
         let publish = |exchange: &str| {
             json!({

@@ -160,8 +160,8 @@ async fn version(Query(of): Query<Of>) -> Result<Response, ApiError> {
 
 /// Where and with which password results can be read by AMQP: asked before each connection.
 async fn amqp_url(user: User, State(app): State<App>) -> Result<Response, ApiError> {
-    let (password, address) = (app.handle.credentials.mint(&user)?, &app.handle.about.amqp);
-    let url = format!("amqp://{}:{password}@{address}/", user.user);
+    let password = app.handle.credentials.mint(&user)?;
+    let url = amqp::url(&app.handle.about.amqp, &user.user.to_string(), &password);
     Ok(Format::Json.ok(&json!({ "queue_prefix": amqp::PREFIX, "connection_url": url })))
 }
 
