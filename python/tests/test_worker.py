@@ -10,6 +10,7 @@ import signal
 import struct
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,12 +116,43 @@ def test_the_calls_that_began_are_counted_for_who_looks_when_it_is_dead(worker: 
     before = worker.begun()
     assert value(call(worker, lambda: 1)) == 1
     worker.wire.load(HASH, serialize.dumps_code(lambda: os._exit(3)))
-    for number in (1, 2, 3):
-        worker.wire.run(bytes([number]) * 16, HASH, serialize.dumps_call((), {}))
+    with suppress(BrokenPipeError):  # it may be dead before it is given all
+        for number in (1, 2, 3):
+            worker.wire.run(bytes([number]) * 16, HASH, serialize.dumps_call((), {}))
     with pytest.raises((EOFError, ConnectionResetError)):  # reset: it left calls unread
         while True:
             worker.wire.frame()
     assert worker.begun() == before + 2
+
+
+@pytest.mark.parametrize("printed", ["", "x" * 40_000])
+def test_what_ended_before_a_long_call_is_there_for_who_looks(
+    worker: Worker, tmp_path: Path, printed: str
+) -> None:
+    first, long = tmp_path / "first", tmp_path / "long"
+    os.mkfifo(first)
+    os.mkfifo(long)
+
+    def quick(path: str) -> None:
+        print(end=printed)
+        path and Path(path).read_text()  # until the other end is closed
+
+    worker.wire.load(HASH, serialize.dumps_code(quick))
+    for number, path in enumerate([str(first), "", "", "", str(long), ""]):
+        worker.wire.run(bytes([number]) * 16, HASH, serialize.dumps_call((path,), {}))
+    for gate in (first, long):  # opened when the call opens it
+        opened = os.open(gate, os.O_WRONLY)
+        if gate == long:
+            waiting = [done.task for kind, done in worker.unsent() if kind == "done"]
+            assert worker.begun() == 5
+        os.close(opened)
+    done = [worker.wire.done() for _ in range(6)]
+    assert [each.task[0] for each in done] == [0, 1, 2, 3, 4, 5]
+    assert all(each.output == printed.encode() for each in done)
+    sent = 4 - len(waiting)
+    assert waiting == [each.task for each in done[sent:4]], "the last of those before it"
+    worker.wire.run(b"6" * 16, HASH, serialize.dumps_call(("",), {}))
+    assert worker.wire.done().task == b"6" * 16
 
 
 def test_a_withheld_call_is_passed_over_and_told_and_later_ones_run(worker: Worker, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any, Iterator, NamedTuple
 
 SRC = str(Path(__file__).parent.parent / "src")
 RING = 65536
-HEAD = 24
+HEAD = 32
+SPACE = 65536
 PATIENCE = 20  # seconds that a test waits for the other side before it fails
 
 
@@ -130,6 +131,18 @@ class Worker(NamedTuple):
     def withhold(self, calls: int) -> None:
         """The worker shall begin none of its first calls any more."""
         os.pwrite(self.memfd, calls.to_bytes(8, "little"), 16)
+
+    def unsent(self) -> list[tuple[str, Any]]:
+        """The frames that wait in the memfd, as the executor reads them."""
+        data = os.pread(self.memfd, HEAD + RING + SPACE, 0)
+        at, end = HEAD + RING, HEAD + RING + struct.unpack_from("<Q", data, 24)[0]
+        found = []
+        while at < end:
+            size = struct.unpack_from("<I", data, at)[0]
+            found.append(decode(data[at + 4 : at + 4 + size]))
+            at += 4 + size
+        assert at == end
+        return found
 
     def tail(self) -> bytes:
         """What the ring in the memfd holds, read as the executor does after a death."""

@@ -82,7 +82,8 @@ pub(super) struct Worker {
     pub(super) recall_at: Option<Mono>,
     /// When it was asked for, and when it was ready.
     pub(super) made: (Fine, Fine),
-    /// When the head became the head, or was seen not to have begun, or the pipe became empty.
+    /// When the head became the head, or was seen not to have begun, or the pipe became empty; of what was told while calls
+    /// are taken back, the time before.
     pub(super) since: Mono,
     /// When the head is stopped.
     pub(super) deadline: Option<Mono>,
@@ -211,9 +212,11 @@ impl Worker {
         timings.executor = now.since(call.came);
     }
 
-    /// Starts the head's clock.
+    /// Starts the head's clock. While calls are taken back, who the head is may be news and nothing else: it lasts.
     pub(super) fn arm(&mut self, now: Mono) {
-        self.since = now;
+        if self.recall_at.is_none() {
+            self.since = now;
+        }
         self.deadline = self.pipe.front().and_then(|head| match head.fate {
             Some(Fate::Cancelled(_)) => Some(now.after(PATIENCE_MS)),
             Some(Fate::TimedOut) => None,

@@ -1,8 +1,8 @@
-//! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2; and which call
-//! it began last. The executor writes which calls it shall not begin.
+//! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2; which call it
+//! began last; and frames that it did not send yet. The executor writes which calls it shall not begin.
 
 use bursa_core::limits;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,12 +13,16 @@ use std::os::unix::fs::FileExt;
 const RING: usize = 65_536;
 /// Lines of its output that tell why something did not start: the end of a traceback.
 const LAST_LINES: usize = 5;
-/// Bytes of `written`, `begun` and `withheld` before it.
-const HEAD: usize = 24;
+/// Bytes of `written`, `begun`, `withheld` and `unsent` before it.
+const HEAD: usize = 32;
+/// Bytes for frames behind it.
+const SPACE: usize = 65_536;
 /// Where `begun` is.
 const BEGUN: u64 = 8;
 /// Where `withheld` is.
 const WITHHELD: u64 = 16;
+/// Where `unsent` is.
+const UNSENT: u64 = 24;
 
 /// The memfd, as the executor sees it: written by the worker, read when the worker has died.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ impl Tail {
     /// When the system gives no memory or descriptor.
     pub fn new() -> io::Result<Self> {
         let file = File::from(memfd_create(c"bursa-output", MFdFlags::MFD_CLOEXEC)?);
-        file.set_len((HEAD + RING) as u64)?;
+        file.set_len((HEAD + RING + SPACE) as u64)?;
         Ok(Self(file))
     }
 
@@ -53,6 +57,17 @@ impl Tail {
             }
             begun = again;
         }
+    }
+
+    /// The whole frames that wait in it; none if the worker may be changing them: it only adds to them until it has
+    /// begun another call.
+    #[must_use]
+    pub fn unsent(&self) -> BytesMut {
+        let begun = self.begun();
+        let size = usize::try_from(self.word(UNSENT)).unwrap_or(usize::MAX);
+        let mut frames = BytesMut::zeroed(if size <= SPACE { size } else { 0 });
+        let whole = self.0.read_exact_at(&mut frames, (HEAD + RING) as u64).is_ok();
+        if whole && self.begun() == begun { frames } else { BytesMut::new() }
     }
 
     fn word(&self, at: u64) -> u64 {
@@ -160,12 +175,23 @@ mod tests {
     }
 
     #[test]
+    fn the_memfd_gives_what_was_not_sent() {
+        let (tail, _) = tail_of(RING);
+        assert_eq!(tail.unsent(), "");
+        tail.file().write_all_at(b"frames", (HEAD + RING) as u64).unwrap();
+        for (size, found) in [(3, "fra"), (6, "frames"), (0, ""), (SPACE as u64 + 1, ""), (u64::MAX, "")] {
+            tail.file().write_all_at(&size.to_le_bytes(), UNSENT).unwrap();
+            assert_eq!(tail.unsent(), found, "{size}");
+        }
+    }
+
+    #[test]
     fn a_cut_memfd_is_no_harm() {
         let (tail, _) = tail_of(10);
         tail.file().set_len(3).unwrap();
         tail.withhold(7);
         tail.file().set_len(3).unwrap();
-        assert_eq!((tail.read(), tail.begun()), (Vec::<u8>::new(), 0));
+        assert_eq!((tail.read(), tail.begun(), tail.unsent().len()), (Vec::<u8>::new(), 0, 0));
     }
 
     #[test]

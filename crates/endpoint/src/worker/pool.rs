@@ -170,10 +170,11 @@ impl Pool {
         }
     }
 
-    /// The number of the last call that a worker began.
-    #[must_use]
-    pub fn begun(&self, worker: WorkerId) -> Option<u64> {
-        self.workers.get(&worker.0).map(Process::begun)
+    /// The number of the last call that a worker began. What it has to tell of those before is told next.
+    pub fn begun(&mut self, worker: WorkerId) -> Option<u64> {
+        let begun = self.workers.get(&worker.0).map(Process::begun);
+        self.deliver_unsent(worker.0);
+        begun
     }
 
     /// Signals a worker's process group.

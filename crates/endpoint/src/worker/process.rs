@@ -350,6 +350,12 @@ impl Process {
         self.tail.begun()
     }
 
+    /// The next of the frames that it has not sent; what is none is left.
+    pub(super) fn unsent(&self) -> impl Iterator<Item = FromWorker> + use<> {
+        let mut unsent = self.tail.unsent();
+        std::iter::from_fn(move || frames::take(&mut unsent).ok().flatten())
+    }
+
     /// The tail of what its last call wrote, for one that ended.
     pub(super) fn last_output(&mut self) -> Bytes {
         let mut all = output::join(self.tail.read().into(), &mut self.ring).to_vec();

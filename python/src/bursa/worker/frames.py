@@ -24,8 +24,9 @@ RUN_HEAD = struct.Struct("<IBB24s32s3s")
 _READY = struct.Struct("<IBIBB")
 _STARTED = struct.Struct("<IB24s")
 _DONE = struct.Struct("<IB24sB3Q5I")
-_DONE_SIZE = _DONE.size - 4
-_QUIET = struct.Struct("<IB24sB3QI16x")
+DONE_SIZE = _DONE.size - 4
+QUIET = struct.Struct("<IB24sB3QI16x")
+"""The head of a `done` frame of which only the payload has something in it; its length is DONE_SIZE more."""
 _NO_ARGS = RUN_HEAD.size - 4 - 3
 _PAD = bytes(RUN_HEAD.size)
 _NEED = struct.Struct("<IB32s")
@@ -61,13 +62,7 @@ def skipped(number: int) -> bytes:
 def done_head(name: bytes, outcome: int, took: Took, *sizes: int) -> bytes:
     """What comes before the five sections of these sizes in a `done` frame: payload, class, message,
     traceback, output. The texts are UTF-8."""
-    return _DONE.pack(_DONE_SIZE + sum(sizes), DONE, name, outcome, *took, *sizes)
-
-
-def success_head(name: bytes, load: int, run: int, dump: int, size: int) -> bytes:
-    """The same for a call that succeeded and printed nothing, with a payload of `size` bytes: what is written
-    most."""
-    return _QUIET.pack(_DONE_SIZE + size, DONE, name, SUCCESS, load, run, dump, size)
+    return _DONE.pack(DONE_SIZE + sum(sizes), DONE, name, outcome, *took, *sizes)
 
 
 class Inbox:

@@ -13,7 +13,8 @@ from typing import Deque, List
 from . import frames
 from .calls import Functions, Parts, Runner, Sections
 from .confine import Scratch
-from .frames import FLUSH_FIRST, LARGE, LOAD, LOAD_HEAD, STOP, SUCCESS, Call, Inbox, Took, success_head
+from .frames import FLUSH_FIRST, LARGE, LOAD, LOAD_HEAD, STOP, SUCCESS, Call, Inbox, Took
+from .outbox import Outbox
 from .output import BEGUN, WITHHELD, Capture
 from .remains import bury
 
@@ -23,9 +24,6 @@ QUIET_NS = 4_000_000
 BRIEF_NS = 5_000
 """Calls that took no longer have left no file: to make one takes more, and to look takes a part of it."""
 
-_PARTS = 512
-"""Of a payload that are sent at once: half of what the system takes."""
-
 _DEFAULT = int(signal.SIG_DFL)
 _SIGALRM = int(signal.SIGALRM)
 
@@ -34,23 +32,21 @@ class Worker:
     """Owns the socket. Never raises for what a user's function does."""
 
     def __init__(self, sock: socket.socket, capture: Capture, scratch: Scratch | None) -> None:
-        self._sock = sock
         self._scratch = scratch
         self._inbox = Inbox(sock)
         self._capture = capture
         self._functions = Functions()
         self._runner = Runner(self._functions)
         self._calls: Deque[Call] = deque()
-        self._out: List[bytes] = []
-        self._sent_at = 0
-        self._told = True  # since it looked: who was told nothing has nothing to add to calls that wait
+        self._out = Outbox(sock, capture.tail)
         self._begun = 0
         self._stopping = False
 
     def serve(self, pid: int) -> None:
         """Until `stop` (all calls before it are finished) or until the executor closes the socket."""
         try:
-            self._send(frames.ready(pid, *sys.version_info[:2]))
+            self._out.add(frames.ready(pid, *sys.version_info[:2]))
+            self._out.flush()
             while self._next():
                 self._run()
         except (EOFError, ConnectionError):
@@ -60,19 +56,20 @@ class Worker:
         """Have a call at hand, and know whether another waits behind it. False: the work is over."""
         calls = self._calls
         if not self._stopping:
-            if self._told or not calls:
+            # Who was told nothing since the last look has nothing to add to calls that wait.
+            if self._out.told or not calls:
                 self._look()
             while not calls and not self._stopping:
-                self._flush()
+                self._out.flush()
                 bury()
                 self._take(self._inbox.read(calls))
         if not calls:
-            self._flush()
+            self._out.flush()
         return bool(calls)
 
     def _look(self) -> None:
         """Take what is in the socket already, without waiting."""
-        self._told = False
+        self._out.told = False
         if self._calls:  # as good as sure: the executor has had a call's time to answer
             try:  # noqa: SIM105
                 self._take(self._inbox.read(self._calls, socket.MSG_DONTWAIT))
@@ -91,8 +88,8 @@ class Worker:
 
     def _fetch(self, body_hash: bytes) -> None:
         """Ask for a body and wait for it; other frames that come meanwhile keep their order."""
-        self._out.append(frames.need(body_hash))
-        self._flush()
+        self._out.add(frames.need(body_hash))
+        self._out.flush()
         while body_hash not in self._functions:
             self._take(self._inbox.read(self._calls))
 
@@ -112,17 +109,17 @@ class Worker:
             words[BEGUN] = begun
             # Before its body is fetched: nobody keeps that for a call taken back.
             if begun <= words[WITHHELD]:
-                out.append(frames.skipped(begun))
-                self._flush()
+                out.add(frames.skipped(begun))
+                out.flush()
             else:
                 if tail.written or sys.stdout is not capture.out or sys.stderr is not capture.err:
                     capture.reset()
                 if body_hash != runner.newest and body_hash not in self._functions:
                     self._fetch(body_hash)
                     now = perf_counter_ns()
-                if not calls or flags & FLUSH_FIRST or now - self._sent_at >= QUIET_NS:
-                    out.append(frames.started(name))
-                    self._flush()
+                if not calls or flags & FLUSH_FIRST or now - out.sent_at >= QUIET_NS:
+                    out.add(frames.started(name))
+                    out.flush()
                     now = perf_counter_ns()
                 begin = now
                 outcome, load, run, sections = runner.run(body_hash, head, rest, begin)
@@ -130,9 +127,7 @@ class Worker:
                 if getsignal(_SIGALRM) != _DEFAULT:
                     _end_alarm()
                 if outcome == SUCCESS and not tail.written:
-                    payload = sections[0]
-                    out.append(success_head(name, load, run, now - begin - load - run, len(payload)))
-                    out.append(payload)
+                    out.add_success(name, load, run, now - begin - load - run, sections[0])
                 else:
                     self._tell(name, outcome, (load, run, now - begin - load - run), sections)
                 if load + run > BRIEF_NS and self._scratch is not None:
@@ -147,38 +142,19 @@ class Worker:
         output = self._capture.tail.read()
         if outcome == LARGE:
             size = sum(map(len, sections))
-            self._out.append(frames.done_head(name, SUCCESS, took, size, 0, 0, 0, len(output)))
-            self._send_parts([b"".join(self._out), *sections, output])
-            self._out.clear()
+            head = frames.done_head(name, SUCCESS, took, size, 0, 0, 0, len(output))
+            self._out.send([head, *sections, output])
         else:
             sections = (*sections, output)
-            self._out.append(frames.done_head(name, outcome, took, *map(len, sections)))
-            self._out += sections
+            self._out.add(frames.done_head(name, outcome, took, *map(len, sections)), *sections)
 
     def _tidy(self, scratch: Scratch) -> None:
         """A worker that cannot remove what a call left ends, and takes it along."""
         try:
             scratch.tidy()
         except OSError:
-            self._flush()
+            self._out.flush()
             raise
-
-    def _flush(self) -> None:
-        if self._out:
-            self._send(b"".join(self._out))
-            self._out.clear()
-
-    def _send_parts(self, parts: Parts) -> None:
-        for at in range(0, len(parts), _PARTS):
-            some = parts[at : at + _PARTS]
-            sent = self._sock.sendmsg(some)
-            if sent < sum(map(len, some)):  # a signal came
-                self._sock.sendall(b"".join(some)[sent:])
-        self._sent_at, self._told = perf_counter_ns(), True
-
-    def _send(self, data: bytes) -> None:
-        self._sock.sendall(data)
-        self._sent_at, self._told = perf_counter_ns(), True
 
 
 def _end_alarm() -> None:

@@ -1,8 +1,10 @@
-"""What worker and executor share, in a memfd: which calls began, which shall not, and a task's output.
+"""What worker and executor share, in a memfd: which calls began, which shall not, a task's output, and frames
+that wait.
 
 Layout: `u64 written` (total bytes of Python-level output since the task began), `u64 begun` (number of the
 last call that began; 1 is the first), `u64 withheld` (the executor's: no call up to this number begins any
-more), then RING bytes; byte i of the output is at i mod RING.
+more), `u64 unsent` (bytes of whole frames that wait), then RING bytes; byte i of the output is at i mod RING;
+then SPACE bytes for those frames.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import sys
 import threading
 from typing import Any
 
-RING = 1 << 16
-HEAD = 24
+RING = SPACE = 1 << 16
+HEAD = 32
+FRAMES = HEAD + RING
+SIZE = FRAMES + SPACE
 _WRITTEN = struct.Struct("<Q")
-BEGUN, WITHHELD = 1, 2
+BEGUN, WITHHELD, UNSENT = 1, 2, 3
 """Which words of the head."""
 
 
@@ -26,10 +30,10 @@ class Tail:
     """The ring. Only this process writes; `written` moves after the bytes it counts."""
 
     def __init__(self, descriptor: int) -> None:
-        if os.fstat(descriptor).st_size < HEAD + RING:
-            os.ftruncate(descriptor, HEAD + RING)
-        self._map = mmap.mmap(descriptor, HEAD + RING)
-        self.words = memoryview(self._map)[:HEAD].cast("Q")
+        if os.fstat(descriptor).st_size < SIZE:
+            os.ftruncate(descriptor, SIZE)
+        self.memory = mmap.mmap(descriptor, SIZE)
+        self.words = memoryview(self.memory)[:HEAD].cast("Q")
         self._lock = threading.RLock()  # threads print; so may a signal handler amid a print
         self.written = 0
         self.reset()
@@ -37,32 +41,32 @@ class Tail:
     def reset(self) -> None:
         """A new task begins."""
         self.written = 0
-        _WRITTEN.pack_into(self._map, 0, 0)
+        _WRITTEN.pack_into(self.memory, 0, 0)
 
     def write(self, data: Any) -> int:
         with self._lock:
             size = len(data)
             start = self.written % RING
             if start + size <= RING:
-                self._map[HEAD + start : HEAD + start + size] = data
+                self.memory[HEAD + start : HEAD + start + size] = data
             else:
                 self._wrap(memoryview(data)[-RING:], self.written + size)
             self.written += size
-            _WRITTEN.pack_into(self._map, 0, self.written)
+            _WRITTEN.pack_into(self.memory, 0, self.written)
         return size
 
     def _wrap(self, data: memoryview, end: int) -> None:
         start = (end - len(data)) % RING
         first = min(len(data), RING - start)
-        self._map[HEAD + start : HEAD + start + first] = data[:first]
-        self._map[HEAD : HEAD + len(data) - first] = data[first:]
+        self.memory[HEAD + start : HEAD + start + first] = data[:first]
+        self.memory[HEAD : HEAD + len(data) - first] = data[first:]
 
     def read(self) -> bytes:
         """The last RING bytes (or fewer), in order."""
         if self.written <= RING:
-            return self._map[HEAD : HEAD + self.written]
+            return self.memory[HEAD : HEAD + self.written]
         split = HEAD + self.written % RING
-        return self._map[split : HEAD + RING] + self._map[HEAD:split]
+        return self.memory[split : HEAD + RING] + self.memory[HEAD:split]
 
 
 class _TailFile(io.RawIOBase):

@@ -5,7 +5,7 @@ use super::nest::{HOST, State};
 use crate::worker::frames::FromWorker;
 use crate::worker::output;
 use crate::worker::poll::Token;
-use crate::worker::process::{exit_of, in_words};
+use crate::worker::process::{Process, exit_of, in_words};
 use crate::worker::zygote::Reported;
 use bursa_core::executor::{Event, WorkerExit};
 use bursa_core::id::WorkerId;
@@ -103,6 +103,32 @@ impl Pool {
         }
     }
 
+    /// The results that a worker has not sent yet, which wait behind a call that lasts, or in which it died. Whoever hears
+    /// them ignores those that come again.
+    pub(super) fn deliver_unsent(&mut self, id: u32) {
+        let believed = |process: &&Process| process.is_ready && process.fault.is_none();
+        let Some(process) = self.workers.get(&id).filter(believed) else { return };
+        let unsent: Vec<FromWorker> = process.unsent().collect();
+        // What it sent before them comes before them.
+        self.deliver_all(id);
+        for frame in unsent.into_iter().filter(|frame| matches!(frame, FromWorker::Done(_))) {
+            self.said(id, frame);
+        }
+    }
+
+    /// What it has sent so far.
+    fn deliver_all(&mut self, id: u32) {
+        self.backlog.retain(|other| *other != id);
+        self.deliver(id, usize::MAX);
+        for _ in 0..LAST_READS {
+            let Some(process) = self.workers.get_mut(&id) else { return };
+            if !process.read(&mut self.scratch, &self.poller) {
+                return;
+            }
+            self.deliver(id, usize::MAX);
+        }
+    }
+
     fn said(&mut self, id: u32, frame: FromWorker) {
         let Some(process) = self.workers.get_mut(&id) else { return };
         let worker = WorkerId(id);
@@ -196,15 +222,8 @@ impl Pool {
 
     /// A worker has ended: reads its socket to the end (F19), then reports the end.
     pub(super) fn settle(&mut self, id: u32) {
-        self.backlog.retain(|other| *other != id);
-        self.deliver(id, usize::MAX);
-        for _ in 0..LAST_READS {
-            let Some(process) = self.workers.get_mut(&id) else { return };
-            if !process.read(&mut self.scratch, &self.poller) {
-                break;
-            }
-            self.deliver(id, usize::MAX);
-        }
+        self.deliver_all(id);
+        self.deliver_unsent(id);
         let Some(mut process) = self.workers.remove(&id) else { return };
         process.listen(&mut self.scratch, &self.poller);
         let mut exit = process.exit.unwrap_or_default();
