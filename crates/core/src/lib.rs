@@ -18,6 +18,7 @@ mod map;
 mod patience;
 pub mod resources;
 pub mod rng;
+pub mod secrets;
 mod shelf;
 pub mod sim;
 pub mod task;

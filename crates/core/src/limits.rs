@@ -167,6 +167,23 @@ pub const LOGIN_FIELD_BYTES: usize = 2 * KIB;
 /// A form of a login: a token or a code, and what it belongs to.
 pub const LOGIN_FORM_BYTES: usize = 64 * KIB;
 
+/// Secrets of one user: more than anybody keeps apart.
+pub const SECRETS: usize = 100;
+/// Longest name of a secret.
+pub const SECRET_NAME_BYTES: usize = 64;
+/// One secret: a key or a certificate with its chain, not data.
+pub const SECRET_BYTES: usize = 32 * KIB;
+/// All secrets of one call, names and values: each assignment carries them, and the system takes no larger environments.
+pub const CALL_SECRETS_BYTES: usize = 64 * KIB;
+/// A shorter value is not looked for in output: it would be found everywhere.
+pub const MASK_LEAST_BYTES: usize = 4;
+/// Values and lines of values that one worker's output is searched for: those of several calls; the oldest make room.
+pub const MASKS_BYTES: usize = 8 * CALL_SECRETS_BYTES;
+/// Functions that one secret is granted to, and endpoints that one grant names.
+pub const SECRET_GRANTS: usize = 1_000;
+/// Secrets kept in the hub's memory, opened: those of a hundred functions at least.
+pub const SECRETS_KEPT_BYTES: usize = 100 * CALL_SECRETS_BYTES;
+
 /// What an entry of the memo counts beside its result: its row and index entries, so that tiny results have a bound too.
 pub const MEMO_ENTRY_BYTES: u64 = 256;
 /// A memoized result's last use is written when it is known to be this old: a hit costs no write of its own.

@@ -219,6 +219,7 @@ impl Site {
             container: self.containers.get(usize::try_from(call.container).unwrap_or(0)).cloned(),
             resources: None,
             args: Blob::empty(),
+            secrets: None,
             ttl_ms: 30 * DAY_MS,
             timeout_ms: None,
         };

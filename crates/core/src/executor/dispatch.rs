@@ -214,6 +214,7 @@ impl Executor {
         self.lanes.pop(lane);
         open.place = Place::Pipe(id);
         let (hash, args, timeout_ms) = (open.assign.hash, open.args(), open.assign.timeout_ms);
+        let secrets = open.assign.secrets.clone();
         let (came, given) = (open.came, self.clock);
         if worker.load(hash)
             && let Some(body) = self.bodies.get(hash)
@@ -230,6 +231,7 @@ impl Executor {
             attempt: key.attempt,
             hash,
             args,
+            secrets,
             flush: expected.flush,
         });
         true

@@ -3,6 +3,7 @@
 use crate::container::Container;
 use crate::id::{Hash, TaskId, UserId, WorkerId};
 use crate::resources::{Resources, Share};
+use crate::secrets::Secrets;
 use crate::wire::{Attempt, Message};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -204,6 +205,8 @@ pub enum Action {
         hash: Hash,
         /// The serialized arguments.
         args: Bytes,
+        /// Its secrets; `None`: it has none.
+        secrets: Option<Secrets>,
         /// Send what is finished before starting it.
         flush: bool,
     },

@@ -166,11 +166,11 @@ impl Hub {
         }
     }
 
-    fn loading(&self, task: &TaskId) -> Option<Slot> {
+    pub(super) fn loading(&self, task: &TaskId) -> Option<Slot> {
         self.tasks.find(task).filter(|&slot| self.tasks[slot].place == Place::Loading)
     }
 
-    fn loaded(&mut self, slot: Slot) {
+    pub(super) fn loaded(&mut self, slot: Slot) {
         let endpoint = self.tasks[slot].endpoint;
         self.endpoints[endpoint as usize].place_first(&mut self.tasks, slot);
         self.touch(endpoint);

@@ -1,10 +1,12 @@
 //! Dispatch (F14, F25, F35): queued tasks become attempts while the endpoint has credit and its session has room.
 
 use super::event::{Action, Counter};
+use super::secrets::Sought;
 use super::slab::Slot;
 use super::task::{Phase, Place};
 use super::{Cx, Hub, failure};
 use crate::limits;
+use crate::secrets::Secrets;
 use crate::task::{Args, TaskState};
 use crate::wire::{Assign, Attempt, Blob, Item, version};
 
@@ -81,7 +83,16 @@ impl Hub {
             self.end_with(slot, TaskState::Failed, failure::no_resources(), cx);
             return Step::Waits;
         }
-        let mut size = 0;
+        let Sought::Here(secrets) = self.secrets.seek(task.user, task.hash, task.endpoint) else {
+            self.await_secrets(slot, cx);
+            return Step::Waits;
+        };
+        if secrets.is_some() && link.proto < version::SECRETS {
+            self.end_with(slot, TaskState::Failed, failure::no_secrets(), cx);
+            return Step::Waits;
+        }
+        let secrets_size = secrets.as_ref().map_or(0, Secrets::len);
+        let mut size = secrets_size;
         // F35: the body goes before the first attempt that needs it.
         if !link.knows(&task.hash) {
             let Some(body) = self.bodies.get(&task.hash) else {
@@ -114,10 +125,11 @@ impl Hub {
             container: task.container.clone(),
             resources: task.resources.clone(),
             args: Blob::Here(args),
+            secrets,
             ttl_ms: task.deadline.since(cx.now.mono),
             timeout_ms: task.timeout_ms(),
         })));
-        task.lease = Some(state.leases.grant(task.args.len(), false));
+        task.lease = Some(state.leases.grant(task.args.len() + secrets_size, false));
         task.drop_large_args();
         state.place(&mut self.tasks, slot, Place::Held);
         Step::Said(size)

@@ -1,7 +1,8 @@
 //! What the hub is told and what it asks for: its whole surface towards the service's driver.
 
 use crate::id::{ConnId, EndpointId, GroupId, Hash, TaskId, UserId};
-use crate::task::{Ending, TaskSpec, TaskState};
+use crate::secrets::Secrets;
+use crate::task::{Ending, Failure, TaskSpec, TaskState};
 use crate::wire::Message;
 use bytes::Bytes;
 
@@ -97,6 +98,26 @@ pub enum Event {
         task: TaskId,
         /// The arguments.
         args: Option<Bytes>,
+    },
+    /// What a user granted to the function of this body is another from now on.
+    Granted {
+        /// Whose secrets.
+        user: UserId,
+        /// To which body.
+        hash: Hash,
+        /// Whether anything still is.
+        granted: bool,
+    },
+    /// Secrets of calls from the store; none: nothing is granted any more. Or why such calls may not run there.
+    Secrets {
+        /// Whose.
+        user: UserId,
+        /// For which body.
+        hash: Hash,
+        /// Where.
+        endpoint: EndpointId,
+        /// The secrets.
+        found: Result<Secrets, Box<Failure>>,
     },
     /// A message of a connection whose key belongs to `endpoint`.
     Message {
@@ -302,6 +323,15 @@ pub enum Action {
     LoadArgs {
         /// Which.
         task: TaskId,
+    },
+    /// Fetch the secrets of calls; answer with `Secrets`.
+    LoadSecrets {
+        /// Whose.
+        user: UserId,
+        /// For which body.
+        hash: Hash,
+        /// Where.
+        endpoint: EndpointId,
     },
     /// Send this; answer a failure with `Unreachable`.
     Send {

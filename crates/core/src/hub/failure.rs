@@ -227,6 +227,15 @@ pub(super) fn no_resources() -> Failure {
     )
 }
 
+/// It would run without what was granted to it.
+pub(super) fn no_secrets() -> Failure {
+    Failure::new(
+        FailureCode::Unsatisfiable,
+        "the endpoint's software is older than this service's and gives no secrets to calls; update it there, then submit \
+         the task again",
+    )
+}
+
 pub(super) fn args_gone() -> Failure {
     Failure::new(
         FailureCode::LoadFailed,

@@ -21,6 +21,7 @@ mod offline;
 mod queue;
 mod result;
 mod retry;
+mod secrets;
 mod slab;
 mod store;
 mod submit;
@@ -111,6 +112,7 @@ pub struct Hub {
     owed: BTreeMap<TaskId, Vec<write::Owed>>,
     cancels: cancel::Cancels,
     bodies: body::Bodies,
+    secrets: secrets::Keeping,
     due: deadline::Due,
     offline: offline::Offline,
     questions: whereabouts::Questions,
@@ -148,6 +150,7 @@ impl Hub {
             owed: BTreeMap::new(),
             cancels: cancel::Cancels::default(),
             bodies: body::Bodies::default(),
+            secrets: secrets::Keeping::default(),
             due: deadline::Due::default(),
             questions: whereabouts::Questions::default(),
             timers: BTreeSet::new(),
@@ -187,6 +190,10 @@ impl Hub {
             Event::StoreFailed { token, why } => self.on_store_failed(token, why, cx),
             Event::Body { hash, body } => self.on_body(hash, body, cx),
             Event::Args { task, args } => self.on_args(task, args, cx),
+            Event::Granted { user, hash, granted } => self.on_granted(user, hash, granted),
+            Event::Secrets { user, hash, endpoint, found } => {
+                self.on_secrets((user, hash, endpoint), found, cx);
+            }
             Event::Message { conn, endpoint, message } => self.on_message(conn, endpoint, message, cx),
             Event::Unreachable { conn } => self.on_unreachable(conn, cx),
             Event::Revoked { endpoint } => self.on_revoked(endpoint, cx),

@@ -5,6 +5,7 @@ use super::node::{Desk, Service};
 use super::{Due, Note, Pid, Us, World};
 use crate::hub::{Action, Config, Event, Hub};
 use crate::id::ConnId;
+use crate::secrets::Secrets;
 use crate::wire::{self, Item, Message};
 
 impl World {
@@ -121,6 +122,10 @@ impl World {
             }
             Action::LoadArgs { task } => {
                 let event = Event::Args { task, args: self.store.args(&task) };
+                self.post_soon(pid, Note::Hub(event));
+            }
+            Action::LoadSecrets { user, hash, endpoint } => {
+                let event = Event::Secrets { user, hash, endpoint, found: Ok(Secrets::of([])) };
                 self.post_soon(pid, Note::Hub(event));
             }
             Action::Send { conn, message } => {

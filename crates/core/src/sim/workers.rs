@@ -30,7 +30,7 @@ impl World {
                 let did = proc.workers.get_mut(&worker).map(|w| w.load(worker, now, hash));
                 self.carry_out(pid, worker, did.unwrap_or_default());
             }
-            Action::Run { worker, task, attempt, hash, args, flush } => {
+            Action::Run { worker, task, attempt, hash, args, flush, .. } => {
                 let wanted = Call::bytes(&task, Call::of(&task, self.shape.calls).args_len);
                 if args != wanted {
                     self.check.fail("args", format!("{task} is run with other arguments"));

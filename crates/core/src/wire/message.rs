@@ -6,6 +6,7 @@ use crate::container::Container;
 use crate::id::{BlockId, ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId};
 use crate::limits;
 use crate::resources::Resources;
+use crate::secrets::Secrets;
 use crate::task::{Begun, Failure, Outcome};
 use crate::timings::Timings;
 use serde::{Deserialize, Serialize};
@@ -254,6 +255,8 @@ pub struct Assign {
     pub resources: Option<Arc<Resources>>,
     /// The serialized arguments.
     pub args: Blob,
+    /// Its secrets; `None`: it has none.
+    pub secrets: Option<Secrets>,
     /// Time left until its deadline.
     pub ttl_ms: u64,
     /// Longest run.
@@ -505,7 +508,10 @@ impl Item {
             + match self {
                 Self::Hello(hello) => hello.held.len() * HOLDING + hello.have_functions.len() * HASH,
                 Self::Held(held) => held.held.len() * HOLDING,
-                Self::Assign(assign) => assign.container.as_ref().map_or(0, |image| image.location.len()),
+                Self::Assign(assign) => {
+                    assign.container.as_ref().map_or(0, |image| image.location.len())
+                        + assign.secrets.as_ref().map_or(0, Secrets::len)
+                }
                 Self::Result(done) => {
                     let texts = |failure: &Failure| {
                         failure.message.len() + failure.traceback.as_ref().map_or(0, String::len)

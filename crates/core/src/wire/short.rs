@@ -10,6 +10,7 @@ use crate::container::{Container, ContainerKind};
 use crate::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use crate::limits;
 use crate::resources::Resources;
+use crate::secrets::Secrets;
 use crate::shelf::Shelf;
 use crate::task::{Begun, Outcome};
 use crate::timings::Timings;
@@ -67,6 +68,7 @@ fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
     let container = assign.container.as_ref();
     let unknown = container.filter(|new| !before.containers.contains_key(&new.container));
     let fields = match (container, assign.timeout_ms) {
+        _ if assign.secrets.is_some() => 13,
         _ if assign.resources.is_some() => 12,
         _ if unknown.is_some() => 11,
         (_, Some(_)) => 9,
@@ -99,6 +101,11 @@ fn write_assign(out: &mut Vec<u8>, assign: &Assign, before: &mut Before) {
     }
     if let Some(asked) = &assign.resources {
         write_resources(out, asked);
+    } else if fields > 12 {
+        put_nil(out);
+    }
+    if let Some(secrets) = &assign.secrets {
+        put_bin(out, secrets.block());
     }
 }
 
@@ -180,6 +187,7 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
             let timeout_ms = list.may()?.map(Reader::uint).transpose()?;
             let container = read_container(&mut list, container, before)?;
             let resources = list.may()?.map(read_resources).transpose()?;
+            let secrets = list.may()?.map(read_secrets).transpose()?;
             let last = before.last;
             let (Some(user), Some(hash)) =
                 (user.or(last.map(|(user, _)| user)), hash.or(last.map(|(_, hash)| hash)))
@@ -195,6 +203,7 @@ pub(super) fn read(reader: &mut Reader<'_>, before: &mut Before, shelf: &mut She
                 container,
                 resources,
                 args,
+                secrets,
                 ttl_ms,
                 timeout_ms,
             }))
@@ -239,6 +248,13 @@ fn read_container(
     let named = Arc::new(Container { container, kind, location: location.to_owned() });
     before.containers.insert(container, Arc::clone(&named));
     Ok(Some(named))
+}
+
+fn read_secrets(reader: &mut Reader<'_>) -> Result<Secrets, Problem> {
+    match reader.bin()? {
+        block if block.len() <= limits::CALL_SECRETS_BYTES => Ok(Secrets::of_block(block)),
+        block => Err(format!("a call with {} bytes of secrets", block.len())),
+    }
 }
 
 fn numbered<T: Copy>(all: &[T], reader: &mut Reader<'_>) -> Result<T, Problem> {

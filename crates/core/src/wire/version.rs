@@ -8,6 +8,8 @@ pub const OLDEST: u8 = 2;
 pub const CONTAINERS: u8 = 3;
 /// From this version on a peer gives a call the resources that it asks for.
 pub const RESOURCES: u8 = 4;
+/// From this version on a peer gives a call its secrets.
+pub const SECRETS: u8 = 4;
 
 /// The version two peers speak: the highest that both know; `None` if there is none.
 #[must_use]

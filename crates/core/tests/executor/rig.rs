@@ -70,6 +70,7 @@ pub(crate) fn assign(n: u64) -> Assign {
         container: None,
         resources: None,
         args: Blob::Here(Bytes::from_static(b"p\0\0args")),
+        secrets: None,
         ttl_ms: 3_600_000,
         timeout_ms: None,
     }
@@ -102,6 +103,7 @@ pub(crate) fn run(worker: u32, n: u64, flush: bool) -> Action {
         attempt: Attempt(1),
         hash: hash(),
         args: Bytes::from_static(b"p\0\0args"),
+        secrets: None,
         flush,
     }
 }

@@ -4,6 +4,7 @@ use super::tape::Tape;
 use bursa_core::container::{Container, ContainerKind};
 use bursa_core::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::resources::Resources;
+use bursa_core::secrets::Secrets;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
@@ -143,6 +144,7 @@ impl Names {
             container: tape.one_in(4).then(image),
             resources: tape.one_in(4).then(|| Arc::new(Self::asks(tape))),
             args: Self::blob(tape),
+            secrets: tape.one_in(4).then(|| Secrets::of([("TOKEN", b"s3cr3t".as_slice())])),
             ttl_ms: tape.pick(&[100_000, 100_000, 0, 50, u64::MAX]),
             timeout_ms: tape.pick(&[None, None, Some(0), Some(50), Some(u64::MAX)]),
         }

@@ -15,6 +15,7 @@ mod offline;
 mod restart;
 mod results;
 mod rig;
+mod secrets;
 mod sessions;
 mod stress;
 mod submit;

@@ -177,6 +177,7 @@ pub(crate) struct Rig {
     pub(crate) bells: usize,
     pub(crate) bodies_asked: Vec<Hash>,
     pub(crate) args_asked: Vec<TaskId>,
+    pub(crate) secrets_asked: Vec<UserId>,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -222,6 +223,7 @@ impl Rig {
             bells: 0,
             bodies_asked: Vec::new(),
             args_asked: Vec::new(),
+            secrets_asked: Vec::new(),
             actions: Vec::new(),
         }
     }
@@ -249,6 +251,7 @@ impl Rig {
                 Action::Store { token, op } => self.ops.push((token, op)),
                 Action::LoadBody { hash } => self.bodies_asked.push(hash),
                 Action::LoadArgs { task } => self.args_asked.push(task),
+                Action::LoadSecrets { user, .. } => self.secrets_asked.push(user),
                 Action::Send { conn, message } => self.mail.entry(conn).or_default().push(message),
                 Action::Close { conn } => self.closed.push(conn),
                 Action::Reply { reply, .. } => self.replies.push(reply),

@@ -58,6 +58,7 @@ pub(crate) fn assign(n: u32, attempt: u64) -> Item {
         container: None,
         resources: None,
         args: Blob::empty(),
+        secrets: None,
         ttl_ms: 100_000,
         timeout_ms: None,
     }))

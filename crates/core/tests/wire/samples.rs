@@ -5,6 +5,7 @@ use bursa_core::id::{
     BlockId, ContainerId, EndpointId, ExecutorId, Hash, ManagerId, TaskId, UserId, WorkerId,
 };
 use bursa_core::resources::Resources;
+use bursa_core::secrets::Secrets;
 use bursa_core::task::{Begun, Failure, FailureCode, Outcome};
 use bursa_core::timings::Timings;
 use bursa_core::wire::{
@@ -125,9 +126,15 @@ pub(crate) fn assign() -> Assign {
         container: Some(image()),
         resources: None,
         args: blob(b"p\0\0args"),
+        secrets: None,
         ttl_ms: 1_209_600_000,
         timeout_ms: Some(60_000),
     }
+}
+
+fn secretive() -> Assign {
+    let secrets = Some(Secrets::of([("TOKEN", b"s3cr3t".as_slice())]));
+    Assign { container: None, secrets, timeout_ms: None, ..assign() }
 }
 
 fn sized() -> Assign {
@@ -174,7 +181,7 @@ pub(crate) fn all() -> Vec<(&'static str, Message)> {
         ("capacity", vec![Item::Capacity(capacity()), Item::Capacity(Capacity::default())]),
         (
             "assign",
-            [assign(), assign(), Assign { container: None, ..assign() }, sized(), sized()]
+            [assign(), assign(), Assign { container: None, ..assign() }, sized(), sized(), secretive()]
                 .map(|assign| Item::Assign(Box::new(assign)))
                 .into(),
         ),

@@ -183,6 +183,7 @@ fn assignment(n: u8, attempt: u32, args: Bytes) -> Item {
         container: None,
         resources: None,
         args: Blob::Here(args),
+        secrets: None,
         ttl_ms: 1_000_000,
         timeout_ms: None,
     }))
