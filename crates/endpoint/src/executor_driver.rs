@@ -214,9 +214,9 @@ impl Driver {
                 self.pool.spawn(worker, user, container);
             }
             Action::Load { worker, hash, body } => self.pool.load(worker, hash, self.seals.body(body)),
-            Action::Run { worker, task, attempt, hash, args, flush } => {
+            Action::Run { worker, task, attempt, hash, args, secrets, flush } => {
                 let args = self.seals.args(worker, task, attempt, args);
-                self.pool.run(worker, (task, attempt), hash, args, flush);
+                self.pool.run(worker, (task, attempt), hash, args, secrets, flush);
             }
             Action::Withhold { worker, calls } => self.pool.withhold(worker, calls),
             Action::CountBegun { worker } => {

@@ -5,6 +5,7 @@
 
 pub(crate) mod env;
 pub mod frames;
+pub mod masks;
 mod oom;
 pub mod output;
 mod poll;

@@ -241,6 +241,7 @@ impl World {
             container: None,
             resources: None,
             args: python(&format!("s.dumps_call(({seconds},), {{}})")).into(),
+            secrets: None,
             ttl_ms: 600_000,
             timeout_ms: None,
         };

@@ -117,7 +117,7 @@ fn written(kind: &str, fields: &serde_json::Value) -> BytesMut {
         "run" => {
             let task = TaskId::from_bytes(unhex(&fields["task"])[..].try_into().unwrap());
             let (attempt, args) = (Attempt(number(&fields["attempt"])), unhex(&fields["args"]));
-            (frames::run(fields["flags"] == 1, task, attempt, hash(), args.len()), args)
+            (frames::run(fields["flags"] == 1, (task, attempt), hash(), None, args.len()), args)
         }
         "stop" => (frames::stop(), Bytes::new()),
         other => panic!("{other}"),

@@ -14,6 +14,7 @@ use bursa_core::container::{Container, ContainerKind};
 use bursa_core::executor::{Event, Signal, Verdict, WorkerDone, WorkerExit};
 use bursa_core::id::{ContainerId, ExecutorId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::limits;
+use bursa_core::secrets::Secrets;
 use bursa_core::wire::Attempt;
 use bursa_endpoint::config::CONTAINER_KEYS;
 use bursa_endpoint::worker::{Pool, PoolSetup, Shares};
@@ -53,6 +54,19 @@ def size(data):
     return data
 def zygote():
     return os.getppid()
+def token():
+    return os.environ.get("TOKEN")
+def spill(how):
+    token = os.environ["TOKEN"]
+    half = len(token) // 2
+    sys.stdout.write(token[:half]); sys.stdout.write(token[half:] + "\n")
+    os.write(1, token[:half].encode()); os.write(2, token[half:].encode() + b"\n")
+    subprocess.run("echo $TOKEN", shell=True)
+    if how == "raise":
+        os.environ["TOKEN"] = "changed"
+        raise ValueError(f"bad {token}")
+    if how == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
 "#;
 
 struct Bench {
@@ -157,10 +171,15 @@ impl Bench {
     }
 
     fn run_in(&mut self, worker: WorkerId, n: u8, function: &str, args: &str) {
+        self.run_with(worker, n, function, args, None);
+    }
+
+    fn run_with(&mut self, worker: WorkerId, n: u8, function: &str, args: &str, token: Option<&str>) {
+        let secrets = token.map(|token| Secrets::of([("TOKEN", token.as_bytes())]));
         let (body, args) = payloads(self.dir.path(), function, args);
         let hash = Hash::of(&body);
         self.pool.load(worker, hash, body);
-        self.pool.run(worker, (TaskId::from_bytes([n; 16]), Attempt(n.into())), hash, args, true);
+        self.pool.run(worker, (TaskId::from_bytes([n; 16]), Attempt(n.into())), hash, args, secrets, true);
     }
 
     async fn close(self) {
@@ -242,6 +261,32 @@ async fn a_crash_is_told_with_its_signal_and_last_words() {
     assert!(exit.maxrss_kb > 1000);
     assert!(output.starts_with("last words\n") && output.contains("raw last words"), "{output}");
     bench.worker(WorkerId(2)).await;
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_call_has_its_secrets_alone_and_nobody_is_shown_them() {
+    let mut bench = Bench::real();
+    bench.worker(W).await;
+    bench.run_with(W, 1, "token", "()", Some("s3cr3t-value"));
+    bench.run(2, "token", "()");
+    let (with, without) = (bench.done().await, bench.done().await);
+    assert!(String::from_utf8_lossy(&with.payload).contains("s3cr3t-value"), "a result is not masked");
+    assert!(!String::from_utf8_lossy(&without.payload).contains("s3cr3t"), "{without:?}");
+
+    bench.run_with(W, 3, "spill", "('raise',)", Some("s3cr3t-value"));
+    bench.run(4, "token", "()");
+    let (raised, after) = (bench.done().await, bench.done().await);
+    assert_eq!((raised.class.as_str(), raised.message.as_str()), ("ValueError", "bad ***"));
+    assert_eq!(raised.output, "***\n***\n***\n");
+    assert!(raised.traceback.ends_with("ValueError: bad ***\n"), "{}", raised.traceback);
+    assert!(raised.payload.is_empty(), "an exception that holds a secret does not travel");
+    assert_eq!(after.payload, without.payload, "what the call changed is put back");
+
+    bench.run_with(W, 5, "spill", "('crash',)", Some("s3cr3t-value"));
+    let (exit, output) = bench.exited().await;
+    assert_eq!(exit.signal, Some(11));
+    assert!(output.starts_with("***\n***\n***\n") && !output.contains("s3cr3t"), "{output}");
     bench.close().await;
 }
 
@@ -384,7 +429,7 @@ async fn many_workers_and_many_calls() {
         bench.pool.load(WorkerId(id), hash, body.clone());
         for n in 0..limits::WORKER_DEPTH {
             let task = TaskId::from_bytes([u8::try_from(n).unwrap(); 16]);
-            bench.pool.run(WorkerId(id), (task, Attempt(n as u64)), hash, args.clone(), false);
+            bench.pool.run(WorkerId(id), (task, Attempt(n as u64)), hash, args.clone(), None, false);
         }
     }
     for _ in 0..24 * limits::WORKER_DEPTH {

@@ -5,6 +5,7 @@
 use bursa_core::executor::{Verdict, WorkerDone};
 use bursa_core::id::{Hash, TaskId};
 use bursa_core::limits;
+use bursa_core::secrets::Secrets;
 use bursa_core::wire::Attempt;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -17,6 +18,8 @@ const DONE: u8 = 18;
 const NEED: u8 = 19;
 const SKIPPED: u8 = 20;
 
+/// Before the arguments of a call with secrets: a header as payloads have, the length of the secrets and these.
+const SECRETS: &[u8; 3] = b"e\0\0";
 /// Flag of `run`: send what is finished before starting this.
 const FLUSH_FIRST: u8 = 1;
 /// Larger sections keep the read buffer they came in; smaller ones are copied out, so that no small result keeps a
@@ -180,14 +183,27 @@ pub fn load(hash: Hash, body: usize) -> BytesMut {
     bytes
 }
 
-/// The head of `run`; the arguments follow.
+/// The head of `run`; the arguments follow, behind the secrets if there are some.
 #[must_use]
-pub fn run(flush: bool, task: TaskId, attempt: Attempt, hash: Hash, args: usize) -> BytesMut {
-    let mut bytes = head(RUN, 57, args);
+pub fn run(
+    flush: bool,
+    (task, attempt): (TaskId, Attempt),
+    hash: Hash,
+    secrets: Option<&Secrets>,
+    args: usize,
+) -> BytesMut {
+    let beside = secrets.map_or(0, |secrets| SECRETS.len() + 4 + secrets.len());
+    let mut bytes = head(RUN, 57 + beside, args);
     bytes.put_u8(if flush { FLUSH_FIRST } else { 0 });
     bytes.put_slice(task.as_bytes());
     bytes.put_u64_le(attempt.0);
     bytes.put_slice(&hash.0);
+    if let Some(secrets) = secrets {
+        bytes.put_slice(SECRETS);
+        // Far below 4 GiB too.
+        bytes.put_u32_le(u32::try_from(secrets.len()).unwrap_or(u32::MAX));
+        bytes.put_slice(secrets.block());
+    }
     bytes
 }
 

@@ -1,6 +1,7 @@
 //! What a worker wrote: the tail of its Python-level output in a memfd, and of its pipe on fd 1 and 2; which call it
 //! began last; and frames that it did not send yet. The executor writes which calls it shall not begin.
 
+use super::masks::Masks;
 use bursa_core::limits;
 use bytes::{Bytes, BytesMut};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -140,14 +141,15 @@ impl Ring {
     }
 }
 
-/// Python's output and then the pipe's, cut to what a record keeps.
+/// Python's output and then the pipe's without what is masked, cut to what a record keeps.
 #[must_use]
-pub fn join(python: Bytes, pipe: &mut Ring) -> Bytes {
+pub fn join(python: Bytes, pipe: &mut Ring, masks: &Masks) -> Bytes {
+    let python = masks.mask(python);
     if pipe.is_empty() {
         return python;
     }
     let mut all = python.to_vec();
-    all.extend(pipe.take());
+    all.extend(masks.mask(pipe.take().into()));
     let cut = all.len().saturating_sub(limits::OUTPUT_BYTES);
     Bytes::copy_from_slice(&all[cut..])
 }
@@ -200,9 +202,10 @@ mod tests {
         ring.add(&vec![b'x'; limits::OUTPUT_BYTES]);
         ring.add(b"\nlast line\n\n");
         assert_eq!(ring.last_lines().unwrap().rsplit('\n').next(), Some("last line"));
-        let all = join(Bytes::from_static(b"python"), &mut ring);
+        let masks = Masks::default();
+        let all = join(Bytes::from_static(b"python"), &mut ring, &masks);
         assert_eq!(all.len(), limits::OUTPUT_BYTES);
         assert!(all.ends_with(b"last line\n\n") && ring.is_empty());
-        assert_eq!(join(Bytes::from_static(b"python"), &mut ring), "python");
+        assert_eq!(join(Bytes::from_static(b"python"), &mut ring, &masks), "python");
     }
 }

@@ -17,6 +17,7 @@ use bursa_core::container::Container;
 use bursa_core::executor::{Event, Signal};
 use bursa_core::id::{ContainerId, Hash, TaskId, UserId, WorkerId};
 use bursa_core::resources::{Resources, Share};
+use bursa_core::secrets::Secrets;
 use bursa_core::wire::Attempt;
 use bytes::{Bytes, BytesMut};
 use nest::{HOST, Nest, State, Trouble, What};
@@ -155,12 +156,17 @@ impl Pool {
     pub fn run(
         &mut self,
         worker: WorkerId,
-        (task, attempt): (TaskId, Attempt),
+        call: (TaskId, Attempt),
         hash: Hash,
         args: Bytes,
+        secrets: Option<Secrets>,
         flush: bool,
     ) {
-        self.send(worker, &frames::run(flush, task, attempt, hash, args.len()), Some(args));
+        let head = frames::run(flush, call, hash, secrets.as_ref(), args.len());
+        if let Some(process) = self.workers.get_mut(&worker.0) {
+            secrets.iter().for_each(|secrets| process.masks.add(secrets));
+        }
+        self.send(worker, &head, Some(args));
     }
 
     /// Lets a worker begin none of its first `calls` calls that it has not begun.

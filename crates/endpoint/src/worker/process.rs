@@ -1,6 +1,7 @@
 //! One worker as the executor sees it: its socket, its pipe, its tail, and what is known of its process.
 
 use super::frames::{self, FromWorker, Garbage};
+use super::masks::Masks;
 use super::output::{self, Ring, Tail};
 use super::poll::{Poller, Token};
 use super::zygote::set_nonblocking;
@@ -46,6 +47,8 @@ pub(super) struct Process {
     theirs: Option<Theirs>,
     tail: Tail,
     pub(super) ring: Ring,
+    /// What nobody is shown of what it writes.
+    pub(super) masks: Masks,
     inbox: BytesMut,
     outbox: VecDeque<Bytes>,
     joined: BytesMut,
@@ -119,6 +122,7 @@ impl Process {
             theirs: Some(Theirs { socket: theirs, pipe: write }),
             tail,
             ring: Ring::default(),
+            masks: Masks::default(),
             inbox: BytesMut::new(),
             outbox: VecDeque::new(),
             joined: BytesMut::new(),
@@ -356,9 +360,14 @@ impl Process {
         std::iter::from_fn(move || frames::take(&mut unsent).ok().flatten())
     }
 
+    /// What a call wrote: Python's output and what is in the pipe, without secrets.
+    pub(super) fn output(&mut self, python: Bytes) -> Bytes {
+        output::join(python, &mut self.ring, &self.masks)
+    }
+
     /// The tail of what its last call wrote, for one that ended.
     pub(super) fn last_output(&mut self) -> Bytes {
-        let mut all = output::join(self.tail.read().into(), &mut self.ring).to_vec();
+        let mut all = self.output(self.tail.read().into()).to_vec();
         if let Some(why) = &self.fault {
             all.extend_from_slice(format!("\nbursa: this worker was ended: {why}\n").as_bytes());
         }

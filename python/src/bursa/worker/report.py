@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import SerializationError
 from ..serialize import dumps
+from . import secrets
 from .visible import advice
 
 TRACEBACK_LIMIT = 128 << 10
@@ -57,8 +58,8 @@ def of_value(value: Any, error: BaseException) -> Report:
 
 
 def cut(text: str, limit: int) -> bytes:
-    """`text` as at most about `limit` bytes, cut in the middle."""
-    data = text.encode("utf-8", "backslashreplace")
+    """`text` without secrets as at most about `limit` bytes, cut in the middle."""
+    data = secrets.masked(text.encode("utf-8", "backslashreplace"))
     if len(data) <= limit:
         return data
     half = limit // 2 - 32
@@ -102,4 +103,4 @@ def _payload(error: BaseException) -> bytes:
         payload = dumps(error, carry=False)
     except BaseException:  # not picklable: class, message and traceback tell enough
         return b""
-    return payload if len(payload) <= EXCEPTION_LIMIT else b""
+    return payload if len(payload) <= EXCEPTION_LIMIT and not secrets.shows(payload) else b""

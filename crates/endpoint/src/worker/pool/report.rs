@@ -3,7 +3,6 @@
 use super::Pool;
 use super::nest::{HOST, State};
 use crate::worker::frames::FromWorker;
-use crate::worker::output;
 use crate::worker::poll::Token;
 use crate::worker::process::{Process, exit_of, in_words};
 use crate::worker::zygote::Reported;
@@ -152,7 +151,7 @@ impl Pool {
             }
             FromWorker::Started { task, attempt } => Event::WorkerStarted { worker, task, attempt },
             FromWorker::Done(mut done) => {
-                done.output = output::join(done.output, &mut process.ring);
+                done.output = process.output(done.output);
                 Event::WorkerDone { worker, done }
             }
             FromWorker::Skipped { number } => Event::WorkerSkipped { worker, number },
