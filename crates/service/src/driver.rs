@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::command::{Command, ReplyTo};
 use crate::forwarder::{Forwarder, Received};
 use crate::known::{Known, Stale};
-use crate::load::{Load, Loads};
+use crate::load::{Load, Loads, Payload};
 use crate::metrics::{Gauges, Metrics};
 use crate::store::{Added, Change, Changed, Done, Write, Writer};
 use bursa_core::hub::{Action, Event, Hub, Op, RequestId, Submit};
@@ -159,8 +159,9 @@ impl Driver {
                         self.writer.push(Write::Hub(token, op));
                         continue;
                     }
-                    Action::LoadBody { hash } => Load::Body(hash),
-                    Action::LoadArgs { task } => Load::Args(task),
+                    Action::LoadBody { hash } => Load::Payload(Payload::Body(hash)),
+                    Action::LoadArgs { task } => Load::Payload(Payload::Args(task)),
+                    Action::LoadSecrets { user, hash, endpoint } => Load::Secrets(user, hash, endpoint),
                     action => {
                         acts.push(action);
                         continue;
@@ -200,6 +201,12 @@ impl Driver {
         if let Ok(Changed::KeyRevoked { endpoint, public_key }) = &result {
             self.hub.handle(now, Event::Revoked { endpoint: *endpoint }, &mut self.out);
             self.forwarder.revoke(public_key);
+        }
+        if let Ok(Changed::Secrets { user, others }) = &result {
+            for (hash, granted) in others {
+                let event = Event::Granted { user: *user, hash: *hash, granted: *granted };
+                self.hub.handle(now, event, &mut self.out);
+            }
         }
         if let Some((stale, waits)) = self.waits.changes.remove(&request) {
             self.known.forget(stale);
@@ -319,6 +326,9 @@ fn perform(action: Action, now: Now, hub: &mut Hub, out: &mut Vec<Action>, hands
         Action::Count { counter, by } => hands.metrics.count(counter, by),
         Action::Log { endpoint, text } => tracing::info!(%endpoint, "{text}"),
         // Taken out before: see `stores`.
-        Action::Store { .. } | Action::LoadBody { .. } | Action::LoadArgs { .. } => out.push(action),
+        Action::Store { .. }
+        | Action::LoadBody { .. }
+        | Action::LoadArgs { .. }
+        | Action::LoadSecrets { .. } => out.push(action),
     }
 }

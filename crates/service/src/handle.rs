@@ -15,6 +15,7 @@ use crate::login::{Codes, Signer};
 use crate::metrics::{Gauges, Metrics};
 use crate::rate::Rates;
 use crate::store::{Change, Changed, Content, Error, Reader, UserRow};
+use crate::vault::Vault;
 use bursa_core::hub::{EndpointStatus, Guest, Reply};
 use bursa_core::id::{EndpointId, GroupId, TaskId, UserId};
 use bursa_core::task::{TaskSpec, TaskState};
@@ -42,6 +43,7 @@ pub(crate) struct Handle {
     pub(crate) intake: Arc<Intake>,
     pub(crate) codes: Codes,
     pub(crate) signer: Signer,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) credentials: Credentials,
     pub(crate) cursors: Cursors,
     pub(crate) foreign: Arc<Foreign>,

@@ -2,6 +2,7 @@
 //!
 //! The driver forgets, not who asked for the change: he may be gone before it is written.
 
+use crate::amqp::foreign::Foreign;
 use crate::auth::Tokens;
 use crate::policy::Access;
 use crate::store::{Change, Error, Reader, Shared, Thing};
@@ -42,6 +43,8 @@ pub(crate) struct KnownEndpoint {
     pub(crate) access: Arc<Access>,
     /// The only functions that it runs; none: any.
     pub(crate) allowed: Arc<BTreeSet<FunctionId>>,
+    /// It is one of Globus Compute.
+    pub(crate) is_foreign: bool,
 }
 
 /// What is not true any more once a change is written.
@@ -79,6 +82,10 @@ impl Stale {
             | Change::AddUser { .. }
             | Change::AddToken { .. }
             | Change::UseToken { .. }
+            | Change::SetSecret { .. }
+            | Change::DeleteSecret { .. }
+            | Change::GrantSecret { .. }
+            | Change::RevokeSecret { .. }
             | Change::ClearMemo { .. }
             | Change::Probe => Self::Nothing,
         }
@@ -152,7 +159,8 @@ impl Known {
             let Some(row) = self.reader.endpoint(endpoint)? else { return Ok(None) };
             let access = self.read_access((Thing::Endpoint, *endpoint.as_bytes()), row.user_no)?;
             let allowed = Arc::new(self.reader.allowed_functions(endpoint)?);
-            Ok(Some(KnownEndpoint { access, allowed }))
+            let is_foreign = row.public_key.is_some_and(|key| Foreign::owns(&key));
+            Ok(Some(KnownEndpoint { access, allowed, is_foreign }))
         })
     }
 

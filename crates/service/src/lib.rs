@@ -30,11 +30,13 @@ mod policy;
 pub mod rate;
 mod restore;
 mod scope;
+mod secrets;
 mod start;
 mod store;
 pub mod tls;
 pub mod token_stores;
 mod trouble;
+mod vault;
 
 pub use backup::{Saved, backup};
 pub use config::Config;

@@ -41,7 +41,6 @@ pub(crate) enum Object<'a> {
         no: i64,
     },
     /// A secret of this user.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who keeps secrets"))]
     Secret(i64),
     /// All users, and what only administrators see.
     Users,

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::store::{MemoLimits, Paths, Reader, Recovery, Retention, SqliteStore, Writer};
 use crate::tls::Tls;
+use crate::vault::Vault;
 use crate::{Config, Error, Pings, Ready, amqp, bootstrap, clock, http, tls};
 use bursa_core::hub::{self, Hub};
 use bursa_core::id::ManagerId;
@@ -185,6 +186,7 @@ fn assemble(
     let bells = Arc::new(Bells::default());
     let clock = Clock::new();
     let (commands, asked) = mpsc::channel(COMMANDS);
+    let vault = Arc::new(Vault::open(&config.home.join("service/secrets.key"))?);
     let hub_config = hub::Config {
         epoch: recovery.epoch,
         heartbeat_ms: config.heartbeat_ms,
@@ -196,19 +198,24 @@ fn assemble(
     let retention = Retention { keep_ms: config.retention_ms, per_user: config.results_per_user };
     let endpoints =
         recovery.endpoints.iter().filter(|known| !known.deleted).map(|known| known.endpoint).collect();
+    let (mut hub, mut out) =
+        (Hub::new(hub_config, clock.now(), recovery.endpoints, recovery.tasks), Vec::new());
+    for (user, hash) in recovery.secretive {
+        hub.handle(clock.now(), hub::Event::Granted { user, hash, granted: true }, &mut out);
+    }
     let driver = Driver {
-        hub: Hub::new(hub_config, clock.now(), recovery.endpoints, recovery.tasks),
+        hub,
         clock,
         writer: Writer::new(store, paths, retention)?,
         forwarder,
-        loads: Loads::new(Arc::clone(&reader), Arc::clone(&metrics)),
+        loads: Loads::new(Arc::clone(&reader), Arc::clone(&vault), Arc::clone(&metrics)),
         commands: asked,
         bells: Arc::clone(&bells),
         known: Arc::clone(&known),
         metrics: Arc::clone(&metrics),
         endpoints,
         waits: Waits::default(),
-        out: Vec::new(),
+        out,
     };
     let handle = Handle {
         commands,
@@ -224,6 +231,7 @@ fn assemble(
         intake: Arc::default(),
         codes: Codes::default(),
         signer,
+        vault,
         credentials: Credentials::default(),
         cursors: Cursors::default(),
         foreign: driver.forwarder.foreign(),

@@ -55,6 +55,11 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/tokens", "tokens:manage"),
     ("get", "/api/v1/tokens", "tokens:manage"),
     ("delete", "/api/v1/tokens/{id}", "tokens:manage"),
+    ("get", "/api/v1/secrets", "secrets:manage"),
+    ("put", "/api/v1/secrets/{name}", "secrets:manage"),
+    ("delete", "/api/v1/secrets/{name}", "secrets:manage"),
+    ("put", "/api/v1/secrets/{name}/functions/{id}", "secrets:manage"),
+    ("delete", "/api/v1/secrets/{name}/functions/{id}", "secrets:manage"),
     // It has a token of its own kind in its form.
     ("post", "/api/v1/tokens/exchange", OPEN),
     ("post", "/api/v1/users", "admin"),

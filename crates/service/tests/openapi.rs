@@ -54,5 +54,5 @@ fn the_served_document_is_the_committed_one_and_names_every_route() {
             }
         }
     }
-    assert_eq!(routes, 52);
+    assert_eq!(routes, 57);
 }

@@ -27,6 +27,7 @@ mod memo;
 mod page;
 mod push;
 mod scopes;
+mod secrets;
 mod sharing;
 mod sharing_types;
 mod stream;
@@ -125,6 +126,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(memo::show, memo::clear))
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::delete))
+        .routes(routes!(secrets::grant, secrets::revoke))
         .routes(routes!(exchange::exchange))
         .routes(routes!(users::add, users::list))
         .routes(routes!(users::get))

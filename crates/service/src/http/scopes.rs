@@ -17,6 +17,7 @@ const ENDPOINTS_READ: Need = Some(Scope::EndpointsRead);
 const TASKS_SUBMIT: Need = Some(Scope::TasksSubmit);
 const TASKS_READ: Need = Some(Scope::TasksRead);
 const TOKENS_MANAGE: Need = Some(Scope::TokensManage);
+const SECRETS_MANAGE: Need = Some(Scope::SecretsManage);
 const ADMIN: Need = Some(Scope::Admin);
 
 /// Method, route and need. Routes of no user (version, health, login) are not here: nobody is asked for there.
@@ -52,6 +53,11 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/tokens", TOKENS_MANAGE),
     ("GET", "/api/v1/tokens", TOKENS_MANAGE),
     ("DELETE", "/api/v1/tokens/{id}", TOKENS_MANAGE),
+    ("GET", "/api/v1/secrets", SECRETS_MANAGE),
+    ("PUT", "/api/v1/secrets/{name}", SECRETS_MANAGE),
+    ("DELETE", "/api/v1/secrets/{name}", SECRETS_MANAGE),
+    ("PUT", "/api/v1/secrets/{name}/functions/{id}", SECRETS_MANAGE),
+    ("DELETE", "/api/v1/secrets/{name}/functions/{id}", SECRETS_MANAGE),
     ("POST", "/api/v1/users", ADMIN),
     ("GET", "/api/v1/users", ADMIN),
     ("GET", "/api/v1/users/{id}", ADMIN),

@@ -5,9 +5,10 @@ use super::error::ApiError;
 use super::grants::{self, Guest, Turn};
 use super::value::Place;
 use crate::intake::Admitted;
+use crate::known::KnownEndpoint;
 use crate::policy::{Action, Object, may};
 use crate::store::UserRow;
-use crate::{audit, clock};
+use crate::{audit, clock, secrets};
 use axum::http::StatusCode;
 use bursa_core::container::Container;
 use bursa_core::hub::{Counter, Reply, Whose};
@@ -128,6 +129,7 @@ impl<'a> Batch<'a> {
         let at = known.endpoint(&endpoint)?;
         let at = at.filter(|at| may(self.user, Action::Use, Object::Endpoint(&at.access)));
         let at = at.ok_or_else(|| ApiError::not_found("endpoint", endpoint))?;
+        self.check_secrets(&found.hash, endpoint, &at)?;
         grants::add(&mut self.guests, grants::guest(self.app, self.user, function, endpoint, &at)?);
         let deadline = milliseconds("deadline", options.deadline, limits::DEADLINE_MS)?;
         Ok(Target {
@@ -142,6 +144,17 @@ impl<'a> Batch<'a> {
             deadline: Wall(self.now.0 + deadline.unwrap_or(limits::DEFAULT_DEADLINE_MS)),
             memoize: options.memoize,
         })
+    }
+
+    /// Refuses a call whose secrets its endpoint may not have.
+    fn check_secrets(&self, hash: &Hash, endpoint: EndpointId, at: &KnownEndpoint) -> Result<(), ApiError> {
+        let place = secrets::Place::of(at.access.owner == self.user.no, at.is_foreign);
+        if place == secrets::Place::Own {
+            return Ok(());
+        }
+        let granted = self.app.handle.reader.granted(&self.user.user, hash)?;
+        let refused = secrets::refusal(&granted, &endpoint, place);
+        refused.map_or(Ok(()), |(why, next)| Err(ApiError::forbidden(why, next)))
     }
 
     /// What the call says wins over what its function says.

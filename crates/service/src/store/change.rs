@@ -3,7 +3,7 @@
 use super::memo::Memo;
 use super::payload::Payloads;
 use super::rows::{Added, Change, Changed};
-use super::{Error, shares, users};
+use super::{Error, secrets, shares, users};
 use bursa_core::container::Container;
 use bursa_core::id::{ContainerId, EndpointId, FunctionId, Hash};
 use bursa_core::limits;
@@ -62,6 +62,10 @@ pub(super) fn apply(
         | Change::DeleteGroup { .. }
         | Change::AddMember { .. }
         | Change::RemoveMember { .. } => shares::apply(conn, change),
+        Change::SetSecret { .. }
+        | Change::DeleteSecret { .. }
+        | Change::GrantSecret { .. }
+        | Change::RevokeSecret { .. } => secrets::apply(conn, change),
     }
 }
 

@@ -20,6 +20,7 @@ mod read_tasks;
 mod recover;
 mod rows;
 mod schema;
+mod secrets;
 mod shares;
 mod slots;
 mod sweep;
@@ -35,8 +36,9 @@ pub(crate) use read::Reader;
 pub(crate) use read_tasks::{Slice, SliceLimits};
 pub(crate) use recover::Recovery;
 pub(crate) use rows::{
-    Added, Change, Changed, ContainerRow, Content, Done, EndRow, EndpointRow, FunctionRow, GroupRow,
-    MemoFilter, MemoSums, Memoized, Page, RESULT_GONE, ResultRow, TaskFilter, TaskRow, UserRow, Write,
+    Added, Change, Changed, ContainerRow, Content, Done, EndRow, EndpointRow, FunctionRow, Granted, GroupRow,
+    MemoFilter, MemoSums, Memoized, Page, RESULT_GONE, ResultRow, SecretRow, TaskFilter, TaskRow, UserRow,
+    Write,
 };
 
 pub(crate) use shares::{Shared, Thing};

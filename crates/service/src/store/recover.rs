@@ -25,6 +25,8 @@ pub(crate) struct Recovery {
     /// The key of each endpoint, deleted ones too: they are told so (F37). Revoked ones are not there.
     pub(crate) keys: Vec<(EndpointId, String)>,
     pub(crate) tasks: Vec<Recovered>,
+    /// Of whose calls of which bodies it must be looked whether they have secrets.
+    pub(crate) secretive: Vec<(UserId, Hash)>,
 }
 
 impl SqliteStore {
@@ -40,7 +42,7 @@ impl SqliteStore {
         let sql = "UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value";
         let epoch = self.conn.query_row(sql, [], |row| row.get(0))?;
         let (endpoints, keys) = self.known_endpoints()?;
-        Ok(Recovery { epoch, endpoints, keys, tasks: self.live_tasks()? })
+        Ok(Recovery { epoch, endpoints, keys, tasks: self.live_tasks()?, secretive: self.secretive()? })
     }
 
     #[expect(clippy::type_complexity, reason = "two lists of one scan")]

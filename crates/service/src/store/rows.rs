@@ -110,6 +110,14 @@ pub(crate) enum Change {
     AddMember { group_no: i64, user_no: i64 },
     /// Takes a user out of a group.
     RemoveMember { group_no: i64, user_no: i64 },
+    /// Sets a secret of a user.
+    SetSecret { user_no: i64, name: String, sealed: Vec<u8>, now: Wall },
+    /// Removes one.
+    DeleteSecret { user_no: i64, name: String },
+    /// His calls of this function have it, at these endpoints beside his own.
+    GrantSecret { user_no: i64, name: String, function: FunctionId, hash: Hash, endpoints: Vec<EndpointId> },
+    /// They have it no longer.
+    RevokeSecret { user_no: i64, name: String, function: FunctionId },
     /// Removes memoized results of a user, named by their rows.
     ClearMemo { ids: Vec<i64> },
     /// Writes nothing of interest: shows whether the store can write.
@@ -135,6 +143,12 @@ pub(crate) enum Changed {
     Endpoint(Added),
     /// So many were removed.
     Removed(usize),
+    /// Calls of these bodies by this user have other secrets from now on; `false`: none.
+    Secrets { user: UserId, others: Vec<(Hash, bool)> },
+    /// There are as many as there may be.
+    Full,
+    /// With it there would be so many bytes, which are too many.
+    TooLarge(usize),
 }
 
 /// What came of registering an endpoint.
@@ -221,6 +235,26 @@ pub(crate) struct TokenRow {
     pub(crate) expires: Option<Wall>,
     /// At most a minute before its last use.
     pub(crate) used: Option<Wall>,
+}
+
+/// A secret, without its value, and whose calls have it: functions, and endpoints beside the user's own.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretRow {
+    pub(crate) user_no: i64,
+    pub(crate) name: String,
+    pub(crate) created: Wall,
+    pub(crate) updated: Wall,
+    pub(crate) grants: Vec<(FunctionId, Vec<EndpointId>)>,
+}
+
+/// A secret that calls of one body have.
+#[derive(Debug, Clone)]
+pub(crate) struct Granted {
+    pub(crate) user_no: i64,
+    pub(crate) name: String,
+    pub(crate) sealed: Vec<u8>,
+    /// Where, beside the user's own.
+    pub(crate) endpoints: Vec<EndpointId>,
 }
 
 /// A registered function, apart from its body.
