@@ -27,7 +27,7 @@ CONFINED = {
     "rusqlite": {"bursa-service"},
     "axum": {"bursa-service"},
     "ureq": {"bursa-service", "bursa"},
-    "nix": {"bursa-endpoint"},
+    "nix": {"bursa-endpoint", "bursa"},
     "anyhow": {"bursa"},
 }
 # Folder -> modules of its own crate that it may not name.

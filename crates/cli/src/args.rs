@@ -4,7 +4,7 @@ mod people;
 
 use crate::exit;
 use clap::{Args as ClapArgs, Parser, Subcommand};
-pub(crate) use people::{Group, Share, Unshare, User};
+pub(crate) use people::{Group, Secret, Share, Unshare, User};
 use std::path::PathBuf;
 
 /// `bursa --help`, its commands by what they are for.
@@ -32,6 +32,7 @@ Settings:
   login     Log in at a provider of identity that the service knows
   logout    Forget that login, here and there
   token     Show, make and revoke API tokens
+  secret    Set secrets, and grant them to functions
   user      Add users, and end their access
   group     Make groups of users, with whom things are shared
   env       Show what other clients need in their environment
@@ -92,6 +93,9 @@ pub(crate) enum Command {
     /// Show, make and revoke API tokens
     #[command(subcommand)]
     Token(Token),
+    /// Set secrets, and grant them to functions
+    #[command(subcommand)]
+    Secret(Secret),
     /// Add users, and end their access
     #[command(subcommand)]
     User(User),

@@ -106,6 +106,11 @@ impl Client {
         self.answer(request.send_json(body))
     }
 
+    pub(crate) fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.agent.put(self.at(path)).header("Authorization", self.bearer());
+        self.answer(request.send_json(body))
+    }
+
     fn at(&self, path: &str) -> String {
         format!("{}/api/v1{path}", self.url)
     }

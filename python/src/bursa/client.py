@@ -23,6 +23,7 @@ from .progress import Bar
 from .registry import Registry, body_of, name_of
 from .resources import Resources, checked_resources, frozen
 from .rest import Rest, segment
+from .secrets import Secrets
 from .serialize import LIMIT, LOADERS, dumps_call
 from .sharing import Sharing
 from .stream import Route, Stream
@@ -44,6 +45,7 @@ ROUTES = 1024
 FLUSH = 10.0
 """Seconds that closing waits for the service to accept what was submitted."""
 
+_FOR_ONE = "A sealed function is for one endpoint; call it, and it is registered for that one."
 _WAIT = 50
 _LIST = 1000
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -81,7 +83,7 @@ class Client:
         self._rest = Rest(self.url, self._token)
         self._registry, self._containers = Registry(self._rest), Containers(self._rest)
         self._seals = self._make_seals() if self._sealed else None
-        self._sharing = Sharing(self._rest)
+        self._sharing, self._secrets = Sharing(self._rest), Secrets(self._rest)
         self._group = new_id()
         self._stream: Stream | None = None
         self._routes: dict[Any, tuple[Any, Route]] = {}
@@ -257,13 +259,15 @@ class Client:
             held = self._routes[key] = (function, route)  # holds the function, so that its id() stays its own
         return held[1]
 
-    def _function_id(self, function: Callee, endpoint: bytes) -> str:
+    def _function_id(self, function: Callee, endpoint: bytes | None = None) -> str:
         if isinstance(function, (str, uuid.UUID)):
             return str(function)
         if not callable(function):
             raise Invalid(f"{function!r} is neither a function nor the id of one; pass one of the two.")
         if self._seals is None:
             return self._registry.of_function(function)
+        if endpoint is None:
+            raise Invalid(_FOR_ONE)
         return self._registry.of_function(function, self._seals, endpoint)
 
     def opened(self, outcome: Outcome, task: bytes) -> Outcome:
@@ -424,9 +428,7 @@ class Client:
         `container`: where it is called unless a call says otherwise.
         """
         if self._sealed:
-            raise Invalid(
-                "A sealed function is for one endpoint; call it, and it is registered for that one."
-            )
+            raise Invalid(_FOR_ONE)
         body = body_of(function)
         return self._registry.register(name or name_of(function), body, description, container)
 
@@ -485,6 +487,33 @@ class Client:
         if callable(thing):
             return "functions", self._function_id(thing)
         return self._sharing.find(str(thing))
+
+    # Secrets
+
+    def set_secret(self, name: str, value: str, functions: Iterable[Callee] = ()) -> None:
+        """Set a secret, or another value for it, that your calls of these functions find in `os.environ`.
+
+        What they print and raise shows `***` instead; what they return is as it is. See docs/secrets.md.
+        """
+        self._secrets.set(name, value)
+        for function in functions:
+            self.grant_secret(name, function)
+
+    def secrets(self) -> list[dict[str, Any]]:
+        """Your secrets, without their values, and the functions that they are granted to."""
+        return self._secrets.list()
+
+    def grant_secret(self, name: str, function: Callee, endpoints: Iterable[str] = ()) -> None:
+        """Let your calls of `function` have it at your endpoints, and at these of others."""
+        self._secrets.grant(name, self._function_id(function), [str(endpoint) for endpoint in endpoints])
+
+    def revoke_secret(self, name: str, function: Callee) -> None:
+        """Calls of `function` that are sent from now on have it no longer."""
+        self._secrets.revoke(name, self._function_id(function))
+
+    def delete_secret(self, name: str) -> None:
+        """Calls that are sent from now on have it no longer."""
+        self._secrets.delete(name)
 
     # Containers
 

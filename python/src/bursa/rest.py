@@ -46,8 +46,11 @@ class Rest:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """`body`: keys that are None are left out; bytes become base64 text."""
-        given = {name: value for name, value in body.items() if value is not None}
-        return self._request("POST", path, json.dumps(given, default=_base64).encode())
+        return self._request("POST", path, _json(body))
+
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        """`body` as of `post`."""
+        return self._request("PUT", path, _json(body))
 
     def delete(self, path: str, **query: Any) -> Any:
         """`query` as of `get`."""
@@ -128,6 +131,11 @@ def _answer(status: int, data: bytes) -> Any:
         return value
     error = value.get("error") if isinstance(value, dict) else None
     raise from_service(error if isinstance(error, dict) else {"message": f"The service answered {status}."})
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    given = {name: value for name, value in body.items() if value is not None}
+    return json.dumps(given, default=_base64).encode()
 
 
 def _base64(value: Any) -> str:

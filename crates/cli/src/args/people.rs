@@ -1,4 +1,4 @@
-//! Users, groups of users, and what is shared with them.
+//! Users, groups of users, what is shared with them, and what nobody is shown.
 
 use clap::{Args as ClapArgs, Subcommand};
 
@@ -87,6 +87,44 @@ pub(crate) enum Group {
     Delete {
         /// Its name or id
         group: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secret {
+    /// Set a secret: its value is asked for, or read from standard input
+    Set {
+        /// The environment variable in which calls find it
+        name: String,
+        /// A function whose calls have it; may be given again
+        #[arg(long = "function", value_name = "ID")]
+        functions: Vec<String>,
+    },
+    /// List your secrets, without their values
+    List,
+    /// Let your calls of a function have a secret
+    Grant {
+        /// Its name
+        name: String,
+        /// The function
+        #[arg(long, value_name = "ID")]
+        function: String,
+        /// An endpoint of somebody else that may have it too; may be given again
+        #[arg(long = "endpoint", value_name = "ID")]
+        endpoints: Vec<String>,
+    },
+    /// Let calls of a function have a secret no longer
+    Revoke {
+        /// Its name
+        name: String,
+        /// The function
+        #[arg(long, value_name = "ID")]
+        function: String,
+    },
+    /// Delete a secret
+    Delete {
+        /// Its name
+        name: String,
     },
 }
 

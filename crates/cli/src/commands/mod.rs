@@ -14,6 +14,7 @@ mod memo;
 mod process;
 mod restore;
 mod run;
+mod secret;
 mod share;
 mod task;
 mod token;
@@ -48,6 +49,7 @@ pub(crate) fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
         Command::Login(command) => login::run(&settings, json, &command),
         Command::Logout => login::log_out(&settings, json),
         Command::Token(command) => token::run(&settings, json, &command),
+        Command::Secret(command) => secret::run(&settings, json, &command),
         Command::User(command) => user::run(&settings, json, &command),
         Command::Group(command) => group::run(&settings, json, &command),
         Command::Env(command) => env::run(&settings, json, &command),
