@@ -168,10 +168,10 @@ def test_it_is_given_again_after_everything_was_killed(tmp_path: Path) -> None:
 def test_others_do_not_get_it(client: bursa.Client, stack: Stack, secret: str) -> None:
     client.grant_secret(secret, token)
     function = client.register(token)
-    client.share(function, public=True)
     added = json.loads(shell(stack, "--json", "user", "add", "bea").stdout)
     endpoint = stack.endpoint_id
-    client.share(endpoint, users=["bea"])
+    for thing in (function, endpoint):
+        client.share(thing, users=["bea"])
     with bursa.Client(stack.url, added["token"]) as bea:
         # A shared function carries nobody's secret along.
         assert bea.submit(function, endpoint_id=endpoint).result(60) is None
@@ -187,6 +187,7 @@ def test_others_do_not_get_it(client: bursa.Client, stack: Stack, secret: str) -
             bea.delete_secret("OTHER")
     assert client.submit(function).result(60) == VALUE
     assert [one["name"] for one in client.secrets()] == ["TOKEN"]
+    client.unshare(endpoint, users=["bea"])
 
 
 def test_sealed_calls_have_it_too(stack: Stack, client: bursa.Client, secret: str) -> None:
