@@ -8,6 +8,7 @@ use bursa_core::secrets::Secrets;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::OnceLock;
 
 const MASK: &[u8] = b"***";
 /// Lines of a longer value that are looked for by themselves: what is shorter is found everywhere.
@@ -19,7 +20,8 @@ pub struct Masks {
     /// The newest last.
     values: VecDeque<Box<[u8]>>,
     bytes: usize,
-    finder: Option<AhoCorasick>,
+    /// Made when something was written.
+    finder: OnceLock<Option<AhoCorasick>>,
 }
 
 impl fmt::Debug for Masks {
@@ -39,9 +41,7 @@ impl Masks {
             }
         }
         if is_new {
-            // The longest counts: a value may begin as a shorter one does.
-            let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&self.values);
-            self.finder = finder.ok();
+            self.finder = OnceLock::new();
         }
     }
 
@@ -65,7 +65,9 @@ impl Masks {
         if self.values.is_empty() || output.is_empty() {
             return output;
         }
-        let Some(finder) = &self.finder else { return Bytes::from_static(MASK) };
+        // The longest counts: a value may begin as a shorter one does.
+        let made = || AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&self.values).ok();
+        let Some(finder) = self.finder.get_or_init(made) else { return Bytes::from_static(MASK) };
         let is_cut = output.len() >= limits::OUTPUT_BYTES;
         let rest = self.values.iter().filter(|_| is_cut).filter_map(|value| rest_of(value, &output)).max();
         let mut masked = rest.map_or_else(Vec::new, |_| MASK.to_vec());
