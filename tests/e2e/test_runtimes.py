@@ -203,3 +203,20 @@ def test_endpoint_check_lists_them(world: World) -> None:
         if kind != "custom" and shutil.which(program):
             assert f"{kind} " in shown.stdout and f"/{program} says" in shown.stdout, shown.stdout
     assert "containers    of kind" in shown.stdout
+
+
+@kinds
+def test_secrets_are_in_the_environment_of_their_calls(world: World, kind: str) -> None:
+    if why := missing(kind):
+        pytest.skip(why)
+
+    def spill() -> int:
+        print(os.environ["TOKEN"])
+        os.write(1, os.environ["TOKEN"].encode())
+        return len(os.environ["TOKEN"])
+
+    world.client.set_secret("TOKEN", "correct-horse", functions=[spill])
+    call = world.client.submit(spill, container=world.containers[kind])
+    assert call.result(120) == len("correct-horse")
+    assert world.client.task(call)["output"] == b"***\n***"
+    assert "TOKEN" not in world.client.submit(look, container=world.containers[kind]).result(120)["names"]
