@@ -89,6 +89,10 @@ pub const AUDIT_ENTRIES: usize = 65_536;
 pub const AUDIT_BATCH: usize = 1_024;
 /// An entry waits so long for others: a lone submit wakes nobody, and the log is behind by no more than a power cut explains.
 pub const AUDIT_LINGER_MS: u64 = 200;
+/// Of refused connections of endpoints from one address, a line of the audit log in so many milliseconds: the rest is counted.
+pub const AUDIT_REFUSALS_MS: u64 = 60_000;
+/// Addresses with refused connections that have lines of their own at a time, and refusals that wait to be recorded.
+pub const AUDIT_REFUSED: usize = 1_024;
 /// A file of the audit log; then another begins.
 pub const AUDIT_FILE_BYTES: u64 = 64 * MIB as u64;
 /// The head of an HTTP request, and how much of its body is read at once: a thousand strangers take 64 MiB.

@@ -8,11 +8,12 @@ use crate::error::{Error, SendError};
 use crate::ffi;
 use crate::monitor::{Monitored, News, OF_ACCEPTOR};
 use crate::socket::{self, Context, Taken, Timing};
-use crate::zap::{self, Zap};
+use crate::zap::{self, Refusal, Zap};
 use bursa_core::id::ConnId;
 use bursa_core::limits::CONNECTIONS;
 use bytes::Bytes;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Looks after which handshakes get a turn untold: even if messages never stop, or nobody ever waits.
 pub(crate) const TURN: u32 = 64;
@@ -129,6 +130,11 @@ impl Acceptor {
     pub fn listen_bulk(&mut self, port: u16) -> Result<u16, Error> {
         let host = self.addr.rsplit_once(':').map_or(self.addr.as_str(), |(host, _)| host);
         Ok(self.bulk.insert(Door::open(&format!("{host}:{port}"))?).port())
+    }
+
+    /// From now on each connection that is refused for its key is told there, while there is room.
+    pub fn tell_refusals(&mut self, to: mpsc::Sender<Refusal>) {
+        self.zap.told = Some(to);
     }
 
     /// Lets a key in, as `user`. Said again with another user, the key's next message comes on a new connection.

@@ -24,3 +24,4 @@ pub use connector::Connector;
 pub use curve::{KeyPair, ParseKeyError, PublicKey};
 pub use error::{Disconnected, Error, KeyFileError, SendError};
 pub use socket::{Context, Timing};
+pub use zap::Refusal;

@@ -6,7 +6,9 @@ use crate::error::Error;
 use crate::ffi::Link;
 use crate::socket::Context;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The address where libzmq asks; fixed by RFC 27, one per context.
 const ADDRESS: &str = "inproc://zeromq.zap.01";
@@ -15,6 +17,15 @@ pub(crate) const DOMAIN: &str = "bursa";
 /// Requests answered in one go: the rest waits for the next round.
 const BURST: usize = 64;
 
+/// A connection that was refused for its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where it came from, if libzmq knows.
+    pub from: Option<IpAddr>,
+    /// The key, where it is one.
+    pub key: Option<PublicKey>,
+}
+
 /// The handler and its list.
 #[derive(Debug)]
 pub(crate) struct Zap {
@@ -22,6 +33,8 @@ pub(crate) struct Zap {
     allowed: HashMap<PublicKey, Arc<str>>,
     /// Connections refused because of their key.
     pub(crate) refused: u64,
+    /// Who is told of each.
+    pub(crate) told: Option<mpsc::Sender<Refusal>>,
 }
 
 impl Zap {
@@ -31,7 +44,7 @@ impl Zap {
             zmq::Error::EADDRINUSE => Error::SecondAcceptor,
             other => Error::Socket(other),
         })?;
-        Ok(Self { link: Link::new(socket)?, allowed: HashMap::new(), refused: 0 })
+        Ok(Self { link: Link::new(socket)?, allowed: HashMap::new(), refused: 0, told: None })
     }
 
     pub(crate) fn allow(&mut self, key: PublicKey, user: String) {
@@ -82,9 +95,12 @@ impl Zap {
         };
         if known.is_none() {
             self.refused += 1;
-            let key = key.map(|key| key.to_string());
-            let from = request.get(3).map(|frame| String::from_utf8_lossy(frame));
-            tracing::debug!(?key, ?from, "refused a connection");
+            let from = request.get(3).and_then(|frame| frame.as_str()?.parse().ok());
+            tracing::debug!(key = key.map(|key| key.to_string()), ?from, "refused a connection");
+            if let Some(told) = &self.told {
+                // Where there is no room it is counted all the same.
+                let _ = told.try_send(Refusal { from, key });
+            }
         }
         let reply = [b"1.0", id, status.as_bytes(), text.as_bytes(), user.as_bytes(), b""];
         // An asker that has gone meanwhile needs no answer.

@@ -25,8 +25,13 @@ fn the_right_key_gets_in_under_its_user() {
 fn an_unknown_key_is_refused_and_counted() {
     run(async {
         let mut world = World::new();
-        let mut eve = world.connect(&KeyPair::generate().unwrap());
+        let (tell, mut told) = tokio::sync::mpsc::channel(1);
+        world.acceptor.tell_refusals(tell);
+        let keys = KeyPair::generate().unwrap();
+        let mut eve = world.connect(&keys);
         assert_eq!(world.meet(&mut eve).await, Err(Disconnected::KeyRefused));
+        let from = Some([127, 0, 0, 1].into());
+        assert_eq!(told.try_recv(), Ok(bursa_fabric::Refusal { from, key: Some(keys.public) }));
         assert_eq!(eve.send(&text("hello")), Err(SendError::Unreachable));
         assert_eq!(eve.recv().await, Err(Disconnected::KeyRefused));
         assert_eq!(world.acceptor.counters().refused_keys, 1);

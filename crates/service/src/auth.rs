@@ -23,6 +23,8 @@ pub(crate) struct Tokens {
 pub(crate) struct Session {
     /// Its user: an administrator only if the token has that scope.
     pub(crate) row: Arc<UserRow>,
+    /// Its id; `None`: it is another issuer's.
+    pub(crate) token: Option<[u8; 16]>,
     pub(crate) scopes: Scopes,
     pub(crate) expires: Option<Wall>,
     /// The store is to be told that it is used.
@@ -39,6 +41,7 @@ struct Lent {
 #[derive(Debug)]
 struct Known {
     row: Arc<UserRow>,
+    token: Option<[u8; 16]>,
     scopes: Scopes,
     expires: Option<Wall>,
     used: Wall,
@@ -129,13 +132,19 @@ impl Tokens {
         let Some(Lent { user_no, scopes, until }) = lent else { return Ok(None) };
         let user = self.reader.active_user(user_no)?;
         // The store knows no such token, so it is told of no use.
-        Ok(user.map(|user| TokenGrant { user, scopes, expires: Some(until), used: until }))
+        Ok(user.map(|user| TokenGrant { user, token: None, scopes, expires: Some(until), used: until }))
     }
 
     /// Users, groups or tokens changed: all are read again, and what is open looks at its token again.
     pub(crate) fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.revoked.send_modify(|count| *count += 1);
+    }
+
+    /// The same, and tokens of others are judged anew: those who bring them may be other users now.
+    pub(crate) fn forget_lent(&self) {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.forget();
     }
 
     /// Changes when a token may have been revoked.
@@ -146,9 +155,9 @@ impl Tokens {
 
 impl Known {
     fn of(grant: TokenGrant) -> Self {
-        let TokenGrant { mut user, scopes, expires, used } = grant;
+        let TokenGrant { mut user, token, scopes, expires, used } = grant;
         user.admin &= scopes.has(Scope::Admin);
-        Self { row: Arc::new(user), scopes, expires, used }
+        Self { row: Arc::new(user), token, scopes, expires, used }
     }
 
     fn at(&mut self, now: Wall) -> Option<Session> {
@@ -159,6 +168,7 @@ impl Known {
         if unnoted {
             self.used = now;
         }
-        Some(Session { row: Arc::clone(&self.row), scopes: self.scopes, expires: self.expires, unnoted })
+        let Self { token, scopes, expires, .. } = *self;
+        Some(Session { row: Arc::clone(&self.row), token, scopes, expires, unnoted })
     }
 }

@@ -120,6 +120,12 @@ impl Handle {
         Ok(session.map(|session| User::of(session, user.token_hash)))
     }
 
+    /// Whether the owner of an endpoint is there and not disabled.
+    pub(crate) fn owner_is_active(&self, endpoint: &EndpointId) -> Result<bool, Error> {
+        let Some(known) = self.known.endpoint(endpoint)? else { return Ok(false) };
+        Ok(self.reader.active_user(known.access.owner)?.is_some())
+    }
+
     /// What a token of another issuer is good for now, while what that says of it counts; `None`: none is asked about it.
     pub(crate) async fn known_elsewhere(
         &self,

@@ -56,6 +56,8 @@ pub(crate) enum Stale {
     Endpoint(EndpointId),
     /// Users, their groups or their tokens.
     Users,
+    /// Who a user is elsewhere.
+    Identities,
     /// A group of users is gone, and all that is shared with it.
     Shares,
 }
@@ -65,7 +67,9 @@ impl Stale {
         match change {
             Change::DeleteFunction { function, .. } => Self::Function(*function),
             Change::DeleteContainer { container, .. } => Self::Container(*container),
-            Change::AllowFunctions { endpoint, .. } => Self::Endpoint(*endpoint),
+            Change::AllowFunctions { endpoint, .. }
+            | Change::AllowMore { endpoint, .. }
+            | Change::AllowLess { endpoint, .. } => Self::Endpoint(*endpoint),
             Change::Share { object, .. } | Change::Unshare { object, .. } => Self::of(*object),
             Change::DeleteGroup { .. } => Self::Shares,
             Change::AddGroup { .. }
@@ -73,8 +77,8 @@ impl Stale {
             | Change::RemoveMember { .. }
             | Change::SetUser { .. }
             | Change::SeeIdentity { .. }
-            | Change::LinkIdentity { .. }
             | Change::DeleteToken { .. } => Self::Users,
+            Change::LinkIdentity { .. } | Change::UnlinkIdentity { .. } => Self::Identities,
             Change::AddFunction { .. }
             | Change::AddContainer { .. }
             | Change::AddEndpoint { .. }
@@ -121,6 +125,7 @@ impl Known {
             Stale::Container(id) => drop(lock(&self.containers).remove(&id)),
             Stale::Endpoint(id) => self.forget_endpoint(&id),
             Stale::Users => self.tokens.forget(),
+            Stale::Identities => self.tokens.forget_lent(),
             Stale::Shares => {
                 lock(&self.functions).clear();
                 lock(&self.containers).clear();

@@ -2,7 +2,7 @@
 
 use crate::amqp::foreign::{self, Foreign, Links};
 use crate::amqp::{Credentials, Cursors};
-use crate::audit::Audit;
+use crate::audit::{Audit, record_refusals};
 use crate::bell::Bells;
 use crate::clock::Clock;
 use crate::driver::{Driver, Waits};
@@ -22,7 +22,7 @@ use crate::{Config, Error, Pings, Ready, amqp, bootstrap, clock, http, tls};
 use bursa_core::hub::{self, Hub};
 use bursa_core::id::ManagerId;
 use bursa_core::limits;
-use bursa_fabric::{Acceptor, Context, KeyPair, Timing};
+use bursa_fabric::{Acceptor, Context, KeyPair, Refusal, Timing};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,7 +69,8 @@ pub async fn run(
     let amqp_at = amqp.local_addr().map_err(|why| Error::Amqp { address: config.amqp, why })?;
     let amqp_place = amqp_place(&config, amqp_at);
     let (abroad, links, managers) = abroad(&home.service, &amqp_place, recovery.epoch)?;
-    let forwarder = listen(&config, &keys, &recovery, abroad)?;
+    let (tell, refused) = mpsc::channel(limits::AUDIT_REFUSED);
+    let forwarder = listen(&config, &keys, &recovery, (abroad, tell))?;
 
     let tls = Tls::open(&config.tls, &home.service, &config.names)?.map(Arc::new);
     let url = url(&config, address, tls.as_deref());
@@ -93,7 +94,7 @@ pub async fn run(
 
     ready(Ready { url, http: address.to_string(), zmq, service_key: keys.public.to_string() });
     let amqp = (amqp, tls.clone().filter(|_| !amqp_at.ip().is_loopback()));
-    serve((listener, tls), (amqp, managers), handle, driver, shutdown, pings).await
+    serve((listener, tls), (amqp, managers), (handle, refused), driver, shutdown, pings).await
 }
 
 /// Where clients of this home find the service. Where authorities vouch for its certificate it is asked for by its name,
@@ -157,10 +158,16 @@ fn service_keys(service: &Path) -> Result<KeyPair, Error> {
     Ok(keys)
 }
 
-fn listen(config: &Config, keys: &KeyPair, recovery: &Recovery, abroad: Abroad) -> Result<Forwarder, Error> {
+fn listen(
+    config: &Config,
+    keys: &KeyPair,
+    recovery: &Recovery,
+    (abroad, tell): (Abroad, mpsc::Sender<Refusal>),
+) -> Result<Forwarder, Error> {
     let ms = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let timing = Timing { threshold_ms: ms(config.threshold_ms) };
     let mut acceptor = Acceptor::bind(&Context::new()?, &config.zmq, keys, timing)?;
+    acceptor.tell_refusals(tell);
     if let Some(Err(error)) = config.bulk.map(|port| acceptor.listen_bulk(port)) {
         tracing::warn!("{error}");
     }
@@ -245,7 +252,7 @@ fn assemble(
 async fn serve(
     (listener, tls): (TcpListener, Option<Arc<Tls>>),
     (amqp, managers): ((TcpListener, Option<Arc<Tls>>), foreign::Driver),
-    handle: Handle,
+    (handle, refused): (Handle, mpsc::Receiver<Refusal>),
     driver: Driver,
     shutdown: impl Future<Output = ()>,
     pings: Pings,
@@ -258,6 +265,7 @@ async fn serve(
         tasks.spawn(Arc::clone(tls).reload_on_hangup(stopping.clone()));
     }
     let managers = tokio::spawn(managers.run());
+    let refusals = tokio::spawn(record_refusals(refused, Arc::clone(&audit)));
     tasks.spawn(amqp::serve(amqp, Arc::clone(&handle), stopping));
     tasks.spawn(http::serve(listener, tls, handle, async move {
         let _ = stopped.await;
@@ -278,6 +286,8 @@ async fn serve(
     }
     tasks.shutdown().await;
     managers.abort();
+    // It ends with who tells it, which is the driver's.
+    let _ = tokio::time::timeout(FAREWELL, refusals).await;
     audit.finish();
     match failure {
         Some(Err(error)) => Err(Error::Server(error.to_string())),

@@ -4,8 +4,10 @@
 
 mod support;
 
+use bursa_fabric::Disconnected;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
+use support::manager::{Behave, Manager, register};
 use support::{NOBODY, b64, config, start, try_start};
 
 #[test]
@@ -50,6 +52,8 @@ fn it_says_who_did_what_to_which_object() {
         ]
     );
     assert!(entries.iter().all(|line| line["from"] == "127.0.0.1" && line["request"].is_string()));
+    let own = service.get("/api/v1/tokens").json()["tokens"][0]["id"].clone();
+    assert_eq!(entries[0]["token"], own, "by its id");
     let found = service.get(&format!("/api/v1/audit?user=owner&object={function}&limit=1")).json();
     assert_eq!((&found["entries"][0]["n"], &found["next"]), (&json!(1), &json!("1")));
     let found = service.get(&format!("/api/v1/audit?object={function}&limit=1&after=1")).json();
@@ -106,4 +110,27 @@ fn refused_logins_of_amqp_are_in_it() {
     stream.read_to_end(&mut said).unwrap();
     assert!(String::from_utf8_lossy(&said).contains("ACCESS_REFUSED"));
     service.until("/api/v1/audit?action=LOGIN", "/entries/0/status", &json!(403));
+}
+
+#[test]
+fn refused_keys_of_endpoints_are_in_it_once_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let service = start(&home);
+    let endpoint = register(&service, "lab");
+    let revoke = format!("/api/v1/endpoints/{}/revoke-key", endpoint.id);
+    assert_eq!(service.post(&revoke, &json!({})).status, 204);
+    for _ in 0..4 {
+        let ended = Manager::start(&service, &endpoint, 1, Behave::Hold).ended();
+        assert_eq!(ended, Some(Disconnected::KeyRefused));
+    }
+    let key = json!(endpoint.keys.public.to_string());
+    service.until("/api/v1/audit?action=LINK", "/entries/0/object", &key);
+    service.stop();
+    let text = std::fs::read_to_string(home.join("service/audit/00000000000000000001.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<_> = lines.filter(|line| line["action"] == "LINK").collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!((&lines[0]["from"], &lines[0]["status"]), (&json!("127.0.0.1"), &json!(401)));
+    assert_eq!((&lines[1]["left_out"], &lines[1]["object"]), (&json!(3), &Value::Null));
 }

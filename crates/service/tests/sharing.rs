@@ -372,6 +372,29 @@ fn an_endpoint_runs_the_functions_that_it_allows() {
 }
 
 #[test]
+fn what_is_added_to_a_list_at_the_same_time_is_all_there() {
+    let w = &world();
+    let path = format!("/v2/endpoints/{}/whitelist", w.endpoint.id);
+    let functions: Vec<_> = (0..16).map(|_| w.service.function()).collect();
+    std::thread::scope(|scope| {
+        for function in &functions {
+            let (path, body) = (&path, json!({"func": function}));
+            scope.spawn(move || assert_eq!(w.service.post(path, &body).status, 200));
+        }
+    });
+    let listed = w.service.get(&path).json()["result"].as_array().unwrap().len();
+    assert_eq!(listed, functions.len());
+    std::thread::scope(|scope| {
+        for function in &functions[1..] {
+            let path = format!("{path}/{function}");
+            scope.spawn(move || assert_eq!(w.service.delete(&path).status, 200));
+        }
+    });
+    assert_eq!(w.service.get(&path).json()["result"], json!([functions[0]]));
+    assert_eq!(w.service.delete(&format!("{path}/{}", functions[1])).status, 404);
+}
+
+#[test]
 fn an_endpoint_that_nobody_saw_in_a_sandbox_serves_its_owner_only() {
     let p = people();
     p.share(&p.function(), &json!({"users": ["ann"]}));

@@ -122,7 +122,7 @@ fn login(answer: &connection::StartOk, handle: &Handle) -> Option<Login> {
     let mut word = || std::str::from_utf8(words.next()?).ok();
     let (password, name) = (word()?, word()?);
     if let Some(who) = handle.foreign.who(name, password) {
-        return Some(Login::Endpoint(who));
+        return handle.owner_is_active(&who.endpoint).is_ok_and(|is| is).then_some(Login::Endpoint(who));
     }
     let user = handle.credentials.user(password)?;
     // The token that it was minted for may be gone.

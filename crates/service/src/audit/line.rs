@@ -7,6 +7,7 @@ use bursa_core::time::Wall;
 use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A hash in hexadecimal.
 pub(super) const HASH: usize = 64;
@@ -17,8 +18,8 @@ const MARK: &str = ",\"hash\":\"";
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) at: Wall,
-    /// Who, if he is known, and the hash of his token.
-    pub(crate) user: Option<(Arc<UserRow>, [u8; 32])>,
+    /// Who, if he is known, and the id of his token, if it is one of ours.
+    pub(crate) user: Option<(Arc<UserRow>, Option<[u8; 16]>)>,
     /// From where.
     pub(crate) from: Option<IpAddr>,
     /// Method and route, or a word for what is no request.
@@ -27,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) object: Option<String>,
     /// Tasks of a submit.
     pub(crate) tasks: Option<usize>,
+    /// So many more of the kind have no line.
+    pub(crate) left_out: Option<u64>,
     /// As HTTP has it.
     pub(crate) status: u16,
     /// The word for the refusal.
@@ -52,6 +55,8 @@ struct Line<'a> {
     object: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
@@ -75,6 +80,7 @@ impl Entry {
             action: action.to_owned(),
             object: None,
             tasks: None,
+            left_out: None,
             status: 500,
             code: None,
             request: None,
@@ -89,14 +95,12 @@ impl Entry {
             at: format!("{at:.3}"),
             user: self.user.as_ref().map(|(row, _)| row.user.to_string()),
             name: self.user.as_ref().map(|(row, _)| row.name.as_str()),
-            token: self
-                .user
-                .as_ref()
-                .map(|(_, hash)| hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()),
+            token: self.user.as_ref().and_then(|(_, token)| Some(Uuid::from_bytes((*token)?).to_string())),
             from: self.from,
             action: &self.action,
             object: self.object.as_deref(),
             tasks: self.tasks,
+            left_out: self.left_out,
             status: self.status,
             code: self.code,
             request: self.request.as_deref(),

@@ -5,12 +5,14 @@
 //! functions and secrets are never in it.
 
 mod line;
+mod links;
 mod log;
 mod search;
 mod verify;
 mod visit;
 
 pub(crate) use line::Entry;
+pub(crate) use links::record_refusals;
 pub(crate) use search::{Wanted, search};
 pub use verify::{Broken, Verified, verify};
 pub(crate) use visit::{Visit, Who, about, about_tasks, is_by, visited};

@@ -10,7 +10,7 @@ const BYTES: u64 = 1 << 30;
 
 fn entry(object: &str) -> Entry {
     Entry {
-        user: Some((ada(), [9; 32])),
+        user: Some((ada(), Some([9; 16]))),
         from: Some([127, 0, 0, 1].into()),
         object: Some(object.to_owned()),
         status: 200,

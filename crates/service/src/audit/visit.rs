@@ -22,8 +22,8 @@ pub(crate) struct Visit {
 /// Who makes a request.
 #[derive(Debug)]
 pub(crate) enum Who {
-    /// With a token of his that has this hash.
-    User(Arc<UserRow>, [u8; 32]),
+    /// With a token of his that has this id, if it is one of ours.
+    User(Arc<UserRow>, Option<[u8; 16]>),
     /// Somebody with a token that is not known.
     Stranger,
 }

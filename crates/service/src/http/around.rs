@@ -47,13 +47,14 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
         app.handle.audit.record(Entry {
             at: clock::wall(),
             user: match visit.who.get() {
-                Some(Who::User(row, token_hash)) => Some((Arc::clone(row), *token_hash)),
+                Some(Who::User(row, token)) => Some((Arc::clone(row), *token)),
                 Some(Who::Stranger) | None => None,
             },
             from: ends.map(|ends| ends.theirs),
             action: format!("{method} {}", route.as_str()),
             object: visit.object().map(str::to_owned).or_else(|| named(route.as_str(), &path)),
             tasks: visit.tasks(),
+            left_out: None,
             status: status.as_u16(),
             code: error.as_ref().map(|error| error.code),
             request: Some(id.clone()),

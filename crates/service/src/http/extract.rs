@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(crate) struct User {
     pub(crate) row: Arc<UserRow>,
     pub(crate) token_hash: [u8; 32],
+    /// The token's id; `None`: it is another issuer's.
+    pub(crate) token: Option<[u8; 16]>,
     pub(crate) scopes: Scopes,
     /// When his token ends.
     pub(crate) expires: Option<Wall>,
@@ -30,7 +32,8 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn of(session: Session, token_hash: [u8; 32]) -> Self {
-        Self { row: session.row, token_hash, scopes: session.scopes, expires: session.expires }
+        let Session { row, token, scopes, expires, .. } = session;
+        Self { row, token_hash, token, scopes, expires }
     }
 }
 
@@ -68,7 +71,7 @@ impl FromRequestParts<App> for User {
         if let Some(newcomer) = parts.extensions.get::<Newcomer>() {
             newcomer.known();
         }
-        audit::is_by(Who::User(Arc::clone(&session.row), token_hash));
+        audit::is_by(Who::User(Arc::clone(&session.row), session.token));
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let kind = Kind::of(&parts.method, route);
         app.handle.rates.ask(session.row.no, kind).map_err(|wait| ApiError::too_often(kind, wait))?;

@@ -255,11 +255,12 @@ impl<'a> Pusher<'a> {
     fn record(&self, asked: Option<(GroupId, usize)>, error: Option<&ApiError>) {
         self.app.handle.audit.record(Entry {
             at: clock::wall(),
-            user: Some((Arc::clone(&self.user.row), self.user.token_hash)),
+            user: Some((Arc::clone(&self.user.row), self.user.token)),
             from: self.from,
             action: "SUBMIT /api/v1/stream".to_owned(),
             object: asked.map(|(group, _)| group.to_string()),
             tasks: asked.map(|(_, tasks)| tasks),
+            left_out: None,
             status: error.map_or(200, |error| error.status.as_u16()),
             code: error.map(|error| error.code),
             request: Some(self.request_id.clone()),

@@ -290,20 +290,41 @@ pub(crate) async fn allow(
 }
 
 /// Lets an endpoint run these functions only; none: any.
-pub(super) async fn allow_only(
+async fn allow_only(
     app: &App,
     user: &User,
     endpoint: EndpointId,
     functions: Vec<FunctionId>,
 ) -> Result<(), ApiError> {
     if functions.len() > limits::ALLOWED_FUNCTIONS {
-        let count = functions.len();
-        return Err(ApiError::too_large("the field 'functions'", count, limits::ALLOWED_FUNCTIONS, "ids"));
+        return Err(too_many(functions.len()));
     }
-    for function in &functions {
-        functions::find(app, user, function)?;
-    }
+    check_known(app, user, &functions)?;
     let functions = functions.into_iter().collect();
     changed(app, Change::AllowFunctions { endpoint, functions }).await?;
     Ok(())
+}
+
+/// Lets an endpoint run these as well; how many of them are new.
+pub(super) async fn allow_more(
+    app: &App,
+    user: &User,
+    endpoint: EndpointId,
+    functions: Vec<FunctionId>,
+) -> Result<usize, ApiError> {
+    check_known(app, user, &functions)?;
+    let functions = functions.into_iter().collect();
+    match changed(app, Change::AllowMore { endpoint, functions }).await? {
+        Changed::Added(count) => Ok(count),
+        Changed::TooMany(count) => Err(too_many(count)),
+        other => Err(ApiError::internal(format!("an answer that does not fit the request: {other:?}"))),
+    }
+}
+
+fn check_known(app: &App, user: &User, functions: &[FunctionId]) -> Result<(), ApiError> {
+    functions.iter().try_for_each(|function| functions::find(app, user, function).map(drop))
+}
+
+fn too_many(count: usize) -> ApiError {
+    ApiError::too_large("the field 'functions'", count, limits::ALLOWED_FUNCTIONS, "ids")
 }

@@ -51,6 +51,7 @@ pub(super) fn apply(
         Change::AddUser { .. }
         | Change::SetUser { .. }
         | Change::SeeIdentity { .. }
+        | Change::UnlinkIdentity { .. }
         | Change::LinkIdentity { .. }
         | Change::AddToken { .. }
         | Change::DeleteToken { .. }
@@ -58,6 +59,8 @@ pub(super) fn apply(
         Change::Share { .. }
         | Change::Unshare { .. }
         | Change::AllowFunctions { .. }
+        | Change::AllowMore { .. }
+        | Change::AllowLess { .. }
         | Change::AddGroup { .. }
         | Change::DeleteGroup { .. }
         | Change::AddMember { .. }

@@ -90,6 +90,8 @@ pub(crate) enum Change {
     },
     /// From now on this identity is that user.
     LinkIdentity { user_no: i64, issuer: String, subject: String, username: String },
+    /// This identity is that user no longer: who comes with it is a new one.
+    UnlinkIdentity { user_no: i64, issuer: String, subject: String },
     /// Makes a token.
     AddToken { user_no: i64, token: NewToken, now: Wall },
     /// Revokes a token of this user; `None`: whose ever it is.
@@ -102,6 +104,10 @@ pub(crate) enum Change {
     Unshare { object: Shared, with: With },
     /// The only functions that an endpoint runs; none: any.
     AllowFunctions { endpoint: EndpointId, functions: BTreeSet<FunctionId> },
+    /// Adds to the only functions that an endpoint runs.
+    AllowMore { endpoint: EndpointId, functions: BTreeSet<FunctionId> },
+    /// Takes one of them away: without the last one it runs any.
+    AllowLess { endpoint: EndpointId, function: FunctionId },
     /// Makes a group of users; `claim`: of whom this issuer says so is in it.
     AddGroup { group: [u8; 16], user_no: i64, name: String, claim: Option<(String, String)>, now: Wall },
     /// Removes a group of users, and what is shared with it.
@@ -149,6 +155,10 @@ pub(crate) enum Changed {
     Full,
     /// With it there would be so many bytes, which are too many.
     TooLarge(usize),
+    /// So many were added.
+    Added(usize),
+    /// There would be so many, and that is too many: nothing was added.
+    TooMany(usize),
 }
 
 /// What came of registering an endpoint.

@@ -83,11 +83,7 @@ impl Reader {
 
     /// The only functions that an endpoint runs; none: it runs any.
     pub(crate) fn allowed_functions(&self, endpoint: &EndpointId) -> Result<BTreeSet<FunctionId>, Error> {
-        let conn = self.lock();
-        let mut find = conn.prepare_cached("SELECT function FROM allowed WHERE endpoint = ?1")?;
-        let rows =
-            find.query_map([endpoint.as_bytes().as_slice()], |row| Ok(FunctionId::from_bytes(row.get(0)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        allowed(&self.lock(), endpoint)
     }
 
     /// Core-milliseconds used at an endpoint in the period of `now` by all who come by a share, but its owner.
@@ -175,11 +171,21 @@ pub(super) fn apply(conn: &Connection, change: &Change) -> Result<Changed, Error
         Change::AllowFunctions { endpoint, functions } => {
             let id = endpoint.as_bytes().as_slice();
             conn.execute("DELETE FROM allowed WHERE endpoint = ?1", [id])?;
-            let mut add = conn.prepare_cached("INSERT INTO allowed (endpoint, function) VALUES (?1, ?2)")?;
-            for function in functions {
-                add.execute(params![id, function.as_bytes().as_slice()])?;
-            }
+            allow(conn, endpoint, functions.iter())?;
             Ok(Changed::Done)
+        }
+        Change::AllowMore { endpoint, functions } => {
+            let there = allowed(conn, endpoint)?;
+            let count = there.union(functions).count();
+            if count > limits::ALLOWED_FUNCTIONS {
+                return Ok(Changed::TooMany(count));
+            }
+            allow(conn, endpoint, functions.difference(&there))?;
+            Ok(Changed::Added(count - there.len()))
+        }
+        Change::AllowLess { endpoint, function } => {
+            let sql = "DELETE FROM allowed WHERE endpoint = ?1 AND function = ?2";
+            done(conn.execute(sql, params![endpoint.as_bytes().as_slice(), function.as_bytes().as_slice()])?)
         }
         Change::AddGroup { group, user_no, name, claim, now } => {
             let (issuer, claim) = claim.as_ref().map(|(issuer, claim)| (issuer, claim)).unzip();
@@ -203,6 +209,25 @@ pub(super) fn apply(conn: &Connection, change: &Change) -> Result<Changed, Error
         ),
         other => Err(Error::Damaged(format!("{other:?} is no change of shares"))),
     }
+}
+
+fn allowed(conn: &Connection, endpoint: &EndpointId) -> Result<BTreeSet<FunctionId>, Error> {
+    let mut find = conn.prepare_cached("SELECT function FROM allowed WHERE endpoint = ?1")?;
+    let rows =
+        find.query_map([endpoint.as_bytes().as_slice()], |row| Ok(FunctionId::from_bytes(row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn allow<'a>(
+    conn: &Connection,
+    endpoint: &EndpointId,
+    functions: impl Iterator<Item = &'a FunctionId>,
+) -> Result<(), Error> {
+    let mut add = conn.prepare_cached("INSERT INTO allowed (endpoint, function) VALUES (?1, ?2)")?;
+    for function in functions {
+        add.execute(params![endpoint.as_bytes().as_slice(), function.as_bytes().as_slice()])?;
+    }
+    Ok(())
 }
 
 fn done(changed: usize) -> Result<Changed, Error> {

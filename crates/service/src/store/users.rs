@@ -20,6 +20,8 @@ const GROUPS_OF: &str = "SELECT group_no FROM members WHERE user_no = ?1
 #[derive(Debug, Clone)]
 pub(crate) struct TokenGrant {
     pub(crate) user: UserRow,
+    /// Its id; `None`: it is another issuer's.
+    pub(crate) token: Option<[u8; 16]>,
     pub(crate) scopes: Scopes,
     pub(crate) expires: Option<Wall>,
     pub(crate) used: Wall,
@@ -66,7 +68,7 @@ impl Reader {
     /// What the token with this hash gives, if its user is active. Whether it has expired, its reader must look.
     pub(crate) fn token(&self, hash: &[u8; 32]) -> Result<Option<TokenGrant>, Error> {
         let sql = format!(
-            "SELECT {USER}, t.scopes, t.expires, t.used FROM tokens t JOIN users u ON u.no = t.user_no
+            "SELECT {USER}, t.scopes, t.expires, t.used, t.token FROM tokens t JOIN users u ON u.no = t.user_no
              WHERE t.hash = ?1 AND u.active"
         );
         let conn = self.lock();
@@ -76,6 +78,7 @@ impl Reader {
                 scopes: Scopes::of_text(&row.get::<_, String>(7)?),
                 expires: expiry(row, 8)?,
                 used: super::read::wall(row, 9)?,
+                token: Some(row.get(10)?),
             })
         });
         let Some(mut grant) = found.optional()? else { return Ok(None) };
@@ -219,6 +222,14 @@ pub(super) fn apply(conn: &Connection, change: &Change) -> Result<Changed, Error
             conn.execute(sql, params![issuer, subject, user_no, username])?;
             Ok(Changed::Done)
         }
+        Change::UnlinkIdentity { user_no, issuer, subject } => {
+            let sql = "DELETE FROM identities WHERE user_no = ?1 AND issuer = ?2 AND subject = ?3";
+            if conn.execute(sql, params![user_no, issuer, subject])? == 0 {
+                return Ok(Changed::NotFound);
+            }
+            set_claims(conn, [issuer, subject], &[])?;
+            Ok(Changed::Done)
+        }
         Change::AddToken { user_no, token, now } => {
             add_token(conn, *user_no, token, *now)?;
             Ok(Changed::Done)
@@ -259,6 +270,15 @@ fn set_user(conn: &Connection, no: i64, active: Option<bool>, admin: Option<bool
     let leaves = active == Some(false) || admin == Some(false);
     if leaves && !conn.query_row(others, [no], |row| row.get::<_, bool>(0))? {
         return Ok(Changed::LastAdmin);
+    }
+    let changes = "SELECT EXISTS (SELECT 1 FROM users WHERE no = ?1 AND admin <> ?2)";
+    if let Some(admin) = admin
+        && conn.query_row(changes, params![no, admin], |row| row.get(0))?
+    {
+        // Tokens that were made for all that he may are for all that he may now.
+        let (from, to) = if admin { (Scopes::USUAL, Scopes::ALL) } else { (Scopes::ALL, Scopes::USUAL) };
+        let sql = "UPDATE tokens SET scopes = ?3 WHERE user_no = ?1 AND scopes = ?2";
+        conn.execute(sql, params![no, from.text(), to.text()])?;
     }
     let sql = "UPDATE users SET active = ifnull(?2, active), admin = ifnull(?3, admin) WHERE no = ?1";
     Ok(if conn.execute(sql, params![no, active, admin])? == 0 { Changed::NotFound } else { Changed::Done })

@@ -4,6 +4,9 @@ use super::support::{Answer, Service, start};
 use super::{ANY, OPEN, check, not_valid, user};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
 
 /// Method, route, the scope that it needs; what is sent; what its owner, another user and an administrator get for what is the
 /// owner's. Each route below `/v2` but those of Globus Auth is below `/v1`, too.
@@ -175,4 +178,68 @@ fn what_is_anothers_is_not_there_for_foreign_clients() {
             }
         }
     }
+}
+
+/// A connection of an official endpoint's.
+struct Amqp(TcpStream);
+
+impl Amqp {
+    /// Logs in with the credentials in this url; the method that answers, `TUNE` if they are good.
+    fn login(url: &str) -> (Self, u16) {
+        let (credentials, address) = url.strip_prefix("amqp://").unwrap().rsplit_once('@').unwrap();
+        let (user, password) = credentials.split_once(':').unwrap();
+        let stream = TcpStream::connect(address.trim_end_matches('/')).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut amqp = Self(stream);
+        amqp.0.write_all(b"AMQP\0\0\x09\x01").unwrap();
+        assert_eq!(amqp.hear(), 10, "start");
+        let secret = format!("\0{user}\0{password}");
+        let size = u32::try_from(secret.len()).unwrap().to_be_bytes();
+        amqp.say(11, &[b"\0\0\0\0\x05PLAIN".as_slice(), &size, secret.as_bytes(), b"\x05en_US"].concat());
+        let answer = amqp.hear();
+        (amqp, answer)
+    }
+
+    /// A method of the class `connection`.
+    fn say(&mut self, method: u16, arguments: &[u8]) {
+        let payload = [&[0, 10], method.to_be_bytes().as_slice(), arguments].concat();
+        let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        self.0.write_all(&[b"\x01\0\0".as_slice(), &size, &payload, b"\xce"].concat()).unwrap();
+    }
+
+    /// The method of that class that comes next.
+    fn hear(&mut self) -> u16 {
+        loop {
+            let mut head = [0; 7];
+            self.0.read_exact(&mut head).unwrap();
+            let mut rest = vec![0; u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize + 1];
+            self.0.read_exact(&mut rest).unwrap();
+            if head[0] == 1 {
+                return u16::from_be_bytes([rest[2], rest[3]]);
+            }
+        }
+    }
+}
+
+const TUNE: u16 = 30;
+const OPEN_OK: u16 = 41;
+const CLOSE: u16 = 50;
+
+#[test]
+fn credentials_of_an_official_endpoint_end_while_its_owner_is_disabled() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(dir.path());
+    let ann = user(&service, "ann");
+    let made = call(&service, &ann, ("POST", "/v3/endpoints"), ENDPOINT).json();
+    let url = made["task_queue_info"]["connection_url"].as_str().unwrap();
+    let (mut open, answer) = Amqp::login(url);
+    assert_eq!(answer, TUNE);
+    open.say(31, b"\0\0\0\x02\0\0\0\0");
+    open.say(40, b"\x01/\0\0");
+    assert_eq!(open.hear(), OPEN_OK);
+    assert_eq!(service.post("/api/v1/users/ann/disable", &json!({})).status, 204);
+    assert_eq!(open.hear(), CLOSE, "what is open is closed");
+    assert_eq!(Amqp::login(url).1, CLOSE);
+    assert_eq!(service.post("/api/v1/users/ann/enable", &json!({})).status, 204);
+    assert_eq!(Amqp::login(url).1, TUNE);
 }

@@ -60,6 +60,7 @@ struct Coming {
 struct Link<'a> {
     id: LinkId,
     who: Who,
+    handle: &'a Handle,
     links: &'a Links,
     channels: BTreeMap<u16, Channel>,
     frame: usize,
@@ -76,7 +77,8 @@ pub(in crate::amqp) async fn run(
 ) -> io::Result<()> {
     let Some((id, orders)) = handle.links.open(who).await else { return Ok(()) };
     let links = &handle.links;
-    let mut link = Link { id, who, links, channels: BTreeMap::new(), frame, out: Vec::new(), over: false };
+    let mut link =
+        Link { id, who, handle, links, channels: BTreeMap::new(), frame, out: Vec::new(), over: false };
     link.method(0, AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {})))?;
     let ended = link.serve(peer, orders, stopping).await;
     handle.links.say(id, who, Said::Closed).await;
@@ -90,6 +92,7 @@ impl Link<'_> {
         mut orders: mpsc::Receiver<Order>,
         mut stopping: watch::Receiver<bool>,
     ) -> io::Result<()> {
+        let mut revocations = self.handle.known.tokens.revocations();
         loop {
             while let Some(frame) = peer.frame()? {
                 self.frame(frame).await?;
@@ -106,6 +109,11 @@ impl Link<'_> {
             tokio::select! {
                 biased;
                 _ = stopping.changed() => self.end("CONNECTION_FORCED - the service stops: connect again")?,
+                _ = revocations.changed() => {
+                    if !self.handle.owner_is_active(&self.who.endpoint).map_err(io::Error::other)? {
+                        self.end("CONNECTION_FORCED - the owner of this endpoint is disabled")?;
+                    }
+                }
                 order = orders.recv() => match order {
                     Some(order) => self.order(order)?,
                     None => self.end("RESOURCE_ERROR - it takes nothing of what is sent: connect again")?,

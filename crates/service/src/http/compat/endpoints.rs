@@ -1,13 +1,13 @@
 //! Endpoints as foreign clients look at them.
 
-use super::super::App;
 use super::super::body::{Format, Input};
 use super::super::endpoints::{self, find, find_to_change, shared_with, status_of, word};
 use super::super::error::ApiError;
 use super::super::extract::{PathId, User};
-use super::super::sharing::allow_only;
+use super::super::sharing::allow_more;
+use super::super::{App, changed};
 use super::functions::deleted;
-use crate::store::{EndpointRow, Page};
+use crate::store::{Change, Changed, EndpointRow, Page};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bursa_core::id::{EndpointId, FunctionId};
@@ -124,14 +124,11 @@ pub(super) async fn add_to_whitelist(
     Input(Addition { func }): Input<Addition>,
 ) -> Result<Response, ApiError> {
     find_to_change(&app, &user, &id)?;
-    let mut functions = app.handle.reader.allowed_functions(&id)?;
-    let before = functions.len();
-    match func {
-        Func::One(function) => drop(functions.insert(function)),
-        Func::Many(some) => functions.extend(some),
-    }
-    let count = functions.len() - before;
-    allow_only(&app, &user, id, functions.into_iter().collect()).await?;
+    let functions = match func {
+        Func::One(function) => vec![function],
+        Func::Many(some) => some,
+    };
+    let count = allow_more(&app, &user, id, functions).await?;
     let reason = format!("{count} added to the list of {id}");
     Ok(Format::Json.ok(&json!({ "status": "Success", "reason": reason })))
 }
@@ -143,11 +140,9 @@ pub(super) async fn delete_from_whitelist(
     Path((id, function)): Path<(EndpointId, FunctionId)>,
 ) -> Result<Response, ApiError> {
     find_to_change(&app, &user, &id)?;
-    let mut functions = app.handle.reader.allowed_functions(&id)?;
-    if !functions.remove(&function) {
+    if changed(&app, Change::AllowLess { endpoint: id, function }).await? == Changed::NotFound {
         return Err(ApiError::not_found("function", function));
     }
-    allow_only(&app, &user, id, functions.into_iter().collect()).await?;
     Ok(Format::Json.ok(&json!({ "status": "Success", "result": function.to_string() })))
 }
 
