@@ -150,6 +150,22 @@ def test_a_token_ends_when_it_says_so(node: str, keys: list[dict[str, str]], tmp
             assert "expired" in refused(url, parts_expired(provider))
 
 
+def test_who_is_unlinked_is_another_user_at_once(provider: Provider, tmp_path: Path) -> None:
+    home = configured(tmp_path / "home", identity(provider.issuer))
+    with serving(home) as url:
+        token = provider.token()
+        before = ask(url, token)[1]["user_id"]
+        assert e2e.run_cli(home, "user", "add", "ann").returncode == 0
+        shown = json.loads(e2e.run_cli(home, "--json", "user", "show", before).stdout)["identities"][0]
+        who = ("--issuer", shown["issuer"], "--subject", shown["subject"])
+        assert e2e.run_cli(home, "user", "link", "ann", *who).returncode == 0
+        assert ask(url, token)[1]["name"] == "ann", "also with a token that was known"
+        assert e2e.run_cli(home, "user", "unlink", "ann", *who).returncode == 0
+        after = ask(url, token)[1]
+        assert after["user_id"] != before and after["name"] not in ("ann", "robot@lab.test"), after
+        assert e2e.run_cli(home, "user", "unlink", "ann", *who).returncode == 2
+
+
 def parts_expired(provider: Provider) -> str:
     """A good token that nobody has shown before it ended."""
     token = provider.token()

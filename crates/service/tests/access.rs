@@ -67,7 +67,10 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/users/{id}", "admin"),
     ("post", "/api/v1/users/{id}/disable", "admin"),
     ("post", "/api/v1/users/{id}/enable", "admin"),
+    ("post", "/api/v1/users/{id}/admin", "admin"),
+    ("delete", "/api/v1/users/{id}/admin", "admin"),
     ("post", "/api/v1/users/{id}/identities", "admin"),
+    ("delete", "/api/v1/users/{id}/identities", "admin"),
     ("post", "/api/v1/groups", "endpoints:manage"),
     ("get", "/api/v1/groups", "endpoints:read"),
     ("get", "/api/v1/groups/{id}", "endpoints:read"),
@@ -185,6 +188,49 @@ fn every_route_asks_for_a_valid_token_with_its_scope() {
     for (method, path, scope) in others.chain(of_kinds) {
         check(&service, &not_valid, (method, &path, scope));
     }
+}
+
+#[test]
+fn administrators_are_made_and_unmade_but_for_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(dir.path());
+    let ann = user(&service, "ann");
+    let narrow = json!({"name": "n", "scopes": ["tasks:read", "tokens:manage"]});
+    let narrow = service.call_as(&ann, "POST", "/api/v1/tokens", Some(&narrow)).json()["token"].clone();
+    let ask = |token: &str, method: &str, path: &str| service.call_as(token, method, path, None).status;
+    let admin = |name: &str| format!("/api/v1/users/{name}/admin");
+    assert_eq!(ask(&ann, "POST", &admin("ann")), 403);
+    assert_eq!(ask(&service.token, "DELETE", &admin("owner")), 409, "he is the only one");
+    assert_eq!(ask(&service.token, "POST", &admin("nobody")), 404);
+    assert_eq!(ask(&service.token, "POST", &admin("ann")), 204);
+    assert_eq!(ask(&ann, "GET", "/api/v1/users"), 200, "her token is for all that she may");
+    assert_eq!(ask(narrow.as_str().unwrap(), "GET", "/api/v1/users"), 403, "and this one never was");
+    assert_eq!(ask(&ann, "DELETE", &admin("owner")), 204);
+    assert_eq!(ask(&service.token, "GET", "/api/v1/users"), 403);
+    assert_eq!(ask(&ann, "DELETE", &admin("ann")), 409);
+    assert_eq!(ask(&ann, "POST", "/api/v1/users/ann/disable"), 409);
+    assert_eq!(ask(&ann, "POST", &admin("owner")), 204);
+    assert_eq!(ask(&service.token, "DELETE", &admin("ann")), 204);
+    assert_eq!(ask(&ann, "GET", "/api/v1/users"), 403);
+}
+
+#[test]
+fn identities_are_linked_and_unlinked() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(dir.path());
+    user(&service, "ann");
+    user(&service, "bob");
+    let identity = json!({"issuer": "https://id.example/a?b", "subject": "a&b"});
+    assert_eq!(service.post("/api/v1/users/ann/identities", &identity).status, 204);
+    let shown = || service.get("/api/v1/users/ann").json()["identities"].clone();
+    assert_eq!(shown()[0]["subject"], "a&b");
+    let unlink =
+        |name: &str, query: &str| service.delete(&format!("/api/v1/users/{name}/identities?{query}")).status;
+    let query = "issuer=https%3A%2F%2Fid.example%2Fa%3Fb&subject=a%26b";
+    assert_eq!(unlink("bob", query), 400, "it is ann's");
+    assert_eq!(unlink("ann", "issuer=https%3A%2F%2Fid.example%2Fa%3Fb"), 400);
+    assert_eq!(unlink("ann", query), 204);
+    assert_eq!((shown(), unlink("ann", query)), (Value::Null, 400));
 }
 
 /// As if it had been made long ago.

@@ -54,5 +54,20 @@ fn the_served_document_is_the_committed_one_and_names_every_route() {
             }
         }
     }
-    assert_eq!(routes, 57);
+    assert_eq!(routes, 60);
+}
+
+#[test]
+fn each_operation_has_a_name_of_its_own() {
+    let document: serde_json::Value = serde_json::from_str(&bursa_service::openapi_json()).unwrap();
+    let mut names = std::collections::BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{method} {path}: '{name}' is another's, too");
+        }
+    }
+    for known in ["tasks_submit", "functions_list", "groups_remove_member", "version", "metrics"] {
+        assert!(names.contains(known), "{known} is not among {names:?}");
+    }
 }

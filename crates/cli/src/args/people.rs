@@ -169,4 +169,23 @@ pub(crate) enum User {
         #[arg(long, value_name = "ID")]
         subject: String,
     },
+    /// Say that a user is not who logs in as that: who does is a new user
+    Unlink {
+        /// His name or id
+        user: String,
+        /// URL of the OpenID Connect provider
+        #[arg(long, value_name = "URL")]
+        issuer: String,
+        /// His id there
+        #[arg(long, value_name = "ID")]
+        subject: String,
+    },
+    /// Make a user an administrator, or with --no one like others
+    Admin {
+        /// His name or id
+        user: String,
+        /// He is one no longer; the last one stays
+        #[arg(long)]
+        no: bool,
+    },
 }

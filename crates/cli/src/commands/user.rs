@@ -33,6 +33,19 @@ pub(super) fn run(settings: &Settings, as_json: bool, command: &User) -> anyhow:
             client.post(&at(user, "/identities"), &json!({"issuer": issuer, "subject": subject}))?;
             done(as_json, "linked", user, &format!("is who logs in at {issuer} as {subject}"));
         }
+        User::Unlink { user, issuer, subject } => {
+            let query = format!("/identities?issuer={}&subject={}", escaped(issuer), escaped(subject));
+            client.delete(&at(user, &query))?;
+            done(as_json, "unlinked", user, &format!("is not who logs in at {issuer} as {subject}"));
+        }
+        User::Admin { user, no: false } => {
+            client.post(&at(user, "/admin"), &json!({}))?;
+            done(as_json, "admin", user, "is an administrator");
+        }
+        User::Admin { user, no: true } => {
+            client.delete(&at(user, "/admin"))?;
+            done(as_json, "not_admin", user, "is no administrator");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

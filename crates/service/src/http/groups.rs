@@ -3,6 +3,7 @@
 use super::body::{Format, Input};
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, PathId, User};
+use super::functions::check_text;
 use super::sharing_types::{GroupMade, NewGroup, NewMember, UserGroup, UserGroups};
 use super::value::{Text, Time};
 use super::{App, changed, users};
@@ -12,6 +13,7 @@ use crate::{clock, policy};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use bursa_core::limits;
 use uuid::Uuid;
 
 /// Makes a group of users.
@@ -26,7 +28,11 @@ pub(crate) async fn add(
     users::check_name(&new.name)?;
     let claim = match (new.issuer, new.claim) {
         (None, None) => None,
-        (Some(issuer), Some(claim)) if !issuer.is_empty() && !claim.is_empty() => Some((issuer, claim)),
+        (Some(issuer), Some(claim)) if !issuer.is_empty() && !claim.is_empty() => {
+            check_text("issuer", &issuer, limits::LOCATION_BYTES)?;
+            check_text("claim", &claim, limits::LOCATION_BYTES)?;
+            Some((issuer, claim))
+        }
         _ => return Err(ApiError::bad("claim", "issuer and claim go together")),
     };
     if claim.is_some() && !policy::may(&user, Action::Change, Object::Users) {

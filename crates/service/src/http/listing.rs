@@ -24,8 +24,9 @@ const PAGES: usize = 20;
 /// The user's tasks without payloads, newest first; of a group that is shared with him its user's.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(
     ("state" = Option<String>, Query, description = "Only tasks in this state"),
-    ("endpoint_id" = Option<String>, Query), ("function_id" = Option<String>, Query),
-    ("group_id" = Option<String>, Query),
+    ("endpoint_id" = Option<String>, Query, format = "uuid"),
+    ("function_id" = Option<String>, Query, format = "uuid"),
+    ("group_id" = Option<String>, Query, format = "uuid"),
     ("limit" = Option<usize>, Query, description = "Rows, at most 1,000; default 100"),
     ("after" = Option<String>, Query, description = "`next` of the page before")),
     responses((status = 200, body = TaskPage), (status = "default", body = ErrorBody)))]

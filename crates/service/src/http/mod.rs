@@ -7,6 +7,7 @@ mod about;
 mod around;
 mod audit;
 mod body;
+mod bounds;
 mod compat;
 mod containers;
 mod endpoints;
@@ -134,7 +135,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(users::get))
         .routes(routes!(users::disable))
         .routes(routes!(users::enable))
-        .routes(routes!(users::link))
+        .routes(routes!(users::make_admin, users::unmake_admin))
+        .routes(routes!(users::link, users::unlink))
         .routes(routes!(groups::add, groups::list))
         .routes(routes!(groups::get, groups::delete))
         .routes(routes!(groups::add_member, groups::remove_member))
@@ -145,7 +147,8 @@ fn routes() -> OpenApiRouter<App> {
 /// The OpenAPI document of this build, as it is committed in `docs/openapi.json`.
 #[must_use]
 pub fn openapi_json() -> String {
-    let document: OpenApi = routes().split_for_parts().1;
+    let mut document: OpenApi = routes().split_for_parts().1;
+    bounds::say(&mut document);
     let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text

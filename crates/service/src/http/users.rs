@@ -2,7 +2,7 @@
 
 use super::body::{Format, Input};
 use super::error::{ApiError, ErrorBody};
-use super::extract::{PathId, User};
+use super::extract::{Params, PathId, User};
 use super::functions::check_text;
 use super::user_types::{Identity, NewUser, ShownUser, UserMade, Users};
 use super::value::{Text, Time};
@@ -129,7 +129,7 @@ pub(crate) async fn disable(
     State(app): State<App>,
     PathId(named): PathId<String>,
 ) -> Result<Response, ApiError> {
-    set_active(&app, &user, &named, false).await
+    set(&app, &user, &named, (Some(false), None)).await
 }
 
 /// Gives a user his access back, with the tokens that he had.
@@ -140,18 +140,45 @@ pub(crate) async fn enable(
     State(app): State<App>,
     PathId(named): PathId<String>,
 ) -> Result<Response, ApiError> {
-    set_active(&app, &user, &named, true).await
+    set(&app, &user, &named, (Some(true), None)).await
 }
 
-async fn set_active(app: &App, user: &User, named: &str, active: bool) -> Result<Response, ApiError> {
+/// Makes a user an administrator. His tokens that are for all that he may are for that, too.
+#[utoipa::path(post, path = "/api/v1/users/{id}/admin", tag = "users", params(("id" = String, Path)),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(crate) async fn make_admin(
+    user: User,
+    State(app): State<App>,
+    PathId(named): PathId<String>,
+) -> Result<Response, ApiError> {
+    set(&app, &user, &named, (None, Some(true))).await
+}
+
+/// Makes an administrator a user like others; not the last one.
+#[utoipa::path(delete, path = "/api/v1/users/{id}/admin", tag = "users", params(("id" = String, Path)),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(crate) async fn unmake_admin(
+    user: User,
+    State(app): State<App>,
+    PathId(named): PathId<String>,
+) -> Result<Response, ApiError> {
+    set(&app, &user, &named, (None, Some(false))).await
+}
+
+/// Says whether a user is active, and whether an administrator.
+async fn set(
+    app: &App,
+    user: &User,
+    named: &str,
+    (active, admin): (Option<bool>, Option<bool>),
+) -> Result<Response, ApiError> {
     administrator(user)?;
     let row = find(app, named)?;
-    let change = Change::SetUser { user_no: row.no, active: Some(active), admin: None };
-    match changed(app, change).await? {
+    match changed(app, Change::SetUser { user_no: row.no, active, admin }).await? {
         Changed::LastAdmin => Err(ApiError::conflict(
-            format!("the user '{}' cannot be disabled", row.name),
+            format!("the user '{}' stays an active administrator", row.name),
             "no other active user is an administrator",
-            "make another one first: `bursa user add NAME --admin`",
+            "make another one first: `bursa user admin NAME`",
         )),
         Changed::NotFound => Err(no_user(named)),
         _ => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -180,5 +207,34 @@ pub(crate) async fn link(
         return Err(ApiError::bad("id", "it is a service account, as which nobody logs in"));
     }
     changed(&app, Change::LinkIdentity { user_no: row.no, issuer, subject, username }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Says that a user is not who has this identity: who comes with it from now on is a new user.
+#[utoipa::path(delete, path = "/api/v1/users/{id}/identities", tag = "users", params(
+    ("id" = String, Path),
+    ("issuer" = String, Query, description = "Who says so: the URL of an OpenID Connect provider"),
+    ("subject" = String, Query, description = "The user's id there")),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(crate) async fn unlink(
+    user: User,
+    State(app): State<App>,
+    PathId(named): PathId<String>,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    administrator(&user)?;
+    let row = find(&app, &named)?;
+    let (issuer, subject) = (params.text("issuer"), params.text("subject"));
+    params.done()?;
+    let (Some(issuer), Some(subject)) = (issuer, subject) else {
+        return Err(ApiError::bad("subject", "issuer and subject are both needed"));
+    };
+    let change = Change::UnlinkIdentity { user_no: row.no, issuer, subject };
+    if changed(&app, change).await? == Changed::NotFound {
+        return Err(ApiError::bad(
+            "subject",
+            "the user has no such identity; GET /api/v1/users/{id} lists his",
+        ));
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
