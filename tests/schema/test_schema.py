@@ -26,6 +26,7 @@ LEFT_OUT = [
     "/api/v1/tokens/{id}",
     # Could end the access of the run's user: the owner finds himself in the list of users.
     "/api/v1/users/{id}/disable",
+    "/api/v1/users/{id}/admin",
 ]
 LEFT_OUT_CHECKS = [
     # Names, keys and words have rules that the schemas do not tell; what breaks them is answered with 400.

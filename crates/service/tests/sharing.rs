@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use support::manager::{Behave, Manager, register};
 use support::world::{World, world};
-use support::{Answer, Service, b64, id};
+use support::{Answer, Service, b64, id, start};
 
 /// The owner is the first user; `ann` and `bob` are users, `root` is a second administrator.
 struct People {
@@ -404,6 +404,29 @@ fn an_endpoint_that_nobody_saw_in_a_sandbox_serves_its_owner_only() {
     assert_eq!(p.submit_as(&p.service().token, 1, 1).status, 200);
     let manager = p.manager(1, Behave::Hold);
     assert_eq!(p.submit_as(&p.ann, 2, 1).status, 200);
+    manager.stop();
+}
+
+#[test]
+fn a_guest_is_welcome_after_a_restart_too() {
+    let p = people();
+    for at in [p.function(), p.endpoint()] {
+        p.share(&at, &json!({"users": ["ann"]}));
+    }
+    p.manager(1, Behave::Hold).stop();
+    let (task, ann) = (
+        json!({"task_id": id(1), "function_id": p.w.function, "endpoint_id": p.w.endpoint.id, "args": ""}),
+        p.ann,
+    );
+    let World { dir, service, endpoint, .. } = p.w;
+    service.stop();
+    let service = start(dir.path());
+    let submit = json!({"group_id": id(1), "tasks": [task]});
+    assert_eq!(service.call_as(&ann, "POST", "/api/v1/tasks", Some(&submit)).status, 200);
+    let path = format!("/api/v1/tasks/{}", id(1));
+    assert_eq!(service.call_as(&ann, "GET", &path, None).json()["state"], "waiting-for-ep");
+    let manager = Manager::start(&service, &endpoint, 2, Behave::Echo);
+    assert_eq!(service.call_as(&ann, "GET", &format!("{path}?wait=30"), None).json()["state"], "success");
     manager.stop();
 }
 

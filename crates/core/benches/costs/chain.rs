@@ -149,7 +149,7 @@ impl Chain {
             allows: manager::Allows::default(),
             seed: 1,
         };
-        let known = KnownEndpoint { endpoint: ENDPOINT, generation: 0, deleted: false };
+        let known = KnownEndpoint::new(ENDPOINT);
         Self {
             hub: Hub::new(hub, now, vec![known], Vec::new()),
             manager: Manager::new(manager, now),

@@ -7,7 +7,7 @@ use super::queue::{List, WORK};
 use super::slab::{Slot, Tasks};
 use super::task::{Place, Task};
 use super::turns::Queue;
-use super::{EndpointStatus, RequestId};
+use super::{EndpointStatus, KnownEndpoint, RequestId};
 use crate::id::{ConnId, EndpointId, Hash, ManagerId, TaskId};
 use crate::limits;
 use crate::time::{Mono, Wall};
@@ -154,7 +154,8 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(id: EndpointId, generation: u64, deleted: bool) -> Self {
+    pub(super) fn new(known: &KnownEndpoint) -> Self {
+        let KnownEndpoint { endpoint: id, generation, deleted, guests } = *known;
         Self {
             id,
             deleted,
@@ -178,7 +179,7 @@ impl Endpoint {
             host: String::new(),
             software: String::new(),
             python: String::new(),
-            guests: false,
+            guests,
         }
     }
 

@@ -184,6 +184,8 @@ pub enum Op {
         generation: u64,
         /// The workers' Python: results of another one are not those of equal calls.
         python: String,
+        /// It takes calls of others than the endpoint's owner.
+        guests: bool,
     },
     /// Mark the endpoint deleted.
     DeleteEndpoint {

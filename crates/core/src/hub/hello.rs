@@ -122,7 +122,7 @@ impl Hub {
                 state.link = Some(Box::new(link));
                 self.conns.insert(conn, endpoint);
                 self.set_timer(endpoint);
-                self.store_generation(endpoint, seen.generation, python, cx);
+                self.store_generation(endpoint, seen.generation, (python, guests), cx);
                 self.on_session_message(endpoint, message, cx);
             }
             Judgement::Refuse(reason) => {
@@ -176,11 +176,17 @@ impl Hub {
     }
 
     /// The highest generation is on disk before `Welcome` (F5).
-    fn store_generation(&mut self, endpoint: u32, generation: u64, python: String, cx: &mut Cx<'_>) {
+    fn store_generation(
+        &mut self,
+        endpoint: u32,
+        generation: u64,
+        (python, guests): (String, bool),
+        cx: &mut Cx<'_>,
+    ) {
         let state = &mut self.endpoints[endpoint as usize];
         if generation > state.asked_generation {
             state.asked_generation = generation;
-            self.write(Write::Generation { endpoint, generation, python }, cx);
+            self.write(Write::Generation { endpoint, generation, python, guests }, cx);
         }
     }
 

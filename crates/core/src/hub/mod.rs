@@ -96,6 +96,16 @@ pub struct KnownEndpoint {
     pub generation: u64,
     /// It was deleted: refuse it for ever.
     pub deleted: bool,
+    /// Its last manager said that it takes calls of others than its owner.
+    pub guests: bool,
+}
+
+impl KnownEndpoint {
+    /// One of which no manager was seen.
+    #[must_use]
+    pub const fn new(endpoint: EndpointId) -> Self {
+        Self { endpoint, generation: 0, deleted: false, guests: false }
+    }
 }
 
 /// The machine.
@@ -162,7 +172,7 @@ impl Hub {
             last: now.mono,
         };
         for known in endpoints {
-            hub.add_endpoint(known.endpoint, known.generation, known.deleted, now.mono);
+            hub.add_endpoint(&known, now.mono);
         }
         // In slices from its end, so that what the hub has taken over is not in memory twice.
         let (mut tasks, mut slices) = (tasks, Vec::new());
@@ -284,10 +294,10 @@ impl Hub {
         }
     }
 
-    fn add_endpoint(&mut self, id: EndpointId, generation: u64, deleted: bool, now: Mono) -> u32 {
+    fn add_endpoint(&mut self, known: &KnownEndpoint, now: Mono) -> u32 {
         let index = u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX);
-        self.endpoints.push(endpoint::Endpoint::new(id, generation, deleted));
-        self.by_id.insert(id, index);
+        self.endpoints.push(endpoint::Endpoint::new(known));
+        self.by_id.insert(known.endpoint, index);
         self.offline.left(index, now);
         index
     }
@@ -301,7 +311,7 @@ impl Hub {
                 }
             }
             None => {
-                self.add_endpoint(id, 0, false, now);
+                self.add_endpoint(&KnownEndpoint::new(id), now);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::event::{Action, Answer, Counter, Op, Reply, RequestId, Submit, Token,
 use super::slab::Slot;
 use super::task::{Phase, Place, Task};
 use super::write::Write;
-use super::{Cx, Hub, Recovered};
+use super::{Cx, Hub, KnownEndpoint, Recovered};
 use crate::id::{EndpointId, TaskId, UserId};
 use crate::limits;
 use crate::task::TaskState;
@@ -22,7 +22,7 @@ impl Hub {
         }
         let id = task.spec.endpoint;
         let known = self.by_id.get(&id).copied();
-        let endpoint = known.unwrap_or_else(|| self.add_endpoint(id, 0, false, now.mono));
+        let endpoint = known.unwrap_or_else(|| self.add_endpoint(&KnownEndpoint::new(id), now.mono));
         let slot = self.tasks.insert(Task::recovered(task, endpoint, now));
         self.due.add(&mut self.tasks, slot, now.mono);
         let state = &mut self.endpoints[endpoint as usize];

@@ -35,7 +35,7 @@ pub struct SessionView {
 pub struct Guest {
     /// His tasks that have not ended.
     pub live: usize,
-    /// The endpoint takes calls of others than its owner, as far as its manager said since the service started.
+    /// The endpoint takes calls of others than its owner, as far as its last manager said.
     pub welcome: bool,
 }
 

@@ -35,7 +35,7 @@ pub(super) enum Write {
     /// A cancel of a task that is not live here: the store knows how it ended.
     Ask { task: TaskId, ending: Ending },
     /// The highest generation seen.
-    Generation { endpoint: u32, generation: u64, python: String },
+    Generation { endpoint: u32, generation: u64, python: String, guests: bool },
     /// The mark of a deleted endpoint.
     Delete { endpoint: u32 },
 }
@@ -108,9 +108,12 @@ impl Write {
                 maybes: charges.maybes,
                 errors: charges.errors,
             },
-            Self::Generation { endpoint: index, generation, python } => {
-                Op::Generation { endpoint: endpoint(*index), generation: *generation, python: python.clone() }
-            }
+            Self::Generation { endpoint: index, generation, python, guests } => Op::Generation {
+                endpoint: endpoint(*index),
+                generation: *generation,
+                python: python.clone(),
+                guests: *guests,
+            },
             Self::Delete { endpoint: index } => Op::DeleteEndpoint { endpoint: endpoint(*index) },
         })
     }

@@ -50,7 +50,7 @@ impl Store {
 
     /// Registers an endpoint.
     pub(super) fn add_endpoint(&mut self, endpoint: EndpointId) {
-        self.endpoints.insert(endpoint, KnownEndpoint { endpoint, generation: 0, deleted: false });
+        self.endpoints.insert(endpoint, KnownEndpoint::new(endpoint));
     }
 
     /// Registers a function's body.

@@ -201,9 +201,9 @@ impl Rig {
 
     pub(crate) fn start_with(config: Config, store: Store, mono: u64) -> Self {
         let known = |(endpoint, generation): (&EndpointId, &u64)| KnownEndpoint {
-            endpoint: *endpoint,
             generation: *generation,
             deleted: store.deleted.contains(endpoint),
+            ..KnownEndpoint::new(*endpoint)
         };
         let endpoints = store.generations.iter().map(known).collect();
         let now = at(mono);

@@ -90,7 +90,7 @@ fn message_event(message: Message) -> Event {
 fn timing_of_submit_dispatch_and_result() {
     for queued_first in [false, true] {
         let now = crate::rig::at(1);
-        let known = KnownEndpoint { endpoint: endpoint(1), generation: 1, deleted: false };
+        let known = KnownEndpoint { generation: 1, ..KnownEndpoint::new(endpoint(1)) };
         let hub = Hub::new(config(1), now, vec![known], Vec::new());
         let mut bench = Bench { hub, now, spent: Duration::ZERO, rounds: Vec::new(), out: Vec::new() };
         let mut session = Session::new(1, now.mono);

@@ -66,7 +66,7 @@ impl Service {
             tasks_per_user: usize::MAX,
             fail_when_offline_ms: None,
         };
-        let known = KnownEndpoint { endpoint: ENDPOINT, generation: 0, deleted: false };
+        let known = KnownEndpoint::new(ENDPOINT);
         let hub = Hub::new(config, Now::default(), vec![known], Vec::new());
         Self { hub, acceptor, clock: Instant::now(), out: Vec::new(), submitted: 0, ended: 0, messages: 0 }
     }

@@ -120,8 +120,8 @@ pub(super) async fn check<'a>(
         let Some(there) = app.handle.guest(*endpoint, user).await? else { continue };
         if !there.welcome {
             let why = format!(
-                "endpoint {endpoint} runs functions without a sandbox, or none of its managers was seen since the service \
-                 started: it serves its owner only"
+                "endpoint {endpoint} runs functions without a sandbox, or none of its managers was seen yet: it serves its \
+                 owner only"
             );
             let next =
                 "ask its owner to start it with `sandbox.runtime = \"bwrap\"`, or use another endpoint";

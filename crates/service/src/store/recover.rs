@@ -48,11 +48,12 @@ impl SqliteStore {
     #[expect(clippy::type_complexity, reason = "two lists of one scan")]
     fn known_endpoints(&self) -> Result<(Vec<KnownEndpoint>, Vec<(EndpointId, String)>), Error> {
         let mut find =
-            self.conn.prepare("SELECT endpoint, generation, deleted, public_key FROM endpoints")?;
+            self.conn.prepare("SELECT endpoint, generation, deleted, public_key, guests FROM endpoints")?;
         let rows = find.query_map([], |row| {
             let endpoint = EndpointId::from_bytes(row.get(0)?);
             let generation = row.get::<_, i64>(1)?.cast_unsigned();
-            Ok((KnownEndpoint { endpoint, generation, deleted: row.get(2)? }, (endpoint, row.get(3)?)))
+            let known = KnownEndpoint { endpoint, generation, deleted: row.get(2)?, guests: row.get(4)? };
+            Ok((known, (endpoint, row.get(3)?)))
         })?;
         let (endpoints, mut keys): (_, Vec<(_, String)>) =
             rows.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();

@@ -18,10 +18,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_users.sql"),
     include_str!("migrations/0008_sharing.sql"),
     include_str!("migrations/0009_secrets.sql"),
+    include_str!("migrations/0010_guests.sql"),
 ];
 
 /// The newest schema.
-pub(crate) const VERSION: u32 = 9;
+pub(crate) const VERSION: u32 = 10;
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
 /// Bytes of WAL written once at the start: after that a commit overwrites, and its fdatasync journals no new file size.

@@ -237,8 +237,8 @@ fn a_new_life_finds_the_live_tasks_and_a_higher_epoch() {
             accept(vec![spec(1, b"a"), spec(2, &LARGE), spec(3, b"c")]),
             end(1, TaskState::Success, b"one"),
             Op::Charge { task: task(3), losses: 1, maybes: 2, errors: 3 },
-            Op::Generation { endpoint, generation: 6, python: "3.12".into() },
-            Op::Generation { endpoint, generation: 5, python: "3.12".into() },
+            Op::Generation { endpoint, generation: 6, python: "3.12".into(), guests: true },
+            Op::Generation { endpoint, generation: 5, python: "3.12".into(), guests: false },
             Op::DeleteEndpoint { endpoint },
         ],
     );
@@ -246,7 +246,8 @@ fn a_new_life_finds_the_live_tasks_and_a_higher_epoch() {
     let mut store = SqliteStore::open(&w.paths, MEMO, Arc::new(Metrics::default())).unwrap();
     let found = store.recover().unwrap();
     assert_eq!(found.epoch, first + 1);
-    assert_eq!((found.endpoints[0].generation, found.endpoints[0].deleted), (6, true));
+    let known = &found.endpoints[0];
+    assert_eq!((known.generation, known.deleted, known.guests), (6, true, true), "as the newest said");
     let [two, three] = &found.tasks[..] else { panic!("{:?}", found.tasks) };
     assert_eq!(two.spec, TaskSpec { args: Args::Stored(LARGE.len()), ..spec(2, b"") });
     assert_eq!(three.spec, spec(3, b"c"));

@@ -240,11 +240,12 @@ fn op_answer<'b>(
         Op::Charge { task, losses, maybes, errors } => {
             charge(conn, blocks, task, [*losses, *maybes, *errors])
         }
-        Op::Generation { endpoint, generation, python } => {
+        Op::Generation { endpoint, generation, python, guests } => {
             memo.python_changed();
             let sql = "UPDATE endpoints SET generation = max(generation, ?2),
-                       python = CASE WHEN ?2 >= generation THEN ?3 ELSE python END WHERE endpoint = ?1";
-            set(conn, sql, params![endpoint.as_bytes().as_slice(), generation.cast_signed(), python])
+                       python = CASE WHEN ?2 >= generation THEN ?3 ELSE python END,
+                       guests = CASE WHEN ?2 >= generation THEN ?4 ELSE guests END WHERE endpoint = ?1";
+            set(conn, sql, params![endpoint.as_bytes().as_slice(), generation.cast_signed(), python, guests])
         }
         Op::DeleteEndpoint { endpoint } => {
             let sql = "UPDATE endpoints SET deleted = 1 WHERE endpoint = ?1";

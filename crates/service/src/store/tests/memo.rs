@@ -26,7 +26,7 @@ fn endpoint(w: &mut World, endpoint: EndpointId) {
 }
 
 fn seen(w: &mut World, endpoint: EndpointId, generation: u64, python: &str) {
-    hub(&mut w.store, vec![Op::Generation { endpoint, generation, python: python.into() }]);
+    hub(&mut w.store, vec![Op::Generation { endpoint, generation, python: python.into(), guests: false }]);
 }
 
 fn memo(n: u64, args: &'static [u8]) -> TaskSpec {
@@ -167,7 +167,7 @@ fn a_result_of_another_python_is_none() {
     let python = "3.14".to_owned();
     let ops = vec![
         accept(vec![memo(4, b"a")]),
-        Op::Generation { endpoint: LAB, generation: 3, python },
+        Op::Generation { endpoint: LAB, generation: 3, python, guests: false },
         accept(vec![memo(5, b"a")]),
     ];
     let answers = hub(&mut w.store, ops);
