@@ -19,9 +19,9 @@ enum Bound {
     /// A list with so many items.
     Items(usize, usize),
     /// From, to.
-    Number(usize, usize),
+    Number(u64, u64),
     /// Above zero, at most.
-    Above(usize),
+    Above(u64),
     /// One of these.
     Words(&'static [&'static str]),
     /// One of all scopes, or a list of them that is not empty.
@@ -32,10 +32,10 @@ use Bound::{Above, Items, Number as Range, Scopes as OfScopes, Text, Words};
 
 const NAME: Bound = Text(1, limits::NAME_BYTES);
 const TEXT: Bound = Text(0, limits::TEXT_BYTES);
-const RETRIES: Bound = Range(0, limits::RETRIES as usize);
-const COUNT: Bound = Range(0, limits::RESOURCE_COUNT as usize);
-const SECONDS: Bound = Above((limits::DEADLINE_MS / 1_000) as usize);
-const WAIT: Bound = Range(0, (limits::LONG_POLL_MS / 1_000) as usize);
+const RETRIES: Bound = Range(0, limits::RETRIES as u64);
+const COUNT: Bound = Range(0, limits::RESOURCE_COUNT as u64);
+const SECONDS: Bound = Above(limits::DEADLINE_MS / 1_000);
+const WAIT: Bound = Range(0, limits::LONG_POLL_MS / 1_000);
 
 /// Of the fields of requests.
 const FIELDS: &[(&str, &str, Bound)] = &[
@@ -64,7 +64,7 @@ const FIELDS: &[(&str, &str, Bound)] = &[
     ("CancelTasks", "task_ids", Items(0, limits::BATCH_TASKS)),
     ("NewToken", "name", NAME),
     ("NewToken", "scopes", OfScopes),
-    ("NewToken", "expires_in", Range(1, limits::TOKEN_SECONDS as usize)),
+    ("NewToken", "expires_in", Range(1, limits::TOKEN_SECONDS)),
     ("NewUser", "name", NAME),
     ("Identity", "issuer", Text(1, limits::LOCATION_BYTES)),
     ("Identity", "subject", Text(1, limits::LOCATION_BYTES)),
@@ -78,7 +78,7 @@ const FIELDS: &[(&str, &str, Bound)] = &[
     ("NewShare", "functions", Items(0, limits::ALLOWED_FUNCTIONS)),
     ("NewShare", "core_hours", Above(1_000_000_000)),
     ("NewShare", "per", Words(&["day", "week"])),
-    ("NewShare", "at_once", Range(1, u32::MAX as usize)),
+    ("NewShare", "at_once", Range(1, u32::MAX as u64)),
     ("AllowedFunctions", "functions", Items(1, limits::ALLOWED_FUNCTIONS)),
 ];
 
@@ -128,7 +128,7 @@ fn named(path: &str, own: String) -> String {
 fn bound_parameter(parameter: &mut Parameter) {
     let Some(RefOr::T(schema)) = &mut parameter.schema else { return };
     match parameter.name.as_str() {
-        "limit" => set(schema, Range(1, limits::PAGE_ROWS)),
+        "limit" => set(schema, Range(1, limits::PAGE_ROWS as u64)),
         "wait" => set(schema, WAIT),
         "kind" => one_of(schema, KINDS.iter().map(|(kind, ..)| *kind)),
         "state" => one_of(schema, TaskState::ALL.iter().map(|state| state.as_str())),
@@ -170,12 +170,12 @@ fn set_plain(object: &mut Object, bound: Bound) {
             object.max_length = Some(most);
         }
         Range(least, most) => {
-            object.minimum = Some(Number::UInt(least));
-            object.maximum = Some(Number::UInt(most));
+            object.minimum = Some(number(least));
+            object.maximum = Some(number(most));
         }
         Above(most) => {
-            object.exclusive_minimum = Some(Number::UInt(0));
-            object.maximum = Some(Number::UInt(most));
+            object.exclusive_minimum = Some(number(0));
+            object.maximum = Some(number(most));
         }
         // Each of these fields may be absent, which is null as well.
         Words(words) => {
@@ -184,6 +184,10 @@ fn set_plain(object: &mut Object, bound: Bound) {
         }
         Items(..) | OfScopes => {}
     }
+}
+
+fn number(value: u64) -> Number {
+    Number::UInt(usize::try_from(value).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
