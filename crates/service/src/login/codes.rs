@@ -86,7 +86,7 @@ mod tests {
             created: Wall(0),
             groups: Vec::new(),
         };
-        User { row: Arc::new(row), token_hash: [0; 32], scopes: Scopes::USUAL, expires: None }
+        User { row: Arc::new(row), token_hash: [0; 32], token: None, scopes: Scopes::USUAL, expires: None }
     }
 
     fn asked(client: &str) -> Asked {

@@ -86,13 +86,6 @@ impl Reader {
         Ok(Some(grant))
     }
 
-    /// The id of the token with this hash.
-    pub(crate) fn token_id(&self, hash: &[u8; 32]) -> Result<Option<[u8; 16]>, Error> {
-        let conn = self.lock();
-        let mut find = conn.prepare_cached("SELECT token FROM tokens WHERE hash = ?1")?;
-        Ok(find.query_row([hash.as_slice()], |row| row.get(0)).optional()?)
-    }
-
     /// The tokens of a user, oldest first.
     pub(crate) fn tokens(&self, user_no: i64) -> Result<Vec<TokenRow>, Error> {
         let conn = self.lock();

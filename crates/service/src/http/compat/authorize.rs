@@ -141,7 +141,7 @@ fn user(app: &App, ends: Option<&Ends>, token: &str) -> Result<User, ApiError> {
         let why = "this is no API token of this service, or it was revoked or has expired";
         return Err(stranger(app, ends, ApiError::unauthorized(why)));
     };
-    audit::is_by(Who::User(session.row.clone(), hash));
+    audit::is_by(Who::User(session.row.clone(), session.token));
     app.handle
         .rates
         .ask(session.row.no, Kind::Write)

@@ -88,7 +88,7 @@ pub(super) async fn token(
 /// The end of a login: a token for the program that asked for it, made for who logged it in.
 async fn logged_in(app: &App, root: &str, grant: Grant) -> Result<Response, ApiError> {
     let (user, asked) = take(app, &grant)?;
-    audit::is_by(Who::User(user.row.clone(), user.token_hash));
+    audit::is_by(Who::User(user.row.clone(), user.token));
     let count = app.handle.reader.tokens(user.no)?;
     let lasts = |expires: Option<Wall>| expires.is_none_or(|end| end > clock::wall());
     let count = count.iter().filter(|token| token.name.starts_with(NAMED) && lasts(token.expires)).count();
@@ -211,13 +211,12 @@ pub(super) async fn revoke(
     State(app): State<App>,
     Form(Revoked { token }): Form<Revoked>,
 ) -> Result<Response, ApiError> {
-    let hash = auth::hash(&token);
     if auth::is_of_login(&token)
-        && let Some(Session { row, .. }) = app.handle.known.tokens.session(&hash, clock::wall())?
-        && let Some(token) = app.handle.reader.token_id(&hash)?
+        && let Some(session) = app.handle.known.tokens.session(&auth::hash(&token), clock::wall())?
+        && let Session { row, token: Some(token), .. } = session
     {
         let user_no = Some(row.no);
-        audit::is_by(Who::User(row, hash));
+        audit::is_by(Who::User(row, Some(token)));
         changed(&app, Change::DeleteToken { token, user_no }).await?;
     }
     Ok(Format::Json.ok(&json!({ "active": false })))
