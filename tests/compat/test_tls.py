@@ -35,7 +35,6 @@ def printed(stack: e2e.Stack) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("packages", ["sdk-4", "funcx-2"])
 def test_executor(secured: e2e.Stack, tmp_path: Path, packages: str) -> None:
     clients = Clients(secured, python_of(packages), tmp_path)

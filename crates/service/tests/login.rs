@@ -218,6 +218,27 @@ fn who_logs_in_gives_no_more_than_he_has() {
 }
 
 #[test]
+fn a_user_has_a_bounded_number_of_logins() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = start(dir.path());
+    let named = |n: u32| with(&service, &json!({"name": format!("login: {n}")})).0;
+    let first = named(0);
+    let tries = || {
+        let code = code(&service, &address(&[("scope", COMPUTE)]), &service.token);
+        exchange(&service, &code, &[])
+    };
+    for n in 1..100 {
+        named(n);
+    }
+    let refused = tries();
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert!(refused.json()["error_description"].as_str().unwrap().contains("bursa token revoke"));
+    assert_eq!(service.delete(&format!("/api/v1/tokens/{first}")).status, 204);
+    assert_eq!(tries().status, 200);
+    assert_eq!(tries().status, 409, "it counts itself");
+}
+
+#[test]
 fn the_page_answers_only_itself_and_repeats_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let service = start(dir.path());
