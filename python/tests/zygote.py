@@ -135,7 +135,7 @@ class Worker(NamedTuple):
     def unsent(self) -> list[tuple[str, Any]]:
         """The frames that wait in the memfd, as the executor reads them."""
         data = os.pread(self.memfd, HEAD + RING + SPACE, 0)
-        at, end = HEAD + RING, HEAD + RING + struct.unpack_from("<Q", data, 24)[0]
+        at, end = HEAD + RING, HEAD + RING + struct.unpack_from("<I", data, 24)[0]
         found = []
         while at < end:
             size = struct.unpack_from("<I", data, at)[0]

@@ -49,26 +49,30 @@ impl Tail {
     /// The number of the last call that the worker began; 0 if it cut its memfd.
     #[must_use]
     pub fn begun(&self) -> u64 {
-        // The system may copy byte by byte, and the worker lives: what is read twice was never half old and half new.
-        let mut begun = self.word(BEGUN);
-        loop {
-            let again = self.word(BEGUN);
-            if again == begun {
-                return begun;
-            }
-            begun = again;
-        }
+        self.live_word(BEGUN)
     }
 
-    /// The whole frames that wait in it; none if the worker may be changing them: it only adds to them until it has
-    /// begun another call.
+    /// The whole frames that wait in it; none if the worker sent them meanwhile: until it does it only adds to them.
     #[must_use]
     pub fn unsent(&self) -> BytesMut {
-        let begun = self.begun();
-        let size = usize::try_from(self.word(UNSENT)).unwrap_or(usize::MAX);
+        let word = self.live_word(UNSENT);
+        let (sendings, size) =
+            (word >> 32, usize::try_from(word & u64::from(u32::MAX)).unwrap_or(usize::MAX));
         let mut frames = BytesMut::zeroed(if size <= SPACE { size } else { 0 });
         let whole = self.0.read_exact_at(&mut frames, (HEAD + RING) as u64).is_ok();
-        if whole && self.begun() == begun { frames } else { BytesMut::new() }
+        if whole && self.live_word(UNSENT) >> 32 == sendings { frames } else { BytesMut::new() }
+    }
+
+    /// The system may copy byte by byte, and the worker lives: what is read twice was never half old and half new.
+    fn live_word(&self, at: u64) -> u64 {
+        let mut word = self.word(at);
+        loop {
+            let again = self.word(at);
+            if again == word {
+                return word;
+            }
+            word = again;
+        }
     }
 
     fn word(&self, at: u64) -> u64 {
@@ -181,7 +185,15 @@ mod tests {
         let (tail, _) = tail_of(RING);
         assert_eq!(tail.unsent(), "");
         tail.file().write_all_at(b"frames", (HEAD + RING) as u64).unwrap();
-        for (size, found) in [(3, "fra"), (6, "frames"), (0, ""), (SPACE as u64 + 1, ""), (u64::MAX, "")] {
+        let sendings = 7 << 32;
+        for (size, found) in [
+            (3, "fra"),
+            (6, "frames"),
+            (sendings, ""),
+            (sendings + 3, "fra"),
+            (SPACE as u64 + 1, ""),
+            (u64::MAX, ""),
+        ] {
             tail.file().write_all_at(&size.to_le_bytes(), UNSENT).unwrap();
             assert_eq!(tail.unsent(), found, "{size}");
         }

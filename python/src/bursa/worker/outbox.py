@@ -12,6 +12,12 @@ from .output import FRAMES, SIZE, UNSENT, Tail
 _PARTS = 512
 """Of a payload that are sent at once: half of what the system takes."""
 
+_SENDING = 1 << 32
+"""One sending more, beside the bytes that wait. Between two sendings frames are only added: the executor
+reads the word before and after them, and knows that they were whole."""
+
+_WORD = (1 << 64) - 1
+
 
 class Outbox:
     """Frames wait here to be sent together. They wait in memory that the executor has too: the result of a
@@ -21,6 +27,7 @@ class Outbox:
         self._sock = sock
         self._words, self._memory = tail.words, tail.memory
         self._end = FRAMES
+        self._sendings = 0
         self.sent_at = 0
         self.told = True
         """Something was sent since this was last unset."""
@@ -34,7 +41,7 @@ class Outbox:
         QUIET.pack_into(self._memory, self._end, DONE_SIZE + size, DONE, name, SUCCESS, load, run, dump, size)
         self._memory[end - size : end] = payload
         self._end = end
-        self._words[UNSENT] = end - FRAMES
+        self._words[UNSENT] = self._sendings + end - FRAMES
 
     def add(self, *parts: bytes) -> None:
         """A frame."""
@@ -47,7 +54,7 @@ class Outbox:
             end = self._end + len(part)
             self._memory[self._end : end] = part
             self._end = end
-        self._words[UNSENT] = self._end - FRAMES
+        self._words[UNSENT] = self._sendings + self._end - FRAMES
 
     def flush(self) -> None:
         if self._end > FRAMES:
@@ -66,5 +73,5 @@ class Outbox:
 
     def _sent(self) -> None:
         self._end = FRAMES
-        self._words[UNSENT] = 0
+        self._words[UNSENT] = self._sendings = self._sendings + _SENDING & _WORD
         self.sent_at, self.told = perf_counter_ns(), True

@@ -3,8 +3,8 @@ that wait.
 
 Layout: `u64 written` (total bytes of Python-level output since the task began), `u64 begun` (number of the
 last call that began; 1 is the first), `u64 withheld` (the executor's: no call up to this number begins any
-more), `u64 unsent` (bytes of whole frames that wait), then RING bytes; byte i of the output is at i mod RING;
-then SPACE bytes for those frames.
+more), `u64 unsent` (bytes of whole frames that wait; in its upper half how often such were sent), then RING
+bytes; byte i of the output is at i mod RING; then SPACE bytes for those frames.
 """
 
 from __future__ import annotations
