@@ -109,3 +109,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[e2e.Stack]:
 def clients(stack: e2e.Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Clients:
     """Those of the version that the test is given."""
     return Clients(stack, python_of(request.param), tmp_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure at an official endpoint shows what its processes and the service wrote."""
+    report = yield
+    if report.failed and (site := item.funcargs.get("site")):
+        report.sections.append(("logs of service and endpoint", site.logs()))
+    return report

@@ -5,9 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from globus_compute_sdk import Client, Executor, ShellFunction
+from globus_compute_sdk import Client, Executor, MPIFunction, ShellFunction
 
 endpoint, what, *arguments = sys.argv[1:]
+LONG = 300
+"""Seconds for one result: the first waits for its user endpoint's start."""
 
 
 def double(x):
@@ -25,6 +27,13 @@ def slow(n, seconds):
     return n
 
 
+def endless():
+    import time
+
+    while True:
+        time.sleep(0.05)
+
+
 def bulk(size):
     return bytes(size)
 
@@ -36,33 +45,41 @@ def say(**said):
 def wait(executor, file):
     """Some calls run and some wait when the file appears: then something is done to the endpoint."""
     futures = [executor.submit(slow, n, 3) for n in range(8)]
-    futures[0].result(timeout=120)
+    futures[0].result(timeout=LONG)
     Path(file).touch()
-    return [future.result(timeout=240) for future in futures]
+    return [future.result(timeout=LONG) for future in futures]
 
 
 with Executor(endpoint_id=endpoint) as executor:
     if what == "all":
-        say(one=executor.submit(double, 21).result(timeout=120))
-        say(many=[future.result(timeout=120) for future in [executor.submit(double, n) for n in range(60)]])
-        error = executor.submit(bad, 7).exception(timeout=120)
+        say(one=executor.submit(double, 21).result(timeout=LONG))
+        say(many=[future.result(timeout=LONG) for future in [executor.submit(double, n) for n in range(60)]])
+        error = executor.submit(bad, 7).exception(timeout=LONG)
         say(failed=[type(error).__name__, str(error)])
-        say(bulk=len(executor.submit(bulk, 7_000_000).result(timeout=120)))
-        say(refused=str(executor.submit(bulk, 9_000_000).exception(timeout=120)))
-        say(shell=executor.submit(ShellFunction("echo {what}"), what="heard").result(timeout=120).stdout)
+        say(bulk=len(executor.submit(bulk, 7_000_000).result(timeout=LONG)))
+        say(refused=str(executor.submit(bulk, 9_000_000).exception(timeout=LONG)))
+        say(shell=executor.submit(ShellFunction("echo {what}"), what="heard").result(timeout=LONG).stdout)
+        ended = executor.submit(ShellFunction("sleep 60", walltime=0.5)).result(timeout=LONG)
+        say(walltime=[ended.returncode, ended.exception_name])
+        say(hardware=executor.get_worker_hardware_details())
         say(status=Client().get_endpoint_status(endpoint)["status"])
         say(group=str(executor.task_group_id))
     elif what == "reload":
         executor.task_group_id = arguments[0]
         futures = list(executor.reload_tasks())
-        say(count=len(futures), failed=sum(future.exception(timeout=120) is not None for future in futures))
+        say(count=len(futures), failed=sum(future.exception(timeout=LONG) is not None for future in futures))
     elif what == "config":
         executor.user_endpoint_config = {"workers": int(arguments[0])}
         started = time.monotonic()
         futures = [executor.submit(slow, n, 1) for n in range(4)]
-        say(got=[future.result(timeout=120) for future in futures], took=time.monotonic() - started)
+        say(got=[future.result(timeout=LONG) for future in futures], took=time.monotonic() - started)
+    elif what == "mpi":
+        executor.resource_specification = {"num_nodes": 2, "ranks_per_node": 2}
+        say(mpi=executor.submit(MPIFunction("hello")).result(timeout=LONG).stdout)
+    elif what == "endless":
+        say(error=str(executor.submit(endless).exception(timeout=LONG)))
     elif what == "one":
-        error = (future := executor.submit(double, 4)).exception(timeout=240)
+        error = (future := executor.submit(double, 4)).exception(timeout=LONG)
         say(error=str(error)) if error else say(one=future.result())
     else:
         say(got=wait(executor, arguments[0]))
