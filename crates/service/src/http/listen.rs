@@ -1,5 +1,6 @@
 //! Connections: how many may come whose user is not known yet, and how long each head of a request may take.
 
+use super::prompt::Prompt;
 use crate::tls::Tls;
 use axum::Router;
 use axum::body::Body;
@@ -95,6 +96,7 @@ pub(super) async fn serve(
                 match &tls {
                     None => {
                         let ends = Ends::of(&stream);
+                        let stream = Prompt::new(stream);
                         connections.spawn(connection(stream, ends, router, newcomer, bounds.head, stopping));
                     }
                     Some(tls) => {

@@ -26,6 +26,7 @@ mod listing;
 mod login;
 mod memo;
 mod page;
+mod prompt;
 mod push;
 mod scopes;
 mod secrets;
