@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from conftest import Clients
+from conftest import Clients, e2e, python_of
 
 SDKS = ["sdk-4", "sdk-3", "sdk-2"]
 FUNCX = ["funcx-2", "funcx-1", "funcx-0"]
@@ -68,5 +70,22 @@ def test_tokens_in_its_store(clients: Clients) -> None:
 
 @pytest.mark.parametrize("clients", ["sdk-4"], indirect=True)
 def test_what_travels_by_name_says_what_it_needs(clients: Clients) -> None:
-    (text,) = clients.run("shell.py")
-    assert "install globus_compute_sdk there" in text
+    heard = said(clients.run("shell.py", timeout=600))
+    for what in ("shell", "walltime", "mpi", "hardware"):
+        assert "install globus_compute_sdk there" in heard[what]
+
+
+def test_what_travels_by_name_runs_where_its_package_is(tmp_path_factory: pytest.TempPathFactory) -> None:
+    place = tmp_path_factory.mktemp("by_name")
+    launcher = place / "mpiexec"
+    launcher.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
+    launcher.chmod(0o755)
+    python = python_of("sdk-4")
+    path = f"{place}:{os.environ['PATH']}"
+    with e2e.running(place / "home", "--python", str(python), PATH=path) as stack:
+        heard = said(Clients(stack, python, place).run("shell.py", timeout=600))
+    assert heard["shell"] == [0, "heard\n", ""]
+    assert heard["walltime"] == [124, "begun\n", ""]
+    assert heard["mpi"] == [0, "-n 2 hello\n", ""]
+    assert "== Compute Endpoint worker ==" in heard["hardware"]
+    assert heard["task"]

@@ -96,6 +96,7 @@ class Confinement:
         os.chdir(WORK)
         os.environ["HOME"] = WORK
         os.environ["TMPDIR"] = "/tmp"
+        os.environ["GC_TASK_SANDBOX_DIR"] = WORK  # by which ShellFunction of Globus Compute knows it
         scratch = Scratch(self._told["again"])
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if self._told["processes"]:
