@@ -149,7 +149,13 @@ impl Manager {
         }
     }
 
-    pub(super) fn on_ended(&mut self, who: Who, ticket: Option<Ticket>, ended: Ended, out: &mut Vec<Action>) {
+    pub(super) fn on_ended(
+        &mut self,
+        now: Now,
+        who: Who,
+        (ticket, ended): (Option<Ticket>, Ended),
+        out: &mut Vec<Action>,
+    ) {
         let from = who.end.unwrap_or_else(|| self.own());
         let Some(held) = self.calls.get_mut(&ended.task_id).filter(|held| held.end == from) else {
             // It ended before, or is none of this user endpoint's.
@@ -158,6 +164,9 @@ impl Manager {
         held.tickets.extend(ticket);
         if !matches!(held.place, Place::Finished(_)) {
             let attempt = held.attempt;
+            if let Some(end) = self.ends.get_mut(&from) {
+                end.pace.count(now);
+            }
             self.over(call::done(ended, attempt));
         }
     }
@@ -213,7 +222,7 @@ impl Manager {
                 end.waiting.pop_front();
             }
             // One that is idle may be about to stop: told so, its core endpoint starts it again.
-            let wakes = !end.waiting.is_empty() && end.away == 0 && end.has_room();
+            let wakes = !end.waiting.is_empty() && end.away == 0 && end.has_room(now);
             if (wakes || end.is_due(now))
                 && let Some(commands) = self.core.commands
                 && let who = (Who { endpoint, end: Some(*id) })
@@ -221,7 +230,7 @@ impl Manager {
             {
                 out.push(Action::Link(commands, Order::Command(command)));
             }
-            while end.has_room()
+            while end.has_room(now)
                 && let Some(task) = end.waiting.pop_front()
             {
                 let Some(held) =

@@ -3,6 +3,7 @@
 use super::call::Abroad;
 use super::driver::LinkId;
 use super::message::Report;
+use super::pace::Pace;
 use super::{Foreign, Who};
 use bursa_core::id::{EndpointId, TaskId, UserId};
 use bursa_core::limits;
@@ -61,6 +62,7 @@ pub(super) struct End {
     /// Tasks that it has.
     pub(super) away: u32,
     pub(super) report: Report,
+    pub(super) pace: Pace,
     /// It took tasks since it was lost last.
     alive: bool,
     /// When it counts as lost, if no connection of it comes.
@@ -135,7 +137,7 @@ impl End {
             self.life += 1;
         }
         (self.alive, self.gone_at, self.asked_at) = (false, None, None);
-        self.report = Report::default();
+        (self.report, self.pace) = (Report::default(), Pace::default());
     }
 
     /// It could not start; true: that happened twice in a row. The first time it is tried under another name, since a
@@ -147,8 +149,9 @@ impl End {
     }
 
     /// Room for another task.
-    pub(super) fn has_room(&self) -> bool {
-        let ahead = self.report.most.saturating_mul(2).clamp(AHEAD_LEAST, limits::FOREIGN_AHEAD);
+    pub(super) fn has_room(&self, now: Now) -> bool {
+        let workers = self.report.most.saturating_mul(2).max(AHEAD_LEAST);
+        let ahead = workers.saturating_add(self.pace.each_second(now)).min(limits::FOREIGN_AHEAD);
         self.consumer.is_some() && !self.report.leaves && self.away < ahead
     }
 

@@ -13,6 +13,7 @@ mod hub;
 mod link;
 mod manager;
 mod message;
+mod pace;
 mod presence;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ impl Manager {
             }
             Said::TakesTasks => self.on_consumer(link, who, out),
             Said::Settled(tasks, taken) => self.on_settled(&tasks, taken),
-            Said::Ended(ticket, ended) => self.on_ended(who, ticket, ended, out),
+            Said::Ended(ticket, ended) => self.on_ended(now, who, (ticket, ended), out),
             Said::Report(report) => self.on_report(now, who, report, out),
         }
     }

@@ -332,11 +332,11 @@ fn a_user_endpoint_gets_no_more_than_it_should_hold() {
     world.end(10, id, report(json!({ "total_workers": 10, "idle_workers": 2, "heartbeat_period": 5 })));
     assert_eq!(world.sent(10).len(), 12);
     world.end(10, id, value(1));
-    assert_eq!(world.sent(10).len(), 1);
+    assert_eq!(world.sent(10).len(), 2, "its place, and one more since it ends one in a second");
     let scales = json!({ "total_workers": 0, "scaling_enabled": true, "max_blocks": 2, "nodes_per_block": 1,
                          "max_workers_per_node": 8 });
     world.end(10, id, report(scales));
-    assert_eq!(world.sent(10).len(), 12, "32 at once: as many again as could ever run");
+    assert_eq!(world.sent(10).len(), 12, "33 at once: as many again as could ever run, and that one");
 }
 
 #[test]
@@ -376,6 +376,24 @@ fn a_waiting_task_is_cancelled_and_one_that_is_away_goes_on() {
     world.come(10);
     world.say(vec![Item::Cancel { task: task(2), attempt: Attempt::new(3, 1), grace_ms: 1 }]);
     assert!(world.results().is_empty());
+}
+
+#[test]
+fn one_that_ends_many_in_a_second_has_as_many_ahead() {
+    let mut world = World::new();
+    (1..=40).for_each(|n| world.assign(n));
+    let id = world.come(10);
+    assert_eq!(world.sent(10).len(), 8);
+    for n in 1..=8 {
+        world.end(10, id, ended(n, &json!(null), n.into()));
+    }
+    assert_eq!(world.sent(10).len(), 16, "eight for those that ended, and eight more");
+    world.after(2_000);
+    for n in 9..=16 {
+        world.end(10, id, ended(n, &json!(null), n.into()));
+        world.after(1_000);
+    }
+    assert_eq!(world.sent(10).len(), 1, "one a second: the least is enough, and one that ended just now");
 }
 
 #[test]
