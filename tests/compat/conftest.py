@@ -25,6 +25,8 @@ PACKAGES = {
     "sdk-3": ["globus-compute-sdk==3.16.1"],
     "sdk-2": ["globus-compute-sdk==2.34.0"],
     "endpoint-4": ["globus-compute-endpoint==4.19.0", "globus-compute-sdk==4.19.0"],
+    "endpoint-3": ["globus-compute-endpoint==3.16.1", "globus-compute-sdk==3.16.1"],
+    "endpoint-2": ["globus-compute-endpoint==2.34.0", "globus-compute-sdk==2.34.0"],
     "funcx-2": ["funcx==2.4.0", "setuptools<80"],
     "funcx-1": ["funcx==1.0.13", "setuptools<80"],
     "funcx-0": ["funcx==0.3.9", "setuptools<80"],

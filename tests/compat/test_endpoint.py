@@ -47,6 +47,15 @@ engine:
     worker_init: "export PBS_NODEFILE={home}/nodes PATH={home}:$PATH"
 heartbeat_period: 5
 """
+# Before version 4 an endpoint could be its own user endpoint.
+ALONE = """
+display_name: a site
+detach_endpoint: false
+engine:
+  type: ThreadPoolEngine
+  max_workers: 4
+heartbeat_period: 5
+"""
 everything = pytest.mark.skipif("COMPAT_ALL" not in os.environ, reason="only in `make compat-all`")
 
 
@@ -59,11 +68,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def site(service: Service, tmp_path: Path) -> Iterator[Site]:
-    site = Site(service, tmp_path / "site", python_of("endpoint-4"))
+def site(service: Service, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Of the newest version, or of the one that the test is given."""
+    package = getattr(request, "param", "endpoint-4")
+    site = Site(service, tmp_path / "site", python_of(package))
     site.home.mkdir()
     assert site.command("configure", NAME).returncode == 0
-    site.configure(TEMPLATE.format(engine="ThreadPoolEngine", workers=4))
+    if package == "endpoint-4":
+        site.configure(TEMPLATE.format(engine="ThreadPoolEngine", workers=4))
+    else:
+        site.write("config.yaml", ALONE)
     yield site
     site.end()
 
@@ -85,6 +99,22 @@ def test_its_calls(site: Site, engine: str) -> None:
     assert heard["status"] == "online"
     # All of it is in the store: another process finds it there.
     assert site.run("reload", heard["group"]) == {"count": 67, "failed": 2}
+
+
+@pytest.mark.parametrize("site", ["endpoint-3", pytest.param("endpoint-2", marks=everything)], indirect=True)
+def test_earlier_versions(site: Site, tmp_path: Path) -> None:
+    first = site.start()
+    heard = site.run("all")
+    assert (heard["one"], heard["many"]) == (42, [2 * n for n in range(60)])
+    assert (heard["shell"], heard["walltime"][0]) == ("heard\n", 124)
+    site.stop()
+    assert site.start() == first
+    program = site.program("wait", str(tmp_path / "now"))
+    e2e.wait_for((tmp_path / "now").exists, PROGRAM_S, "a first result")
+    site.kill()
+    (site.directory / "daemon.pid").unlink(missing_ok=True)
+    site.start()
+    assert said(program) == {"got": list(range(8))}
 
 
 @everything

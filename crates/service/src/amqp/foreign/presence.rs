@@ -57,6 +57,7 @@ impl Manager {
 
     pub(super) fn on_consumer(&mut self, link: LinkId, who: Who, out: &mut Vec<Action>) {
         let id = who.end.unwrap_or_else(|| self.own());
+        self.core.leaves &= who.end.is_some();
         let end = self.ends.entry(id).or_default();
         end.opened(link);
         if let Some(before) = end.consumes(link) {
@@ -80,6 +81,8 @@ impl Manager {
             }
             return;
         };
+        // One that is its own user endpoint says it once.
+        self.core.leaves |= who.end.is_none() && report.leaves;
         let end = self.ends.entry(id).or_default();
         match report.error {
             None => end.report = report,

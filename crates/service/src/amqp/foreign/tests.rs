@@ -416,6 +416,28 @@ fn an_endpoint_is_offline_when_it_stops_and_lists_what_it_holds_when_it_comes_ba
 }
 
 #[test]
+fn one_that_is_its_own_user_endpoint_takes_all_and_is_offline_when_it_stops() {
+    let mut world = World::new();
+    let own = LinkId(20);
+    world.core(own, Said::Opened);
+    world.core(own, Said::TakesTasks);
+    world.assign(1);
+    assert_eq!(world.sent(20), [task(1)]);
+    world.core(own, value(1));
+    assert_eq!(world.results().pop().unwrap().outcome, Outcome::Success);
+    world.core(own, report(json!({ "active": false, "heartbeat_period": 5 })));
+    for link in [own, CORE, COMMANDS] {
+        world.core(link, Said::Closed);
+    }
+    assert!(world.heard.iter().any(|item| matches!(item, Item::Bye { .. })), "at once");
+    world.heard.clear();
+    world.core(own, Said::Opened);
+    world.core(own, Said::TakesTasks);
+    world.after(1_000);
+    assert!(world.heard.iter().any(|item| matches!(item, Item::Hello(_))), "it is back");
+}
+
+#[test]
 fn credentials_are_those_of_one_connection_of_one_endpoint() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
