@@ -40,6 +40,8 @@ pub(crate) type OfHub = (ConnId, Option<Message>);
 pub(super) enum Heard {
     Opened(LinkId, Who, mpsc::Sender<Order>),
     Said(LinkId, Who, Said),
+    /// The endpoint's program was started, and registered.
+    Began(EndpointId),
 }
 
 /// How connections reach the loop.
@@ -56,6 +58,12 @@ impl Links {
         let (orders, taken) = mpsc::channel(limits::FOREIGN_ORDERS);
         self.heard.send(Heard::Opened(link, who, orders)).await.ok()?;
         Some((link, taken))
+    }
+
+    /// An endpoint's program was started: it was told where its queues are after this.
+    pub(crate) async fn began(&self, endpoint: EndpointId) {
+        // Where nobody hears it the service stops.
+        let _ = self.heard.send(Heard::Began(endpoint)).await;
     }
 
     /// Hands on what a connection said; false: the service stops.
@@ -159,6 +167,7 @@ impl Driver {
 
     fn of_link(&mut self, heard: Heard) -> (usize, Event) {
         match heard {
+            Heard::Began(endpoint) => (self.place(endpoint), Event::Began),
             Heard::Opened(link, who, orders) => {
                 self.links.insert(link, orders);
                 (self.place(who.endpoint), Event::Link(link, who, Said::Opened))

@@ -127,6 +127,13 @@ impl End {
         self.gone_at = self.gone_at.map(|_| now.mono);
     }
 
+    /// Its process is over, whatever its connections say, which are returned.
+    pub(super) fn end(&mut self, now: Now) -> BTreeSet<LinkId> {
+        self.gone_at = Some(now.mono);
+        self.consumer = None;
+        std::mem::take(&mut self.links)
+    }
+
     pub(super) fn is_gone(&self, now: Now) -> bool {
         self.gone_at.is_some_and(|at| at <= now.mono)
     }

@@ -25,6 +25,8 @@ pub(super) enum Event {
     Closed(ConnId),
     /// A connection of the endpoint's said something.
     Link(LinkId, Who, Said),
+    /// The endpoint's program was started.
+    Began,
 }
 
 /// What a connection of the endpoint's says.
@@ -117,6 +119,7 @@ impl Manager {
             Event::Closed(conn) if conn == self.hub.conn() => self.hub.close(now),
             Event::Hub(..) | Event::Closed(_) => {}
             Event::Link(link, who, said) => self.on_link(now, link, who, said, out),
+            Event::Began => self.on_began(now, out),
         }
     }
 

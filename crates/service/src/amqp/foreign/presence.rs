@@ -50,6 +50,17 @@ impl Manager {
         }
     }
 
+    /// What ran before is over. One that is its own user endpoint comes back under the same name, with none of its tasks,
+    /// and perhaps before its connections are known to be gone.
+    pub(super) fn on_began(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.ends.values_mut().for_each(|end| end.hurry(now));
+        let own = self.own();
+        if let Some(end) = self.ends.get_mut(&own) {
+            let why = "CONNECTION_FORCED - the endpoint was started again";
+            out.extend(end.end(now).into_iter().map(|link| Action::Link(link, Order::Close(why.to_owned()))));
+        }
+    }
+
     /// The user endpoint that an endpoint before version 4 is itself.
     pub(super) fn own(&self) -> Uuid {
         Uuid::from_bytes(*self.hub.endpoint().as_bytes())

@@ -438,6 +438,28 @@ fn one_that_is_its_own_user_endpoint_takes_all_and_is_offline_when_it_stops() {
 }
 
 #[test]
+fn one_that_is_its_own_user_endpoint_is_started_again_without_its_tasks() {
+    let mut world = World::new();
+    let (before, after) = (LinkId(20), LinkId(21));
+    world.core(before, Said::Opened);
+    world.core(before, Said::TakesTasks);
+    world.assign(1);
+    world.core(before, Said::Settled(vec![task(1)], true));
+    assert_eq!(world.sent(20), [task(1)]);
+    world.round(Some(Event::Began));
+    assert!(matches!(world.orders.pop(), Some((link, Order::Close(_))) if link == before));
+    let done = world.results().pop().unwrap();
+    assert_eq!((done.outcome, done.begun), (Outcome::Lost, Begun::Unknown));
+    world.core(after, Said::Opened);
+    world.core(after, Said::TakesTasks);
+    world.core(before, Said::Closed);
+    world.assign_with(1, 2, &json!({ "function": "f", "username": "ann" }));
+    assert_eq!(world.sent(21), [task(1)]);
+    world.after(limits::FOREIGN_GONE_MS);
+    assert!(world.results().is_empty(), "it is here");
+}
+
+#[test]
 fn credentials_are_those_of_one_connection_of_one_endpoint() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");

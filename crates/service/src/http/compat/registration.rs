@@ -67,6 +67,7 @@ async fn registered(app: &App, user: &User, id: EndpointId, new: Registration) -
     let added = add(app, user, id, endpoint).await?;
     tracing::info!(endpoint = %id, again = (added == Added::Same), "an endpoint of Globus Compute registered");
     foreign.describe(&id, about);
+    app.handle.links.began(id).await;
     let who = Who { endpoint: id, end: None };
     let queues = foreign.queues(&who, &app.handle.about.amqp);
     let mut answer = queues.ok_or_else(|| ApiError::internal("a registered endpoint has no key"))?;
