@@ -112,6 +112,18 @@ impl Manager {
         Ok(id)
     }
 
+    /// The endpoint is its own user endpoint: what came before that was known waits for it, and for no other.
+    pub(super) fn gather(&mut self) {
+        let own = self.own();
+        let Some(end) = self.ends.get_mut(&own) else { return };
+        for (task, held) in &mut self.calls {
+            if held.place == Place::Waiting && held.end != own {
+                held.end = own;
+                end.waiting.push_back(*task);
+            }
+        }
+    }
+
     pub(super) fn on_ack(&mut self, task: TaskId, attempt: Attempt, outcome: Outcome, out: &mut Vec<Action>) {
         let over = |held: &Held| {
             held.attempt == attempt && matches!(&held.place, Place::Finished(done) if done.outcome == outcome)

@@ -75,6 +75,9 @@ impl Manager {
             let why = "RESOURCE_LOCKED - another connection takes this user endpoint's tasks now";
             out.push(Action::Link(before, Order::Close(why.to_owned())));
         }
+        if who.end.is_none() {
+            self.gather();
+        }
         // What was not acknowledged on the connection before comes again.
         let unsettled = |held: &Held| held.end == id && held.place == Place::Sent;
         let again: Vec<_> =

@@ -451,10 +451,10 @@ fn one_that_is_its_own_user_endpoint_is_started_again_without_its_tasks() {
     let done = world.results().pop().unwrap();
     assert_eq!((done.outcome, done.begun), (Outcome::Lost, Begun::Unknown));
     world.core(after, Said::Opened);
+    world.assign_with(1, 2, &json!({ "function": "f", "username": "ann" }));
     world.core(after, Said::TakesTasks);
     world.core(before, Said::Closed);
-    world.assign_with(1, 2, &json!({ "function": "f", "username": "ann" }));
-    assert_eq!(world.sent(21), [task(1)]);
+    assert_eq!(world.sent(21), [task(1)], "it waits for no other");
     world.after(limits::FOREIGN_GONE_MS);
     assert!(world.results().is_empty(), "it is here");
 }
