@@ -164,8 +164,8 @@ class Site:
             program.communicate()
         if self.process and self.process.poll() is None:
             self.kill()
-        # Parsl's workers outlive a user endpoint that was killed, for two minutes.
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        # Workers outlive a user endpoint that was killed: Parsl's for two minutes, those of a pool for ever.
+        for entry in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
                 if str(self.home).encode() in entry.read_bytes():
                     os.kill(int(entry.parent.name), signal.SIGKILL)
