@@ -155,9 +155,10 @@ def test_it_is_given_again_after_everything_was_killed(tmp_path: Path) -> None:
             return ready.read_text().split() if ready.exists() else []
 
         wait_for(starts, 60, "the call")
-        for role in ("service", "manager", "executor"):
-            for pid in with_role(stack.pid, role):
-                os.kill(pid, signal.SIGKILL)
+        # All found first: an executor whose manager is killed is nobody's child here.
+        pids = [pid for role in ("service", "manager", "executor") for pid in with_role(stack.pid, role)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
         wait_for(lambda: len(starts()) > 1, 120, "the call, again")
         assert set(starts()) == {VALUE[:2]}
         go.touch()
