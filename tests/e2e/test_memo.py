@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -88,7 +89,8 @@ def test_what_did_not_succeed_runs_again(client: bursa.Client, tmp_path: Path) -
 def kill_everything(stack: Stack) -> None:
     below = descendants(stack.pid)
     for pid in [stack.pid, *below]:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     stack.process.wait(10)
     wait_for(lambda: not alive(below), 10, "their end")
 

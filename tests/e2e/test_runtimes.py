@@ -115,8 +115,11 @@ def others() -> list[str]:
     lines = []
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                lines.append(file.read().replace(b"\0", b" ").decode())
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    lines.append(file.read().replace(b"\0", b" ").decode())
+            except OSError:  # it ended just now
+                continue
     return [line for line in lines if "while :" in line]
 
 
