@@ -58,6 +58,10 @@ fn two_lengths_are_no_second_request() {
         format!("Content-Length: 5\r\nContent-Length: {}\r\n", inner.len() + 5),
         "Transfer-Encoding: chunked, identity\r\n".to_owned(),
         "Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n".to_owned(),
+        // Lines folded, with a blank before the colon, or ended by half of an end: what others read otherwise.
+        "Content-Length: 5\r\nTransfer-Encoding:\r\n chunked\r\n".to_owned(),
+        "Content-Length: 5\r\nTransfer-Encoding : chunked\r\n".to_owned(),
+        "Content-Length: 5\nTransfer-Encoding: chunked\r\n".to_owned(),
     ] {
         let request = format!(
             "POST /api/v1/functions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n{lengths}\r\n0\r\n\r\n{inner}",
